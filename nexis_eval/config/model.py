@@ -1,0 +1,216 @@
+"""The typed configuration: what crosses the boundary from TOML to everything else. Frozen values, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nexis_store.errors import Place
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPath:
+    """A path that the configuration names, relative to the file that names it, already made absolute."""
+
+    written: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SELinux:
+    """``[system.selinux]``"""
+
+    enabled: bool = False
+    mode: str = "enforcing"
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """``[system.firewall]``"""
+
+    backend: str = "nftables"
+    enabled: bool = True
+    allow_tcp: tuple[int, ...] = ()
+    allow_udp: tuple[int, ...] = ()
+    allow_ping: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Locale:
+    """``[system.locale]``"""
+
+    lang: str = "C.UTF-8"
+    keyboard_layout: str = "us"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """``[system]``"""
+
+    hostname: str = "nexisos"
+    timezone: str = "UTC"
+    version: str = "0.1.0"
+    kernel: str = "linux"
+    """Name, or name-version, of the package that provides the kernel."""
+    kernel_source: str | None = None
+    kernel_hash: str | None = None
+    kernel_config: LocalPath | None = None
+    kernel_modules: tuple[str, ...] = ()
+    """Extra modules for the root file system, beside those the system parts ask for; ``*`` is all."""
+    kernel_parameters: tuple[str, ...] = ()
+    init: str = "auto"
+    """``auto`` (dinit where a dinit package is there, else busybox), ``dinit`` or ``busybox``."""
+    root_size_mb: int = 0
+    """Size of ``rootfs.ext2``; 0 is content plus a quarter."""
+    selinux: SELinux = field(default_factory=SELinux)
+    firewall: Firewall | None = None
+    locale: Locale = field(default_factory=Locale)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """``[users.NAME]``"""
+
+    name: str
+    password_hash: str | None = None
+    authorized_keys: tuple[str, ...] = ()
+    uid: int | None = None
+    gid: int | None = None
+    groups: tuple[str, ...] = ()
+    shell: str = "/bin/sh"
+    home: str | None = None
+    description: str = ""
+    system: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """``[network]``"""
+
+    interface: str = "eth0"
+    dhcp: bool = True
+    static_ip: str | None = None
+    gateway: str | None = None
+    dns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """``[[packages]]``. Relative paths are relative to the file that holds the table."""
+
+    name: str
+    version: str = ""
+    source: tuple[str, ...] = ()
+    """URL templates, tried in order; a string in TOML is a list of one."""
+    hash: str | None = None
+    prebuilt: tuple[str, ...] = ()
+    prebuilt_hash: str | None = None
+    fallback_to_source: bool = False
+    smoke_test: str | None = None
+    debian: tuple[str, ...] = ()
+    """Debian packages to unpack: ``name``, ``name=version``; ``{debarch}`` expands."""
+    debian_suite: str = "bookworm"
+    debian_closure: bool = True
+    """Whether the dependencies of ``debian`` come along."""
+    patches: tuple[LocalPath, ...] = ()
+    pre_build_script: LocalPath | None = None
+    post_build_script: LocalPath | None = None
+    build_system: str | None = None
+    build_flags: tuple[str, ...] = ()
+    configure_flags: tuple[str, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options of the rule (``rules/build/*.toml`` declares them), e.g. a Kconfig fragment."""
+    phases: Mapping[str, str] = field(default_factory=dict)
+    """Per-phase shell text that replaces the rule's; ``pre_X`` and ``post_X`` add to it."""
+    check: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    dependencies: tuple[str, ...] = ()
+    build_dependencies: tuple[str, ...] = ()
+    """For the target, when building only."""
+    native_dependencies: tuple[str, ...] = ()
+    """Built for the build machine and put into its root (code generators)."""
+    runtime_dependencies: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    """Extra tool sets of the pinned toolchain (``rules/toolchain.toml``)."""
+    context_file: LocalPath | None = None
+    runtime_dirs: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """``path = "owner:group mode"`` for what a build without privileges cannot set."""
+    install: bool = True
+    """Whether the package is part of the system, or only there for others to build with."""
+    subdir: str = ""
+    """Directory of the source in which to build."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """``[config_files.NAME]``"""
+
+    name: str
+    path: str
+    source: LocalPath
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    variables: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """``[dinit_services.NAME]``"""
+
+    name: str
+    type: str = "process"
+    command: str = ""
+    stop_command: str | None = None
+    depends: tuple[str, ...] = ()
+    start_timeout: int | None = None
+    stop_timeout: int | None = None
+    working_directory: str | None = None
+    log_file: str | None = None
+    restart: str = "false"
+    user: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    pid_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRotation:
+    """``[[log_rotation]]``"""
+
+    path: str
+    max_size_mb: int | None = None
+    max_files: int = 5
+    compress: bool = False
+    rotate_interval_days: int | None = None
+
+
+def _nowhere(_path: KeyPath) -> Place | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole system as configured for one architecture, defaults filled in."""
+
+    file: Path
+    """The file that was given."""
+    files: tuple[Path, ...]
+    """Every file that was read, in order."""
+    arch: str
+    system: System = field(default_factory=System)
+    users: Mapping[str, User] = field(default_factory=dict)
+    network: Network | None = None
+    packages: Mapping[str, Package] = field(default_factory=dict)
+    config_files: Mapping[str, ConfigFile] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
+    log_rotation: tuple[LogRotation, ...] = ()
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    store_profile: str = "auto"
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    """``[conflicts]``: path → the package that wins there."""
+    place: Callable[[KeyPath], Place | None] = _nowhere
+    """Where a value was set: ``place(("packages", "zlib", "hash"))``. Worked out only when asked."""

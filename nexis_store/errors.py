@@ -1,0 +1,77 @@
+"""The root of every error a user can cause, and the errors of the store.
+
+An error says three things: where (``place``), what is wrong (the message), and what to do (``hint``). The command
+line renders them and exits with ``exit_code``; anything that is not a ``NexisError`` is a bug of ours and is reported
+as one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A position in a file the user wrote. ``line`` and ``column`` count from 1; 0 means the file as a whole."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.file
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class NexisError(Exception):
+    """An error with a place, a fact and a cure.
+
+    ``code`` is stable and documented (``nexis-eval explain-error``); ``exit_code`` is the class of the failure.
+    """
+
+    code: ClassVar[str] = "E0001"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, place: Place | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.place = place
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        cure = f"\nhint: {self.hint}" if self.hint else ""
+        return f"{where}{self.message}{cure}"
+
+
+class StoreError(NexisError):
+    """The store cannot do what was asked: not there, not writable, damaged, in use by an incompatible version."""
+
+    code = "S0001"
+    exit_code = 4
+
+
+class NotInStoreError(StoreError):
+    """Something was asked for by digest or name and the store does not have it."""
+
+    code = "S0002"
+
+
+class DamagedStoreError(StoreError):
+    """What is on disk contradicts its digest or the metadata."""
+
+    code = "S0003"
+
+
+class HostileArchiveError(StoreError):
+    """An archive tried to leave its directory, or to bring in what a store refuses."""
+
+    code = "S0004"
+
+
+class ConflictError(StoreError):
+    """Two trees own one path and nothing says which wins."""
+
+    code = "S0005"
