@@ -56,9 +56,9 @@ class Identity:
 class SandboxSpec:
     """One run: the root, what is bound into it, the writable directories, the command.
 
-    The root is read-only. Writable are ``/build`` (the working directory), ``/out`` and a private ``/tmp``; ``/in`` holds
-    the binds; ``/dev`` has null, zero, full, random, urandom, tty, ptmx, shm; ``/proc`` is the sandbox's own. There is
-    a loopback interface and no other network.
+    The root is read-only. Writable are ``/build`` (the working directory), ``/out`` and a private ``/tmp``; ``/in``
+    holds the binds; ``/dev`` has null, zero, full, random, urandom, tty, ptmx, shm; ``/proc`` is the sandbox's own.
+    There is a loopback interface and no other network.
     """
 
     overlays: tuple[Overlay, ...]
