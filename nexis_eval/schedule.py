@@ -1,0 +1,126 @@
+"""Which step runs next: node states, priorities, and what a failure blocks. Pure.
+
+A node is in exactly one state. ``WAITING`` counts down its unfinished inputs; at zero it is ``READY`` and sits in a
+heap ordered by the longest path to the end of the graph (list scheduling by critical path: Graham 1969; durations are
+those recorded by earlier builds). All walks are loops, so a graph may be as deep as memory allows.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+
+from nexis_eval.derivation import Derivation
+from nexis_store.digest import DerivationId
+
+DEFAULT_DURATION_NS = {
+    "fetch": 200_000_000,
+    "git": 2_000_000_000,
+    "local": 1_000_000,
+    "files": 1_000_000,
+    "unpack": 100_000_000,
+    "union": 200_000_000,
+    "script": 10_000_000_000,
+}
+"""Guesses for steps that were never seen, by kind of builder."""
+
+
+class State(Enum):
+    """Where a node stands."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+class Schedule:
+    """The steps that are not yet known to be done, and their order.
+
+    ``nodes`` must be in topological order and hold every step that may have to run; inputs outside of it are done.
+    """
+
+    def __init__(
+        self, nodes: Mapping[DerivationId, Derivation], duration: Callable[[Derivation], int | None] = lambda _: None
+    ) -> None:
+        self._users: dict[DerivationId, list[DerivationId]] = {each: [] for each in nodes}
+        self._missing: dict[DerivationId, int] = {}
+        self._state: dict[DerivationId, State] = {}
+        self._ready: list[tuple[int, int, DerivationId]] = []
+        for each, derivation in nodes.items():
+            inputs = {needed for needed in derivation.dependencies() if needed in nodes}
+            for needed in inputs:
+                self._users[needed].append(each)
+            self._missing[each] = len(inputs)
+            self._state[each] = State.WAITING
+        self._order = {each: index for index, each in enumerate(nodes)}
+        self.remaining_ns = self._longest_paths(nodes, duration)
+        self._unfinished = len(nodes)
+        for each, missing in self._missing.items():
+            if not missing:
+                self._push(each)
+
+    def _longest_paths(
+        self, nodes: Mapping[DerivationId, Derivation], duration: Callable[[Derivation], int | None]
+    ) -> dict[DerivationId, int]:
+        longest: dict[DerivationId, int] = {}
+        for each in reversed(list(nodes)):
+            derivation = nodes[each]
+            own = duration(derivation)
+            if own is None:
+                own = DEFAULT_DURATION_NS[derivation.builder.kind]
+            longest[each] = own + max((longest[user] for user in self._users[each]), default=0)
+        return longest
+
+    def _push(self, each: DerivationId) -> None:
+        self._state[each] = State.READY
+        heapq.heappush(self._ready, (-self.remaining_ns[each], self._order[each], each))
+
+    @property
+    def unfinished(self) -> int:
+        """How many nodes are neither done, failed nor blocked."""
+        return self._unfinished
+
+    def state(self, each: DerivationId) -> State:
+        """The state of one node."""
+        return self._state[each]
+
+    def take(self) -> DerivationId | None:
+        """The ready node with the longest way to go, now ``RUNNING``; ``None`` when nothing is ready."""
+        if not self._ready:
+            return None
+        each = heapq.heappop(self._ready)[2]
+        self._state[each] = State.RUNNING
+        return each
+
+    def finish(self, each: DerivationId) -> None:
+        """A running node is done; those that waited only for it become ready."""
+        self._state[each] = State.DONE
+        self._unfinished -= 1
+        for user in self._users[each]:
+            self._missing[user] -= 1
+            if not self._missing[user] and self._state[user] is State.WAITING:
+                self._push(user)
+
+    def fail(self, each: DerivationId) -> tuple[DerivationId, ...]:
+        """A running node failed; returns everything that can no longer be built, in graph order."""
+        self._state[each] = State.FAILED
+        self._unfinished -= 1
+        blocked: list[DerivationId] = []
+        pending = list(self._users[each])
+        while pending:
+            user = pending.pop()
+            if self._state[user] is State.BLOCKED:
+                continue
+            self._state[user] = State.BLOCKED
+            self._unfinished -= 1
+            blocked.append(user)
+            pending.extend(self._users[user])
+        return tuple(sorted(blocked, key=self._order.__getitem__))
+
+    def in_state(self, state: State) -> Iterable[DerivationId]:
+        """All nodes in ``state``, in graph order."""
+        return (each for each, current in self._state.items() if current is state)
