@@ -18,6 +18,9 @@ DERIVATION_DOMAIN = b"nexis derivation\x01"
 BUILD_KEY_DOMAIN = b"nexis build key\x01"
 FIXED_DOMAIN = b"nexis fixed output\x01"
 
+SANDBOX_VERSION = "1"
+"""Part of every script's identity: raised when what a build can see of its surroundings changes."""
+
 Field = tuple[str, str]
 
 
@@ -232,6 +235,7 @@ class Script:
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""
+        yield "sandbox", SANDBOX_VERSION
         yield "script", self.script
         for name, value in self.env:
             yield f"env {name}", value

@@ -1,0 +1,129 @@
+"""Derivations and graphs as JSON values: what ``show-derivation --json`` prints and build records keep. Pure.
+
+The format is documented in ``docs/formats/derivation.md``; ids and digests are hexadecimal strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from nexis_eval.derivation import (
+    Attribute,
+    Builder,
+    Derivation,
+    Entry,
+    Fetch,
+    FetchGit,
+    Files,
+    Input,
+    Local,
+    Script,
+    Union,
+    Unpack,
+    Use,
+)
+from nexis_eval.graph import DerivationGraph
+from nexis_store.digest import DerivationId, TreeDigest
+
+FORMAT = 1
+
+_BUILDERS: dict[str, type[Builder]] = {
+    each.kind: each for each in (Fetch, FetchGit, Local, Files, Unpack, Union, Script)
+}
+_NESTED: dict[str, type[Entry] | type[Attribute]] = {"entries": Entry, "attributes": Attribute}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, (Entry, Attribute)):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    return value
+
+
+def derivation_to_json(derivation: Derivation) -> dict[str, Any]:
+    """A derivation as plain JSON values."""
+    builder = derivation.builder
+    return {
+        "name": derivation.name,
+        "version": derivation.version,
+        "platform": derivation.platform,
+        "build_platform": derivation.build_platform,
+        "builder": {
+            "kind": builder.kind,
+            **{each.name: _plain(getattr(builder, each.name)) for each in fields(builder)},
+        },
+        "inputs": [
+            {
+                "derivation": str(each.derivation),
+                "output": each.output,
+                "use": str(each.use),
+                "at": each.at,
+                "subdir": each.subdir,
+            }
+            for each in derivation.inputs
+        ],
+        "outputs": list(derivation.outputs),
+        "runtime": [str(each) for each in derivation.runtime],
+    }
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def _builder_from_json(value: Mapping[str, Any]) -> Builder:
+    made: dict[str, Any] = {}
+    for name, item in value.items():
+        if name == "kind":
+            continue
+        if name in _NESTED:
+            made[name] = tuple(_NESTED[name](**each) for each in item)
+        elif name == "tree":
+            made[name] = TreeDigest.parse(item)
+        else:
+            made[name] = _tuples(item)
+    return _BUILDERS[value["kind"]](**made)
+
+
+def derivation_from_json(value: Mapping[str, Any]) -> Derivation:
+    """The inverse of ``derivation_to_json``; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+    return Derivation(
+        name=value["name"],
+        version=value["version"],
+        platform=value["platform"],
+        build_platform=value["build_platform"],
+        builder=_builder_from_json(value["builder"]),
+        inputs=tuple(
+            Input(DerivationId.parse(each["derivation"]), Use(each["use"]), each["at"], each["output"], each["subdir"])
+            for each in value["inputs"]
+        ),
+        outputs=tuple(value["outputs"]),
+        runtime=tuple(DerivationId.parse(each) for each in value["runtime"]),
+    )
+
+
+def graph_to_json(
+    graph: DerivationGraph, derivations: Mapping[DerivationId, Derivation] | None = None
+) -> dict[str, Any]:
+    """A graph, or the part of it given as ``derivations``, as plain JSON values, inputs before their users."""
+    chosen = graph.derivations if derivations is None else derivations
+    return {
+        "format": FORMAT,
+        "targets": {name: str(each) for name, each in sorted(graph.targets.items()) if each in chosen},
+        "derivations": {str(each): derivation_to_json(derivation) for each, derivation in chosen.items()},
+    }
+
+
+def graph_from_json(value: Mapping[str, Any]) -> DerivationGraph:
+    """The inverse of ``graph_to_json`` (origins are not kept)."""
+    if value["format"] != FORMAT:
+        raise ValueError(f"unknown graph format {value['format']}")
+    return DerivationGraph(
+        {DerivationId.parse(each): derivation_from_json(item) for each, item in value["derivations"].items()},
+        {name: DerivationId.parse(each) for name, each in value["targets"].items()},
+    )

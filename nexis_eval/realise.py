@@ -1,0 +1,374 @@
+"""Makes the plan come true: runs steps side by side, in the order of the schedule, and records what they came out as.
+
+The loop is one asyncio task; fetching is asynchronous, builds run in the executor's processes, and the store's work
+(unpacking, hashing, landing) runs in threads, which is where BLAKE3 and the decompressors release the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nexis_eval import events
+from nexis_eval.derivation import Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
+from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
+from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
+from nexis_eval.execute.staging import stage
+from nexis_eval.execute.workspace import Workspace, remove_tree
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.mirrors import Mirrors
+from nexis_eval.plan import Outputs, Plan, resolve_inputs
+from nexis_eval.sandbox.spec import Limits
+from nexis_eval.schedule import Schedule
+from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+from nexis_store.errors import NexisError
+from nexis_store.realisation import Realisation
+from nexis_store.store import Artifact, Store
+from nexis_store.tree import Attributes
+
+MAX_FETCHES = 8
+LOG_TAIL_LINES = 25
+CANCEL_GRACE_SECONDS = 1.0
+
+Emit = Callable[[events.Event], None]
+
+
+class BuildError(NexisError):
+    """One or more steps failed; the details were told as events when they happened."""
+
+    code = "B0001"
+
+
+class ScriptFailedError(NexisError):
+    """A build script ended with an error."""
+
+    code = "B0002"
+
+    def __init__(self, message: str, *, result: BuildResult, tail: tuple[str, ...], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.result = result
+        self.tail = tail
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run, as opposed to what: none of this may change a result."""
+
+    jobs: int = 2
+    keep_going: bool = False
+    keep_failed: bool = False
+    offline: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did."""
+
+    outputs: Mapping[DerivationId, Outputs]
+    built: int = 0
+    fetched: int = 0
+    cached: int = 0
+    cut_off: int = 0
+    failed: tuple[str, ...] = ()
+
+
+class Engine:
+    """Realises one plan. Use ``realise``; the class only holds what the steps share."""
+
+    def __init__(
+        self,
+        graph: DerivationGraph,
+        store: Store,
+        executor: Executor,
+        mirrors: Mirrors,
+        workspace: Workspace,
+        options: Options,
+        emit: Emit,
+    ) -> None:
+        self._graph = graph
+        self._store = store
+        self._executor = executor
+        self._mirrors = mirrors
+        self._workspace = workspace
+        self._options = options
+        self._emit = emit
+        self._outputs: dict[DerivationId, Outputs] = {}
+        self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
+        self._build_slots = asyncio.Semaphore(options.jobs)
+
+    async def run(self, plan: Plan) -> Outcome:
+        """Run every pending step of ``plan``; returns what came out. A failed step does not raise: see ``failed``."""
+        self._outputs.update(plan.done)
+        for outputs in plan.done.values():
+            for digest in outputs.values():
+                self._store.temporary_root(digest)
+        counts = {"built": 0, "fetched": 0, "cached": 0, "cut_off": 0}
+        failed: list[str] = []
+        schedule = Schedule(plan.pending, lambda derivation: self._store.duration(derivation.label))
+        self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
+        running: dict[asyncio.Task[str], DerivationId] = {}
+        try:
+            while schedule.unfinished:
+                while (failed == [] or self._options.keep_going) and len(running) < self._width():
+                    each = schedule.take()
+                    if each is None:
+                        break
+                    running[asyncio.create_task(self._step(each))] = each
+                if not running:
+                    break
+                finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    each = running.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        counts[task.result()] += 1
+                        schedule.finish(each)
+                        continue
+                    if not isinstance(error, NexisError):
+                        raise error
+                    blocked = schedule.fail(each)
+                    failed.append(self._graph.derivations[each].label)
+                    self._failed(each, error, blocked)
+        finally:
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running)
+        return Outcome(self._outputs, failed=tuple(failed), **counts)
+
+    def _width(self) -> int:
+        return self._options.jobs + MAX_FETCHES
+
+    def _failed(self, each: DerivationId, error: NexisError, blocked: Iterable[DerivationId]) -> None:
+        derivation = self._graph.derivations[each]
+        result = error.result if isinstance(error, ScriptFailedError) else BuildResult(1, 0)
+        self._emit(
+            events.StepFailed(
+                each,
+                derivation.label,
+                str(error),
+                log_tail=error.tail if isinstance(error, ScriptFailedError) else (),
+                phase=result.phase,
+                duration_ns=result.duration_ns,
+                blocked=tuple(self._graph.derivations[user].label for user in blocked),
+            )
+        )
+
+    def _resolve(self, each: Input) -> TreeDigest:
+        return self._outputs[each.derivation][each.output]
+
+    async def _step(self, each: DerivationId) -> str:
+        """Realise one node; returns how it came about, as a key of the counters."""
+        derivation = self._graph.derivations[each]
+        key = resolve_inputs(derivation, self._outputs)
+        known = self._store.realisation(key)
+        if known is not None:
+            return self._take(each, derivation, known, recorded_as=each)
+        slots = self._fetch_slots if derivation.is_fixed else self._build_slots
+        async with slots:
+            with ExitStack() as stack:
+                await asyncio.to_thread(stack.enter_context, self._store.lock_build(key))
+                known = self._store.realisation(key)
+                if known is not None:
+                    return self._take(each, derivation, known, recorded_as=each)
+                return await self._make(each, derivation, key)
+
+    def _take(self, each: DerivationId, derivation: Derivation, known: Realisation, recorded_as: DerivationId) -> str:
+        for digest in known.outputs.values():
+            self._store.temporary_root(digest)
+        self._store.record_alias(recorded_as, known.key)
+        self._outputs[each] = known.outputs
+        self._emit(events.StepCached(each, derivation.label, cut_off=True))
+        return "cut_off"
+
+    async def _make(self, each: DerivationId, derivation: Derivation, key: BuildKey) -> str:
+        before = self._store.last_outputs(derivation.label, derivation.platform)
+        self._emit(
+            events.StepStarted(
+                each,
+                derivation.label,
+                derivation.builder.kind,
+                derivation.platform,
+                expected_ns=self._store.duration(derivation.label),
+            )
+        )
+        started = time.time_ns()
+        clock = time.monotonic_ns()
+        outputs, result = await self._perform(each, derivation, key)
+        duration = time.monotonic_ns() - clock
+        for digest in outputs.values():
+            self._store.temporary_root(digest)
+        kind = derivation.builder.kind
+        self._store.record(
+            Realisation(
+                key=key,
+                derivation=each,
+                name=derivation.label,
+                outputs=outputs,
+                origin="fetched" if kind in ("fetch", "git") else "built",
+                started_ns=started,
+                duration_ns=duration,
+                max_rss_bytes=result.max_rss_bytes if result else 0,
+                extra={"platform": derivation.platform},
+            )
+        )
+        self._outputs[each] = outputs
+        self._emit(
+            events.StepFinished(
+                each,
+                derivation.label,
+                kind,
+                duration,
+                outputs=dict(outputs),
+                unchanged=before is not None and before == outputs,
+            )
+        )
+        return "fetched" if kind in ("fetch", "git") else "built"
+
+    async def _perform(
+        self, each: DerivationId, derivation: Derivation, key: BuildKey
+    ) -> tuple[Outputs, BuildResult | None]:
+        builder = derivation.builder
+        store = self._store
+        references = [digest for needed in derivation.runtime for digest in self._outputs[needed].values()]
+        if isinstance(builder, Script):
+            return await self._build(each, derivation, builder, key, references)
+        if isinstance(builder, Fetch):
+            return {"out": (await self._fetch(each, derivation, builder)).digest}, None
+        if isinstance(builder, FetchGit):
+            return {"out": (await self._fetch_git(derivation, builder)).digest}, None
+
+        def work() -> Artifact:
+            if isinstance(builder, Local):
+                return realise_local(store, derivation, builder)
+            if isinstance(builder, Files):
+                return realise_files(store, derivation, builder)
+            if isinstance(builder, Unpack):
+                return realise_unpack(store, derivation, builder, self._resolve(derivation.inputs[0]))
+            assert isinstance(builder, Union)
+            resolved = {(item.derivation, item.output): self._resolve(item) for item in derivation.inputs}
+            names = {item.derivation: self._graph.derivations[item.derivation].label for item in derivation.inputs}
+            return realise_union(store, derivation, builder, resolved, names)
+
+        return {"out": (await asyncio.to_thread(work)).digest}, None
+
+    async def _fetch(self, each: DerivationId, derivation: Derivation, builder: Fetch) -> Artifact:
+        from nexis_eval.fetch.url import fetch
+
+        directory = self._workspace.directory(derivation.name)
+
+        def progress(done: int, total: int | None) -> None:
+            self._emit(events.StepProgress(each, done, total))
+
+        try:
+            await fetch(builder, directory, mirrors=self._mirrors, progress=progress)
+            return await asyncio.to_thread(
+                self._store.add_directory, directory, derivation.name, normalise=False, move=True
+            )
+        finally:
+            await asyncio.to_thread(remove_tree, directory)
+
+    async def _fetch_git(self, derivation: Derivation, builder: FetchGit) -> Artifact:
+        from nexis_eval.fetch.git import fetch_git
+
+        directory = self._workspace.directory(derivation.name)
+        try:
+            tree = await fetch_git(builder, directory, mirrors=self._mirrors)
+            return await asyncio.to_thread(self._store.add_directory, tree, derivation.name, move=True)
+        finally:
+            await asyncio.to_thread(remove_tree, directory)
+
+    async def _build(
+        self, each: DerivationId, derivation: Derivation, script: Script, key: BuildKey, references: list[TreeDigest]
+    ) -> tuple[Outputs, BuildResult]:
+        directory = self._workspace.directory(derivation.name)
+        keep = False
+        try:
+            spec = await asyncio.to_thread(
+                stage,
+                derivation,
+                script,
+                self._store,
+                self._resolve,
+                directory,
+                jobs=self._options.jobs,
+                limits=self._options.limits,
+            )
+            log = directory / "log"
+
+            def on_phase(phase: str) -> None:
+                self._emit(events.StepPhase(each, phase))
+
+            result = await self._executor.execute(BuildRequest(derivation.label, spec, log, on_phase))
+            await asyncio.to_thread(self._store.put_log, key, log.read_bytes())
+            if not result.ok:
+                keep = self._options.keep_failed
+                raise self._script_failed(derivation, result, log, directory if keep else None)
+            return await asyncio.to_thread(self._land, derivation, script, directory, references), result
+        finally:
+            if not keep:
+                await asyncio.to_thread(remove_tree, directory)
+
+    def _script_failed(
+        self, derivation: Derivation, result: BuildResult, log: Path, kept: Path | None
+    ) -> ScriptFailedError:
+        tail = tuple(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        where = f" in phase '{result.phase}'" if result.phase else ""
+        why = result.reason or f"exit code {result.exit_code}"
+        hint = f"'nexis-eval log {derivation.name}' shows the whole log, 'nexis-eval debug {derivation.name}' opens it"
+        if kept is not None:
+            hint = f"the build directory was kept: {kept}"
+        return ScriptFailedError(f"{derivation.label} failed{where}: {why}", result=result, tail=tail, hint=hint)
+
+    def _land(self, derivation: Derivation, script: Script, directory: Path, references: list[TreeDigest]) -> Outputs:
+        attributes = {
+            item.path.lstrip("/"): Attributes(mode=item.mode, owner=item.owner, group=item.group)
+            for item in script.attributes
+        }
+        several = len(derivation.outputs) > 1
+        outputs: dict[str, TreeDigest] = {}
+        for output in derivation.outputs:
+            artifact = self._store.add_directory(
+                directory / "out" / output if several else directory / "out",
+                derivation.name if output == "out" else f"{derivation.name}-{output}",
+                attributes=attributes,
+                normalise=script.normalise,
+                references=references,
+                move=True,
+            )
+            outputs[output] = artifact.digest
+        return outputs
+
+
+async def realise(
+    graph: DerivationGraph,
+    plan: Plan,
+    store: Store,
+    executor: Executor,
+    mirrors: Mirrors,
+    options: Options,
+    emit: Emit,
+) -> Outcome:
+    """Run ``plan``. Raises nothing for a failed step: ``Outcome.failed`` names it and ``emit`` was told why.
+
+    Cancelling the task stops every build and leaves nothing behind but finished, recorded steps.
+    """
+    clock = time.monotonic_ns()
+    with Workspace(store.root / ".build") as workspace:
+        outcome = await Engine(graph, store, executor, mirrors, workspace, options, emit).run(plan)
+    emit(
+        events.Finished(
+            built=outcome.built,
+            fetched=outcome.fetched,
+            cached=len(plan.done),
+            cut_off=outcome.cut_off + len(plan.cut_off),
+            failed=len(outcome.failed),
+            duration_ns=time.monotonic_ns() - clock,
+        )
+    )
+    return outcome

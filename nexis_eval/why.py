@@ -1,0 +1,119 @@
+"""Compares two graphs: which recipes changed by themselves, and what merely follows from that. Pure.
+
+The comparison reads the same walk that the build key hashes (``derivation.walk``), so an explanation cannot differ from
+what made the engine build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import unified_diff
+
+from nexis_eval.derivation import Derivation, Input, walk
+from nexis_eval.graph import DerivationGraph
+from nexis_store.digest import DerivationId
+
+StepName = tuple[str, str, str]
+"""What makes two derivations the same step in two graphs: name, platform, kind of builder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two recipes of the same step. ``before`` or ``after`` is ``None`` where it was absent."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+    def describe(self) -> str:
+        """One line, or the changed lines of a text."""
+        if self.before is None:
+            return f"{self.field} added" + (f": {self.after}" if self.after and "\n" not in self.after else "")
+        if self.after is None:
+            return f"{self.field} removed"
+        if "\n" not in self.before + self.after:
+            return f"{self.field}: {self.before or '(empty)'} → {self.after or '(empty)'}"
+        lines = [
+            line
+            for line in unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=0)
+            if not line.startswith(("---", "+++", "@@"))
+        ]
+        return "\n  ".join((f"{self.field}:", *lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A step whose own recipe changed (or that is new)."""
+
+    derivation: DerivationId
+    label: str
+    new: bool
+    changes: tuple[Change, ...]
+
+
+def step_name(derivation: Derivation) -> StepName:
+    """The name under which a step is looked for in another graph."""
+    return (derivation.name, derivation.platform, derivation.builder.kind)
+
+
+def _by_step(graph: DerivationGraph) -> dict[StepName, list[DerivationId]]:
+    steps: dict[StepName, list[DerivationId]] = {}
+    for each, derivation in graph.derivations.items():
+        steps.setdefault(step_name(derivation), []).append(each)
+    return steps
+
+
+def _fields(graph: DerivationGraph, derivation: Derivation) -> dict[str, str]:
+    """The walk, with inputs named by step instead of by digest: a change inside an input is that input's own."""
+
+    def resolve(each: Input) -> bytes:
+        return "/".join(step_name(graph.derivations[each.derivation])).encode()
+
+    fields: dict[str, str] = {}
+    for label, value in walk(derivation, resolve):
+        fields[label] = bytes.fromhex(value).decode() if label.startswith("input[") else value
+    return fields
+
+
+def recipe_changes(
+    before: DerivationGraph, old: Derivation, after: DerivationGraph, new: Derivation
+) -> tuple[Change, ...]:
+    """What differs between two recipes, leaving aside what differs inside their inputs."""
+    was, now = _fields(before, old), _fields(after, new)
+    return tuple(
+        Change(label, was.get(label), now.get(label))
+        for label in dict.fromkeys((*was, *now))
+        if was.get(label) != now.get(label)
+    )
+
+
+def causes(before: DerivationGraph, after: DerivationGraph) -> Iterator[Cause]:
+    """The root causes of every difference, in build order. What is not listed changed only through its inputs."""
+    known = _by_step(before)
+    for each, derivation in after.derivations.items():
+        if each in before.derivations:
+            continue
+        candidates = [old for old in known.get(step_name(derivation), []) if old not in after.derivations]
+        if not candidates:
+            yield Cause(each, derivation.label, True, ())
+            continue
+        changes = recipe_changes(before, before.derivations[candidates[0]], after, derivation)
+        if changes:
+            yield Cause(each, derivation.label, False, changes)
+
+
+def consequences(after: DerivationGraph, roots: Mapping[DerivationId, Cause]) -> dict[DerivationId, int]:
+    """For each root cause how many other steps depend on it, directly or not."""
+    users = after.dependents()
+    counts: dict[DerivationId, int] = {}
+    for root in roots:
+        reached: set[DerivationId] = set()
+        pending = list(users[root])
+        while pending:
+            each = pending.pop()
+            if each not in reached:
+                reached.add(each)
+                pending.extend(users[each])
+        counts[root] = len(reached)
+    return counts
