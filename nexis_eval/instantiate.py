@@ -1,4 +1,4 @@
-"""Configuration + lock + rules → derivation graph. Reads the user's own files (patches, hooks); runs and fetches nothing.
+"""Configuration + lock + rules → derivation graph. Reads the user's patches and hooks; runs and fetches nothing.
 
 Packages come first, in the order of their dependencies; the system parts and images, which only combine packages, are
 added by ``nexis_eval.image.assemble``.
@@ -85,7 +85,7 @@ class Instantiator:
         return self._builder.finish()
 
     def package(self, name: str, platform: Platform) -> DerivationId:
-        """The derivation of a package for ``platform``; its dependencies are added first, by a loop, not a recursion."""
+        """The derivation of a package for ``platform``; what it depends on is added first, by a loop."""
         pending = [name]
         while pending:
             current = pending[-1]

@@ -23,7 +23,7 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """How it ended. ``exit_code`` is the script's, or 128 + signal; ``reason`` names the limit that ended it, if any."""
+    """How it ended. ``exit_code`` is the script's, or 128 + signal; ``reason`` names the limit that ended it."""
 
     exit_code: int
     duration_ns: int

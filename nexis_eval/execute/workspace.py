@@ -1,4 +1,4 @@
-"""Where running builds keep their files: one directory per engine below the store, removed by whoever finds it orphaned.
+"""Where running builds keep their files: one directory per engine below the store.
 
 The directory lies in the store's own file system so that results can be moved in. Each engine holds a lock on its own;
 what is not locked was left by an engine that died (kill -9, power cut) and is deleted at the next start.
@@ -23,7 +23,7 @@ def remove_tree(path: Path) -> None:
         with os.scandir(directory) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    os.chmod(entry.path, stat.S_IRWXU)
+                    Path(entry.path).chmod(stat.S_IRWXU)
                     make_writable(entry.path)
 
     try:
