@@ -1,0 +1,132 @@
+"""Progress on a terminal: what is running and for how long, how far the whole is, what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from nexis_eval import events
+from nexis_eval.ui import text
+from nexis_eval.ui.plain import failure, now_ns
+from nexis_store.digest import DerivationId
+
+MAX_ROWS = 8
+
+
+@dataclass(slots=True)
+class _Running:
+    label: str
+    kind: str
+    started_ns: int
+    expected_ns: int | None
+    phase: str = ""
+    done_bytes: int = 0
+    total_bytes: int | None = None
+
+
+class TerminalView:
+    """A live block at the bottom of the terminal; finished builds scroll away above it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream, highlight=False)
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
+        self._running: dict[DerivationId, _Running] = {}
+        self._total = 0
+        self._finished = 0
+        self._started_ns = now_ns()
+
+    def __enter__(self) -> TerminalView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        if not self._total:
+            return Text("")
+        rows: list[Text] = []
+        slowest = sorted(self._running.values(), key=lambda each: each.started_ns)
+        for each in slowest[:MAX_ROWS]:
+            rows.append(self._row(each))
+        if len(slowest) > MAX_ROWS:
+            rows.append(Text(f"  … and {len(slowest) - MAX_ROWS} more", style="dim"))
+        rows.append(self._bar())
+        return Group(*rows)
+
+    def _row(self, each: _Running) -> Text:
+        elapsed = now_ns() - each.started_ns
+        row = Text(f"  {text.VERBS[each.kind]:8}", style="cyan")
+        row.append(each.label, style="bold")
+        row.append(f"  {text.duration(elapsed)}", style="default")
+        if each.expected_ns and each.kind == "script":
+            row.append(f" of about {text.duration(each.expected_ns)}", style="dim")
+        if each.phase:
+            row.append(f"  {each.phase}", style="dim")
+        if each.done_bytes:
+            total = f" of {text.size(each.total_bytes)}" if each.total_bytes else ""
+            rate = text.size(int(each.done_bytes / max(elapsed / 1e9, 0.1)))
+            row.append(f"  {text.size(each.done_bytes)}{total}, {rate}/s", style="dim")
+        row.no_wrap = True
+        row.overflow = "ellipsis"
+        return row
+
+    def _bar(self) -> Text:
+        width = 24
+        filled = width * self._finished // max(self._total, 1)
+        bar = Text("  ")
+        bar.append("━" * filled, style="green")
+        bar.append("─" * (width - filled), style="dim")
+        left = text.plural(self._total - self._finished, "step")
+        bar.append(
+            f"  {self._finished:,} of {self._total:,}, {left} left, {text.duration(now_ns() - self._started_ns)}"
+        )
+        return bar
+
+    def __call__(self, event: events.Event) -> None:
+        """Take in one event."""
+        match event:
+            case events.PlanReady(total=total, done=done):
+                self._total = total - done
+            case events.StepStarted():
+                self._running[event.derivation] = _Running(event.label, event.kind, now_ns(), event.expected_ns)
+            case events.StepPhase(derivation=each, phase=phase) if each in self._running:
+                self._running[each].phase = phase
+            case events.StepProgress(derivation=each) if each in self._running:
+                self._running[each].done_bytes = event.done_bytes
+                self._running[each].total_bytes = event.total_bytes
+            case events.StepFinished():
+                self._running.pop(event.derivation, None)
+                self._finished += 1
+                if event.kind == "script" or event.unchanged:
+                    self._tell(event)
+            case events.StepCached():
+                self._finished += 1
+            case events.StepFailed():
+                self._running.pop(event.derivation, None)
+                self._finished += 1
+                self._console.print(f"[red]{escape(failure(event))}[/]")
+            case events.Finished():
+                counts = text.summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
+                self._total = 0
+                self._console.print(f"{counts}; {text.duration(event.duration_ns)}")
+            case _:
+                pass
+
+    def _tell(self, event: events.StepFinished) -> None:
+        line = (
+            f"[green]✓[/] {text.VERBS[event.kind]} [bold]{escape(event.label)}[/]  {text.duration(event.duration_ns)}"
+        )
+        if event.unchanged:
+            line += "  [dim]came out unchanged: nothing that uses it is rebuilt[/]"
+        if event.note:
+            line += f"  [yellow]{escape(event.note)}[/]"
+        self._console.print(line)
