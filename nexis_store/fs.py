@@ -1,0 +1,224 @@
+"""Every system call of the store that changes a file or must be durable, in one place.
+
+Having them here gives the crash tests one seam (``intercept``): they kill the process, or make the call fail, at each
+of them in turn. Nothing else in the store writes, links, renames or removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+
+EPOCH = (1_000_000_000, 1_000_000_000)
+"""What every file of the store has as access and modification time: one second after the epoch, in nanoseconds."""
+
+_FICLONE = 0x40049409
+
+intercept: Callable[[str, str], None] | None = None
+"""Called with the name and the path of each call before it is made. Only tests set it."""
+
+
+def _step(call: str, path: str) -> None:
+    if intercept is not None:
+        intercept(call, path)
+
+
+def make_directory(path: str, *, exist_ok: bool = False) -> None:
+    """Create one directory with mode 0755 whatever the umask."""
+    if intercept is not None:
+        intercept("mkdir", path)
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        if not exist_ok:
+            raise
+
+
+def make_directories(path: str) -> None:
+    """Create a directory and those above it that are missing."""
+    try:
+        make_directory(path, exist_ok=True)
+    except FileNotFoundError:
+        make_directories(os.path.dirname(path))
+        make_directory(path, exist_ok=True)
+
+
+def create(path: str, mode: int = 0o600) -> int:
+    """Create a file that must not be there yet; returns a descriptor to write to."""
+    if intercept is not None:
+        intercept("create", path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+def write(fd: int, data: bytes | memoryview, path: str = "") -> None:
+    """Write all of ``data``."""
+    if intercept is not None:
+        intercept("write", path)
+    done = os.write(fd, data)
+    while done < len(data):
+        data = memoryview(data)[done:]
+        done = os.write(fd, data)
+
+
+def write_file(path: str, data: bytes, mode: int) -> None:
+    """Create a finished file: content, exact mode, time stamp. Not yet durable."""
+    fd = create(path, mode)
+    try:
+        if data:
+            write(fd, data, path)
+        finish(fd, mode, path)
+    finally:
+        os.close(fd)
+
+
+def finish(fd: int, mode: int, path: str) -> None:
+    """Give an open file the mode and the time stamp that files of the store have."""
+    if intercept is not None:
+        intercept("attributes", path)
+    os.fchmod(fd, mode)
+    os.utime(fd, ns=EPOCH)
+
+
+def finish_path(path: str, mode: int) -> None:
+    """The same for a path, which must be no symlink."""
+    if intercept is not None:
+        intercept("attributes", path)
+    os.chmod(path, mode)
+    os.utime(path, ns=EPOCH, follow_symlinks=False)
+
+
+def stamp(path: str) -> None:
+    """Set the time stamp of a directory or a symlink itself."""
+    if intercept is not None:
+        intercept("stamp", path)
+    os.utime(path, ns=EPOCH, follow_symlinks=False)
+
+
+def symlink(target: str, path: str) -> None:
+    """Create a symlink."""
+    _step("symlink", path)
+    os.symlink(target, path)
+
+
+def link(source: str, path: str) -> None:
+    """Give a file another name."""
+    if intercept is not None:
+        intercept("link", path)
+    os.link(source, path, follow_symlinks=False)
+
+
+def rename(source: str, path: str) -> None:
+    """Move; what is at ``path`` is replaced in one step."""
+    _step("rename", path)
+    os.rename(source, path)
+
+
+def unlink(path: str) -> None:
+    """Remove a file or symlink."""
+    if intercept is not None:
+        intercept("unlink", path)
+    os.unlink(path)
+
+
+def remove_directory(path: str) -> None:
+    """Remove an empty directory."""
+    if intercept is not None:
+        intercept("rmdir", path)
+    os.rmdir(path)
+
+
+def truncate(fd: int, length: int, path: str = "") -> None:
+    """Cut an open file."""
+    _step("truncate", path)
+    os.ftruncate(fd, length)
+
+
+def clone(source_fd: int, target_fd: int, path: str = "") -> None:
+    """Let a new file share the bytes of another one (reflink). Raises ``OSError`` where the file system cannot."""
+    _step("clone", path)
+    fcntl.ioctl(target_fd, _FICLONE, source_fd)
+
+
+def sync_data(fd: int, path: str = "") -> None:
+    """Wait until the bytes of a file, and its length, are on the disk."""
+    _step("fdatasync", path)
+    os.fdatasync(fd)
+
+
+def sync_path(path: str) -> None:
+    """Wait until a file or directory is on the disk."""
+    _step("fsync", path)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file_system(path: str) -> None:
+    """Wait until everything written so far to the file system of ``path`` is on the disk.
+
+    One such call is much cheaper than an fsync for each of thousands of files.
+    """
+    _step("syncfs", path)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(fd) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+    finally:
+        os.close(fd)
+
+
+def write_atomically(path: str, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
+    """Replace a small file in one step: readers see the old or the new content, and so does a power cut."""
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.new"
+    fd = create(temporary, mode)
+    try:
+        try:
+            write(fd, data, temporary)
+            if durable:
+                sync_data(fd, temporary)
+        finally:
+            os.close(fd)
+        rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if durable:
+        sync_path(os.path.dirname(path))
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory tree or file that may have odd modes; what is already gone is no error."""
+    try:
+        entries = list(os.scandir(path))
+    except NotADirectoryError:
+        unlink(path)
+        return
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        os.chmod(path, 0o700)
+        entries = list(os.scandir(path))
+    if entries and not os.access(path, os.W_OK | os.X_OK):
+        os.chmod(path, 0o700)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(entry.path)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                unlink(entry.path)
+    with contextlib.suppress(FileNotFoundError):
+        remove_directory(path)
+
+
+def is_no_room(error: OSError) -> bool:
+    """Whether an error says that disk, quota or descriptors ran out rather than that something is wrong."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)

@@ -1,0 +1,26 @@
+"""What the store needs of a database: ordered keys, atomic durable batches. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+
+class Backend(Protocol):
+    """An ordered map of bytes on disk. Safe to use from several threads."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``."""
+        ...
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All pairs whose key starts with ``prefix``, in the order of their bytes, as of one moment."""
+        ...
+
+    def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
+        """Put (or, for ``None``, delete) all keys of ``batch``: all or nothing, durable on return."""
+        ...
+
+    def close(self) -> None:
+        """Release the files."""
+        ...

@@ -1,0 +1,84 @@
+"""LMDB: the default backend. Readers never wait and start in microseconds; many processes may share it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+
+import lmdb
+
+MAP_SIZE = 1 << 37
+"""Address space, not disk: the file grows with what is in it."""
+
+# LMDB forbids a process to open one environment twice, so stores of one process that share a root share it.
+_open: dict[tuple[int, int, int], tuple[lmdb.Environment, int]] = {}
+_guard = threading.Lock()
+
+
+class LmdbBackend:
+    """One environment in ``directory``."""
+
+    def __init__(self, directory: str, *, readonly: bool = False) -> None:
+        self._path = f"{directory}/data.mdb"
+        if not readonly and not os.path.exists(self._path):
+            _environment(self._path, readonly=False).close()
+        status = os.stat(self._path)
+        self._key = (os.getpid(), status.st_dev, status.st_ino)
+        with _guard:
+            environment, users = _open.get(self._key, (None, 0))
+            if environment is None:
+                environment = _environment(self._path, readonly=readonly)
+            _open[self._key] = (environment, users + 1)
+        self._environment = environment
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``."""
+        with self._environment.begin() as transaction:
+            value: bytes | None = transaction.get(key)
+            return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All pairs whose key starts with ``prefix``, read at once so that no snapshot stays open."""
+        found: list[tuple[bytes, bytes]] = []
+        with self._environment.begin() as transaction:
+            cursor = transaction.cursor()
+            if cursor.set_range(prefix):
+                for key, value in cursor:
+                    if not key.startswith(prefix):
+                        break
+                    found.append((key, value))
+        return iter(found)
+
+    def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
+        """Write all of ``batch`` in one synced transaction."""
+        with self._environment.begin(write=True) as transaction:
+            for key in sorted(batch):
+                value = batch[key]
+                if value is None:
+                    transaction.delete(key)
+                else:
+                    transaction.put(key, value)
+
+    def close(self) -> None:
+        """Close the environment when nobody else in this process uses it."""
+        with _guard:
+            environment, users = _open.get(self._key, (None, 0))
+            if users > 1 and environment is not None:
+                _open[self._key] = (environment, users - 1)
+            elif environment is not None:
+                del _open[self._key]
+                environment.close()
+
+
+def _environment(path: str, *, readonly: bool) -> lmdb.Environment:
+    return lmdb.open(
+        path,
+        subdir=False,
+        map_size=MAP_SIZE,
+        readonly=readonly,
+        readahead=False,
+        max_readers=1024,
+        max_spare_txns=8,
+        mode=0o644,
+    )

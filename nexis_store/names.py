@@ -1,0 +1,70 @@
+"""Names and paths that were checked once and need no check again. Pure.
+
+A path inside a tree is relative, normal (no empty, ``.`` or ``..`` component), and never starts with a slash. Paths are
+``str`` as ``os.fsdecode`` gives them, so any byte sequence a file system can hold survives (surrogateescape).
+"""
+
+from __future__ import annotations
+
+import re
+
+from nexis_store.errors import StoreError
+
+MAX_COMPONENT = 255
+MAX_PATH = 4000
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9+._=-]")
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a path as they are on disk (what ``os.fsencode`` gives under a UTF-8 locale)."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode(raw: bytes) -> str:
+    """The inverse of ``encode``, lossless for any bytes."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def why_bad_path(path: str) -> str | None:
+    """Say what is wrong with a path inside a tree, or ``None`` when nothing is."""
+    if not path:
+        return "it is empty"
+    if "\0" in path:
+        return "it contains a NUL character"
+    if path[0] == "/":
+        return "it is absolute"
+    if len(path) > MAX_PATH:
+        return f"it is longer than {MAX_PATH} characters"
+    for component in path.split("/"):
+        if component in ("", ".", ".."):
+            return f"it has a component {component!r}"
+        if len(component) > 63 and len(encode(component)) > MAX_COMPONENT:
+            return f"a component is longer than {MAX_COMPONENT} bytes"
+    return None
+
+
+def check_path(path: str) -> str:
+    """Return ``path`` if it is a normal relative path; raises ``StoreError`` otherwise."""
+    why = why_bad_path(path)
+    if why is not None:
+        raise StoreError(
+            f"{path!r} cannot be a path in an artifact: {why}",
+            hint="use a relative path such as usr/bin/vim, without '.', '..' or double slashes",
+        )
+    return path
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name an artifact (printable text, no slash); raises ``StoreError`` otherwise."""
+    if not name or not name.isprintable() or "/" in name or len(encode(name)) > MAX_COMPONENT:
+        raise StoreError(
+            f"{name!r} cannot name an artifact",
+            hint="use printable characters without '/', at most 255 bytes, for example vim-9.0",
+        )
+    return name
+
+
+def directory_name(name: str) -> str:
+    """What of an artifact's name appears in its directory's name: only characters no tool stumbles over."""
+    return _UNSAFE.sub("-", name)[:120]

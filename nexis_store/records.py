@@ -1,0 +1,122 @@
+"""The keys and values of the metadata tables. Pure.
+
+One ordered key space; the first byte names the table. Values that people may want to read are JSON, those that are read
+by the thousand are packed.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nexis_store.digest import DIGEST_SIZE, BuildKey, DerivationId, TreeDigest
+from nexis_store.realisation import Realisation
+
+ARTIFACT = b"a"
+"""digest → name, size, number of entries, time of arrival."""
+REFERENCES = b"f"
+"""digest → the digests it refers to, end to end; absent when there are none."""
+REFERRER = b"b"
+"""digest, digest of a referrer → nothing."""
+COUNT = b"c"
+"""digest → number of referrers and roots; absent when it is zero."""
+DEAD = b"z"
+"""digest → since when its count has been zero, in nanoseconds: the list that makes collecting cost O(garbage)."""
+DOOMED = b"t"
+"""digest → name of an artifact whose metadata is gone and whose tree is on its way to the trash."""
+REALISATION = b"k"
+"""build key → realisation."""
+DERIVATION = b"i"
+"""derivation id → build key of its last realisation."""
+PRODUCED = b"o"
+"""digest, build key → nothing: which realisations an artifact's end takes with it."""
+DURATION = b"n"
+"""name → nanoseconds the last build of that name took."""
+ROOT = b"g"
+"""root name → digest."""
+
+_U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """What the metadata knows about an artifact besides its references. Sizes in bytes, times in nanoseconds."""
+
+    name: str
+    size_bytes: int
+    entries: int
+    added_ns: int
+
+    def encode(self) -> bytes:
+        """As a value of the table."""
+        fields = {"name": self.name, "size": self.size_bytes, "entries": self.entries, "added_ns": self.added_ns}
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, value: bytes) -> ArtifactRecord:
+        """From a value of the table."""
+        fields = json.loads(value)
+        return cls(fields["name"], fields["size"], fields["entries"], fields["added_ns"])
+
+
+def pack_digests(digests: Iterable[bytes]) -> bytes:
+    """Digests end to end, sorted, without repetition."""
+    return b"".join(sorted(set(digests)))
+
+
+def unpack_digests(value: bytes | None) -> tuple[TreeDigest, ...]:
+    """The inverse; nothing for ``None``."""
+    if not value:
+        return ()
+    return tuple(TreeDigest(value[at : at + DIGEST_SIZE]) for at in range(0, len(value), DIGEST_SIZE))
+
+
+def pack_number(value: int) -> bytes:
+    """An unsigned 64-bit number, ordered like its bytes."""
+    return _U64.pack(value)
+
+
+def unpack_number(value: bytes | None) -> int:
+    """The inverse; 0 for ``None``."""
+    return int(_U64.unpack(value)[0]) if value else 0
+
+
+def encode_realisation(realisation: Realisation) -> bytes:
+    """JSON with hexadecimal digests; fields that are empty are left out."""
+    fields: dict[str, object] = {
+        "derivation": realisation.derivation.hex(),
+        "name": realisation.name,
+        "outputs": {name: digest.hex() for name, digest in realisation.outputs.items()},
+        "origin": realisation.origin,
+    }
+    optional = {
+        "builder": realisation.builder,
+        "started_ns": realisation.started_ns,
+        "duration_ns": realisation.duration_ns,
+        "max_rss_bytes": realisation.max_rss_bytes,
+        "note": realisation.note,
+        "extra": dict(realisation.extra),
+    }
+    fields.update((name, value) for name, value in optional.items() if value)
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def decode_realisation(key: BuildKey, value: bytes) -> Realisation:
+    """The inverse; the key is not in the value."""
+    fields = json.loads(value)
+    return Realisation(
+        key=key,
+        derivation=DerivationId.parse(fields["derivation"]),
+        name=fields["name"],
+        outputs={name: TreeDigest.parse(text) for name, text in fields["outputs"].items()},
+        origin=fields["origin"],
+        builder=fields.get("builder", ""),
+        started_ns=fields.get("started_ns", 0),
+        duration_ns=fields.get("duration_ns", 0),
+        max_rss_bytes=fields.get("max_rss_bytes", 0),
+        note=fields.get("note", ""),
+        extra=fields.get("extra", {}),
+    )

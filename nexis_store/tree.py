@@ -1,0 +1,338 @@
+"""Trees as values: entries, the manifest that lists them, and the Merkle hash over it (``docs/formats/tree.md``). Pure.
+
+The manifest is the concatenation of the very directory encodings that are hashed, so reading it proves it, and two
+trees can be compared by skipping every directory whose digest is equal.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from blake3 import blake3
+
+from nexis_store.digest import DIGEST_SIZE, FileDigest, TreeDigest
+from nexis_store.errors import DamagedStoreError
+from nexis_store.names import decode, encode, why_bad_path
+
+DIRECTORY_DOMAIN = b"nexis tree\x01"
+MANIFEST_DOMAIN = b"nexis manifest\x01"
+NO_MODE = 0xFFFF
+
+Kind = Literal["f", "d", "l"]
+
+_U16 = struct.Struct(">H")
+_U32 = struct.Struct(">I")
+_FILE = struct.Struct(">Q32s")
+_ENTRY = struct.Struct(">BBH")
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a tree says about an entry beyond content: nothing of it is ever live in the store.
+
+    ``mode`` is the 12 permission bits, or ``None`` for the usual ones (0755 for directories and executable files, 0644
+    for other files). ``owner`` and ``group`` are names, or decimal numbers where the origin had no name.
+    """
+
+    mode: int | None = None
+    owner: str = "root"
+    group: str = "root"
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+
+
+DEFAULT = Attributes()
+
+
+class ManifestEntry(NamedTuple):
+    """One path of a tree. A tuple, because trees have tens of thousands of them."""
+
+    path: str
+    kind: Kind
+    digest: FileDigest | None
+    size: int
+    executable: bool
+    target: str | None
+    attributes: Attributes
+
+    @property
+    def mode(self) -> int:
+        """The permission bits the path has in a system: those declared, or the usual ones."""
+        if self.attributes.mode is not None:
+            return self.attributes.mode
+        return 0o777 if self.kind == "l" else 0o755 if self.kind == "d" or self.executable else 0o644
+
+    def same_content(self, other: ManifestEntry) -> bool:
+        """Whether both entries are equal in everything but the path."""
+        return self[1:] == other[1:]
+
+
+def canonical_attributes(kind: Kind, executable: bool, attributes: Attributes) -> Attributes:
+    """The one spelling of equal attributes: the usual mode is ``None``, xattrs are sorted.
+
+    Raises ``ValueError`` for a mode beyond 12 bits, a mode on a symlink, or two xattrs of one name.
+    """
+    if attributes is DEFAULT or attributes == DEFAULT:
+        return DEFAULT
+    mode = attributes.mode
+    if mode is not None:
+        if not 0 <= mode <= 0o7777:
+            raise ValueError(f"a mode has 12 bits, not {mode:#o}")
+        if kind == "l" or mode == (0o755 if kind == "d" or executable else 0o644):
+            mode = None
+    xattrs = tuple(sorted(attributes.xattrs))
+    if len({name for name, _ in xattrs}) != len(xattrs):
+        raise ValueError("an extended attribute is given twice")
+    return Attributes(mode, attributes.owner, attributes.group, xattrs)
+
+
+def file_entry(
+    path: str, digest: FileDigest, size: int, executable: bool = False, attributes: Attributes = DEFAULT
+) -> ManifestEntry:
+    """A regular file. A declared mode decides whether it is executable."""
+    if attributes.mode is not None:
+        executable = bool(attributes.mode & 0o111)
+    return ManifestEntry(path, "f", digest, size, executable, None, canonical_attributes("f", executable, attributes))
+
+
+def directory_entry(path: str, attributes: Attributes = DEFAULT) -> ManifestEntry:
+    """A directory."""
+    return ManifestEntry(path, "d", None, 0, False, None, canonical_attributes("d", False, attributes))
+
+
+def symlink_entry(path: str, target: str, attributes: Attributes = DEFAULT) -> ManifestEntry:
+    """A symbolic link; its size is that of the target in bytes. Links have no mode of their own."""
+    size = len(encode(target))
+    return ManifestEntry(path, "l", None, size, False, target, canonical_attributes("l", False, attributes))
+
+
+def _text(raw: bytes) -> bytes:
+    return _U16.pack(len(raw)) + raw
+
+
+def _encode_attributes(attributes: Attributes) -> bytes:
+    parts = [
+        _U16.pack(NO_MODE if attributes.mode is None else attributes.mode),
+        _text(encode(attributes.owner)),
+        _text(encode(attributes.group)),
+        _U16.pack(len(attributes.xattrs)),
+    ]
+    for name, value in attributes.xattrs:
+        parts.append(_text(encode(name)) + _U32.pack(len(value)) + value)
+    return b"".join(parts)
+
+
+def _encode_directory(children: list[ManifestEntry], digests: Mapping[str, bytes]) -> bytes:
+    parts = [DIRECTORY_DOMAIN, _U32.pack(len(children))]
+    for entry in children:
+        path, kind, digest, size, executable, target, attributes = entry
+        name = encode(path[path.rfind("/") + 1 :])
+        letter = ord("x") if executable else ord(kind)
+        plain = attributes is DEFAULT
+        parts.append(_ENTRY.pack(letter, 0 if plain else 1, len(name)))
+        parts.append(name)
+        if kind == "f":
+            assert digest is not None
+            parts.append(_FILE.pack(size, digest))
+        elif kind == "d":
+            parts.append(digests[path])
+        else:
+            raw = encode(target or "")
+            parts.append(_U32.pack(len(raw)) + raw)
+        if not plain:
+            parts.append(_encode_attributes(attributes))
+    return b"".join(parts)
+
+
+def sort_key(path: str) -> bytes:
+    """Sorts paths in pre-order, siblings by the raw bytes of their names."""
+    return encode(path).replace(b"/", b"\0")
+
+
+class Manifest:
+    """An immutable listing of one tree. Equal trees have equal digests, and the other way round."""
+
+    __slots__ = ("_encoded", "_entries", "_index", "digest")
+
+    def __init__(self, entries: tuple[ManifestEntry, ...], digest: TreeDigest, encoded: bytes) -> None:
+        self._entries = entries
+        self._encoded = encoded
+        self._index: dict[str, ManifestEntry] | None = None
+        self.digest = digest
+
+    @classmethod
+    def of(cls, entries: Iterable[ManifestEntry]) -> Manifest:
+        """Sort and hash ``entries``; every parent directory must be among them. Raises ``ValueError`` if one is not."""
+        ordered = sorted(entries, key=lambda entry: sort_key(entry.path))
+        children: dict[str, list[ManifestEntry]] = {"": []}
+        previous = ""
+        for position, entry in enumerate(ordered):
+            path, attributes = entry.path, entry.attributes
+            if path == previous:
+                raise ValueError(f"{path!r} is listed twice or empty")
+            if attributes is not DEFAULT:
+                attributes = canonical_attributes(entry.kind, entry.executable, attributes)
+                entry = ordered[position] = entry._replace(attributes=attributes)
+            cut = path.rfind("/")
+            siblings = children.get(path[:cut] if cut > 0 else "")
+            if siblings is None:
+                raise ValueError(f"the parent of {path!r} is missing or no directory")
+            siblings.append(entry)
+            if entry.kind == "d":
+                children[path] = []
+            previous = path
+        digests: dict[str, bytes] = {}
+        blobs: list[bytes] = []
+        for path in reversed(children):
+            blob = _encode_directory(children[path], digests)
+            digests[path] = blake3(blob).digest()
+            blobs.append(_U32.pack(len(blob)) + blob)
+        blobs.append(MANIFEST_DOMAIN + _U32.pack(len(blobs)))
+        blobs.reverse()
+        return cls(tuple(ordered), TreeDigest(digests[""]), b"".join(blobs))
+
+    @classmethod
+    def decode(cls, data: bytes, expected: TreeDigest | None = None) -> Manifest:
+        """Read a manifest and prove it: every directory must hash to what its parent says.
+
+        Raises ``DamagedStoreError`` for anything but the one canonical encoding of the tree ``expected``.
+        """
+        try:
+            entries = _decode(data)
+            manifest = cls.of(entries)
+        except (ValueError, IndexError, struct.error, RecursionError) as error:
+            raise DamagedStoreError(f"not a manifest: {error}", hint="run 'nexis-store verify'") from None
+        if manifest._encoded != data:
+            raise DamagedStoreError("a manifest is not canonical", hint="run 'nexis-store verify'")
+        if expected is not None and manifest.digest != expected:
+            raise DamagedStoreError(
+                f"a manifest describes {manifest.digest} where {expected} belongs", hint="run 'nexis-store verify'"
+            )
+        return manifest
+
+    def encode(self) -> bytes:
+        """The canonical bytes."""
+        return self._encoded
+
+    def entries(self) -> Iterator[ManifestEntry]:
+        """All entries in pre-order; the root itself is not among them."""
+        return iter(self._entries)
+
+    def get(self, path: str) -> ManifestEntry | None:
+        """The entry of one path, or ``None``."""
+        if self._index is None:
+            self._index = {entry.path: entry for entry in self._entries}
+        return self._index.get(path)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Manifest) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of the files' sizes in bytes."""
+        return sum(entry.size for entry in self._entries if entry.kind == "f")
+
+
+def _decode(data: bytes) -> list[ManifestEntry]:
+    head = len(MANIFEST_DOMAIN)
+    if data[:head] != MANIFEST_DOMAIN:
+        raise ValueError("it does not start like one")
+    (count,) = _U32.unpack_from(data, head)
+    position = head + 4
+    entries: list[ManifestEntry] = []
+    pending: list[tuple[str, bytes]] = []
+    for index in range(count):
+        (length,) = _U32.unpack_from(data, position)
+        blob = data[position + 4 : position + 4 + length]
+        if len(blob) != length:
+            raise ValueError("it is cut short")
+        position += 4 + length
+        if index:
+            if not pending:
+                raise ValueError("it has a directory that nothing names")
+            prefix, digest = pending.pop()
+            if blake3(blob).digest() != digest:
+                raise ValueError(f"the directory {prefix!r} does not match its digest")
+        else:
+            prefix = ""
+        found = _decode_directory(blob, prefix + "/" if prefix else "", entries)
+        found.reverse()
+        pending.extend(found)
+    if pending or position != len(data):
+        raise ValueError("it has missing or surplus bytes")
+    return entries
+
+
+def _decode_directory(blob: bytes, prefix: str, entries: list[ManifestEntry]) -> list[tuple[str, bytes]]:
+    """Append the entries of one directory; returns (path, digest) of its subdirectories in order."""
+    head = len(DIRECTORY_DOMAIN)
+    if blob[:head] != DIRECTORY_DOMAIN:
+        raise ValueError("it holds something that is no directory")
+    (count,) = _U32.unpack_from(blob, head)
+    position = head + 4
+    directories: list[tuple[str, bytes]] = []
+    for _ in range(count):
+        letter, flags, length = _ENTRY.unpack_from(blob, position)
+        position += 4
+        name = decode(blob[position : position + length])
+        position += length
+        if "/" in name or why_bad_path(name) is not None:
+            raise ValueError(f"it has the name {name!r}")
+        path = prefix + name
+        digest: FileDigest | None = None
+        target: str | None = None
+        size = 0
+        kind: Kind
+        if letter in b"fx":
+            kind = "f"
+            size, raw = _FILE.unpack_from(blob, position)
+            digest = FileDigest(raw)
+            position += _FILE.size
+        elif letter == 100:
+            kind = "d"
+            directories.append((path, blob[position : position + DIGEST_SIZE]))
+            position += DIGEST_SIZE
+        elif letter == 108:
+            kind = "l"
+            (size,) = _U32.unpack_from(blob, position)
+            target = decode(blob[position + 4 : position + 4 + size])
+            position += 4 + size
+        else:
+            raise ValueError(f"it has an entry of kind {letter}")
+        attributes = DEFAULT
+        if flags:
+            attributes, position = _decode_attributes(blob, position)
+        entries.append(ManifestEntry(path, kind, digest, size, letter == 120, target, attributes))
+    if position != len(blob):
+        raise ValueError("a directory has missing or surplus bytes")
+    return directories
+
+
+def _decode_text(blob: bytes, position: int) -> tuple[str, int]:
+    (length,) = _U16.unpack_from(blob, position)
+    position += 2
+    return decode(blob[position : position + length]), position + length
+
+
+def _decode_attributes(blob: bytes, position: int) -> tuple[Attributes, int]:
+    (mode,) = _U16.unpack_from(blob, position)
+    owner, position = _decode_text(blob, position + 2)
+    group, position = _decode_text(blob, position)
+    (count,) = _U16.unpack_from(blob, position)
+    position += 2
+    xattrs: list[tuple[str, bytes]] = []
+    for _ in range(count):
+        name, position = _decode_text(blob, position)
+        (length,) = _U32.unpack_from(blob, position)
+        position += 4
+        xattrs.append((name, blob[position : position + length]))
+        position += length
+    return Attributes(None if mode == NO_MODE else mode, owner, group, tuple(xattrs)), position
