@@ -27,8 +27,8 @@ class Plan:
     done: Mapping[DerivationId, Outputs]
     pending: Mapping[DerivationId, Derivation]
     certain: frozenset[DerivationId]
-    cut_off: frozenset[DerivationId]
-    """Steps that are done although their recipe is new: their inputs came out as before."""
+    cut_off: Mapping[DerivationId, BuildKey]
+    """Steps that are done although their recipe is new: their inputs came out as before, and so their build key."""
 
     @property
     def possible(self) -> int:
@@ -66,19 +66,20 @@ def make_plan(
         unknown.add(each)
         pending.extend(graph.derivations[each].dependencies())
     if not unknown:
-        return Plan(done, {}, frozenset(), frozenset())
+        return Plan(done, {}, frozenset(), {})
     missing: dict[DerivationId, Derivation] = {}
     certain: set[DerivationId] = set()
-    cut_off: set[DerivationId] = set()
+    cut_off: dict[DerivationId, BuildKey] = {}
     for each, derivation in graph.derivations.items():
         if each not in unknown:
             continue
         if all(needed in done for needed in derivation.dependencies()):
-            known = by_key(resolve_inputs(derivation, done))
+            key = resolve_inputs(derivation, done)
+            known = by_key(key)
             if known is not None:
                 done[each] = known.outputs
-                cut_off.add(each)
+                cut_off[each] = key
                 continue
             certain.add(each)
         missing[each] = derivation
-    return Plan(done, missing, frozenset(certain), frozenset(cut_off))
+    return Plan(done, missing, frozenset(certain), cut_off)

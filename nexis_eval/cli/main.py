@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "build": "build a system, or parts of it",
     "show-derivation": "print the recipe of a target",
     "graph": "print the derivation graph",
+    "targets": "list what can be built",
     "lock": "pin versions and hashes in nexis.lock",
 }
 

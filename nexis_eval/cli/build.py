@@ -1,0 +1,228 @@
+"""Build a system, or the named targets of it, and print where the results are.
+
+Only what is missing is done. A step whose inputs came out as before is not run again, however its recipe was reached.
+Without a target the images are built: kernel, root file system, ISO and a script to try them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nexis_eval.cli.evaluation import (
+    DEFAULT_TARGET,
+    Evaluation,
+    add_evaluation_arguments,
+    add_store_argument,
+    default_jobs,
+    evaluate,
+    find_target,
+)
+from nexis_eval.plan import Plan, make_plan
+from nexis_eval.ui import text
+from nexis_store.digest import DerivationId
+from nexis_store.store import Store, default_store_root
+
+if TYPE_CHECKING:
+    from nexis_eval.ui.json import JsonView
+    from nexis_eval.ui.plain import PlainView
+    from nexis_eval.ui.tty import TerminalView
+
+    View = JsonView | PlainView | TerminalView
+
+MAX_CAUSES = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser)
+    parser.add_argument(
+        "-t",
+        "--target",
+        action="append",
+        metavar="NAME",
+        help=f"what to build (default: {DEFAULT_TARGET}); may be repeated; 'nexis-eval targets' lists them",
+    )
+    add_store_argument(parser)
+    parser.add_argument("-j", "--jobs", type=_positive, default=default_jobs(), metavar="N", help="processors to use")
+    parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that can be built")
+    parser.add_argument("--keep-failed", action="store_true", help="keep the directory of a failed build for a look")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and why; do nothing")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the result there")
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "plain", "json"),
+        default="auto",
+        help="progress: live on a terminal (auto), lines, or JSON lines on stderr",
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON on stdout")
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build; returns the exit code."""
+    clock = time.monotonic_ns()
+    evaluation = evaluate(args)
+    graph = evaluation.graph
+    names = args.target or [DEFAULT_TARGET]
+    roots = [find_target(graph, name) for name in names]
+    with Store.open(args.store or default_store_root()) as store:
+        plan = make_plan(graph, roots, store.realised, store.realisation)
+        if args.dry_run:
+            _print_plan(store, evaluation, plan, args.json)
+            return 0
+        for each, key in plan.cut_off.items():
+            store.record_alias(each, key)
+        if plan.pending and not _realise(args, store, evaluation, plan):
+            return 1
+        if DEFAULT_TARGET in names and (plan.pending or plan.cut_off):
+            _remember(store, evaluation, roots)
+        if not plan.pending and not args.json:
+            took = text.duration(time.monotonic_ns() - clock)
+            print(f"nothing to do: {', '.join(names)} for {evaluation.config.arch} as configured ({took})")
+        _deliver(args, store, evaluation, names, roots)
+    return 0
+
+
+def _realise(args: argparse.Namespace, store: Store, evaluation: Evaluation, plan: Plan) -> bool:
+    """Run the plan; whether every step succeeded."""
+    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.mirrors import default_mirrors
+    from nexis_eval.realise import Options, Outcome, realise
+    from nexis_eval.sandbox.check import available
+
+    available()
+    for line in _causes(store, evaluation, plan):
+        print(line, file=sys.stderr)
+    options = Options(jobs=args.jobs, keep_going=args.keep_going, keep_failed=args.keep_failed)
+
+    async def work() -> Outcome:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        executor = LocalExecutor()
+        try:
+            with _view(args.log_format) as view:
+                mirrors = default_mirrors(evaluation.config.mirrors)
+                return await realise(evaluation.graph, plan, store, executor, mirrors, options, view)
+        finally:
+            await executor.close()
+
+    try:
+        outcome = asyncio.run(work())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    return not outcome.failed
+
+
+def _view(log_format: str) -> View:
+    if log_format == "json":
+        from nexis_eval.ui.json import JsonView
+
+        return JsonView(sys.stderr)
+    if log_format == "auto" and sys.stderr.isatty():
+        from nexis_eval.ui.tty import TerminalView
+
+        return TerminalView(sys.stderr)
+    from nexis_eval.ui.plain import PlainView
+
+    return PlainView(sys.stderr)
+
+
+def _causes(store: Store, evaluation: Evaluation, plan: Plan) -> Iterator[str]:
+    """Why there is something to do, compared with the last build of this system: root causes only."""
+    from nexis_eval.record import last
+    from nexis_eval.why import causes
+
+    before = last(store, evaluation.system, evaluation.config.arch)
+    if before is None:
+        return
+    found = [cause for cause in causes(before.graph, evaluation.graph) if cause.derivation in plan.pending]
+    for cause in found[:MAX_CAUSES]:
+        place = evaluation.graph.origins.get(cause.derivation)
+        where = f" ({place})" if place else ""
+        what = "is new" if cause.new else "; ".join(change.describe() for change in cause.changes[:MAX_CAUSES])
+        yield f"because {cause.label}{where}: {what}" if not cause.new else f"because {cause.label} is new{where}"
+    if len(found) > MAX_CAUSES:
+        yield f"and {len(found) - MAX_CAUSES} more causes; 'nexis-eval why-rebuild' lists them all"
+
+
+def _remember(store: Store, evaluation: Evaluation, roots: Sequence[DerivationId]) -> None:
+    """Keep a record of the build, and through its references everything that took part."""
+    from nexis_eval.graph import DerivationGraph
+    from nexis_eval.record import Record, keep
+
+    derivations = evaluation.graph.closure(roots)
+    outputs = {}
+    for each in derivations:
+        known = store.realised(each)
+        if known is not None:
+            outputs[each] = known.outputs
+    targets = {name: each for name, each in evaluation.graph.targets.items() if each in derivations}
+    graph = DerivationGraph(derivations, targets)
+    keep(store, Record(graph, outputs), evaluation.system, evaluation.config.arch)
+
+
+def _deliver(
+    args: argparse.Namespace, store: Store, evaluation: Evaluation, names: Sequence[str], roots: Sequence[DerivationId]
+) -> None:
+    """Say where the results are, and copy them where they were asked for."""
+    results = {}
+    for name, root in zip(names, roots, strict=True):
+        known = store.realised(root)
+        assert known is not None
+        results[name] = known.outputs
+        if args.output is not None:
+            from nexis_eval.export import export_tree
+
+            for digest in known.outputs.values():
+                for path in export_tree(store, digest, args.output):
+                    print(f"wrote {path}", file=sys.stderr)
+    if args.json:
+        value = {
+            name: {output: {"digest": str(digest), "path": str(store.path(digest))} for output, digest in item.items()}
+            for name, item in results.items()
+        }
+        print(json.dumps({"arch": evaluation.config.arch, "results": value}, indent=2))
+        return
+    for item in results.values():
+        for digest in item.values():
+            print(args.output if args.output is not None else store.path(digest))
+
+
+def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, as_json: bool) -> None:
+    if as_json:
+        steps = [
+            {
+                "derivation": str(each),
+                "label": derivation.label,
+                "kind": derivation.builder.kind,
+                "certain": each in plan.certain,
+            }
+            for each, derivation in plan.pending.items()
+        ]
+        print(json.dumps({"arch": evaluation.config.arch, "done": len(plan.done), "steps": steps}, indent=2))
+        return
+    for line in _causes(store, evaluation, plan):
+        print(line)
+    for each, derivation in plan.pending.items():
+        doubt = "" if each in plan.certain else "  (unless its inputs come out unchanged)"
+        print(f"{text.VERBS[derivation.builder.kind]:8} {derivation.label}{doubt}")
+    print(
+        f"{text.plural(len(plan.certain), 'step')} to do, {text.plural(plan.possible, 'more step')} that may be cut off"
+        if plan.pending
+        else "nothing to do"
+    )

@@ -1,0 +1,106 @@
+"""From the command line's arguments to the derivation graph: what most commands begin with."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from nexis_eval.cli.common import add_system_arguments, load_config
+from nexis_eval.config.model import Config
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.instantiate import NotLockedError, instantiate
+from nexis_eval.lock.model import Lock, load_lock
+from nexis_eval.rules import load_rules
+from nexis_eval.toolchain import load_toolchain
+from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
+
+RULES = Path(__file__).resolve().parents[2] / "rules"
+DEFAULT_TARGET = "images"
+
+
+class UnknownTargetError(NexisError):
+    """A target was named that the system does not have."""
+
+    code = "E0003"
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A configuration and what it evaluates to."""
+
+    config: Config
+    graph: DerivationGraph
+
+    @property
+    def system(self) -> str:
+        """The name under which builds of this system are remembered: its host name."""
+        return self.config.system.hostname
+
+
+def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
+    """The system file, the architecture and the lock switches."""
+    add_system_arguments(parser)
+    parser.add_argument(
+        "--locked", action="store_true", help="fail where nexis.lock lacks something, instead of pinning it"
+    )
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """``--store``."""
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="the store (default: $NEXIS_STORE, else nexis/store in your data directory)",
+    )
+
+
+def default_jobs() -> int:
+    """As many builds side by side as there are processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def lock_file(config: Config) -> Path:
+    """``nexis.lock`` beside the system file."""
+    return config.file.with_name("nexis.lock")
+
+
+def evaluate(args: argparse.Namespace) -> Evaluation:
+    """Load, lock what is not locked yet (unless ``--locked``), and instantiate."""
+    config = load_config(args)
+    rules = load_rules(RULES / "build")
+    toolchain = load_toolchain(RULES)
+    path = lock_file(config)
+    lock = load_lock(path) if path.exists() else Lock()
+    try:
+        return Evaluation(config, instantiate(config, lock, rules, toolchain))
+    except NotLockedError:
+        if args.locked:
+            raise
+    from nexis_eval.cli.lock import lock_configs
+
+    print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
+    lock = lock_configs([config], path)
+    return Evaluation(config, instantiate(config, lock, rules, toolchain))
+
+
+def find_target(graph: DerivationGraph, name: str) -> DerivationId:
+    """The derivation that a person calls ``name``: a target, or a (prefix of a) derivation id."""
+    if name in graph.targets:
+        return graph.targets[name]
+    if len(name) >= 8 and all(digit in "0123456789abcdef" for digit in name):
+        found = [each for each in graph.derivations if str(each).startswith(name)]
+        if len(found) == 1:
+            return found[0]
+    near = get_close_matches(name, graph.targets, n=3)
+    shown = ", ".join(sorted(each for each in graph.targets if ":" not in each))
+    raise UnknownTargetError(
+        f"this system has no target '{name}'",
+        hint=f"did you mean {' or '.join(repr(each) for each in near)}?" if near else f"targets: {shown}",
+    )

@@ -1,0 +1,27 @@
+"""List what can be built: packages, parts of the system, images, tool sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON: names and derivation ids")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print; returns the exit code."""
+    graph = evaluate(args).graph
+    if args.json:
+        print(json.dumps({name: str(each) for name, each in sorted(graph.targets.items())}, indent=2))
+        return 0
+    width = max(map(len, graph.targets))
+    for name, each in sorted(graph.targets.items()):
+        derivation = graph.derivations[each]
+        print(f"{name.ljust(width)}  {derivation.label} ({derivation.platform})")
+    return 0

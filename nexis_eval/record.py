@@ -1,0 +1,89 @@
+"""The build record: what a system was built from and what each step came out as, kept as an artifact of the store.
+
+It references every tree that took part, so that one root keeps a system and everything needed to rebuild it quickly;
+it is what ``why-rebuild`` and ``repro diff`` compare with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nexis_eval.derivation_json import graph_from_json, graph_to_json
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.plan import Outputs
+from nexis_store.digest import DerivationId, TreeDigest
+from nexis_store.store import Store
+
+FILE = "record.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A graph and the outputs of its steps."""
+
+    graph: DerivationGraph
+    outputs: Mapping[DerivationId, Outputs]
+
+
+def root_name(system: str, arch: str) -> str:
+    """The GC root under which the last build of a system for an architecture is kept."""
+    return f"builds/{system}-{arch}"
+
+
+def encode(record: Record) -> str:
+    """The record as JSON text, the same for the same record."""
+    value = graph_to_json(record.graph)
+    value["outputs"] = {
+        str(each): {name: str(digest) for name, digest in sorted(outputs.items())}
+        for each, outputs in sorted(record.outputs.items())
+    }
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True) + "\n"
+
+
+def decode(text: str) -> Record:
+    """The inverse of ``encode``; raises ``ValueError`` or ``KeyError`` for anything else."""
+    value = json.loads(text)
+    outputs = {
+        DerivationId.parse(each): {name: TreeDigest.parse(digest) for name, digest in item.items()}
+        for each, item in value["outputs"].items()
+    }
+    # Sorting the members for a canonical text loses the topological order: put it back.
+    return Record(_in_order(graph_from_json(value)), outputs)
+
+
+def _in_order(graph: DerivationGraph) -> DerivationGraph:
+    ordered: dict[DerivationId, None] = {}
+    for start in graph.derivations:
+        pending = [start]
+        while pending:
+            each = pending[-1]
+            if each in ordered:
+                pending.pop()
+                continue
+            missing = [needed for needed in graph.derivations[each].dependencies() if needed not in ordered]
+            if missing:
+                pending.extend(missing)
+            else:
+                ordered[each] = None
+                pending.pop()
+    return DerivationGraph({each: graph.derivations[each] for each in ordered}, graph.targets)
+
+
+def keep(store: Store, record: Record, system: str, arch: str) -> TreeDigest:
+    """Put the record into the store and let the system's root point to it."""
+    references = {digest for outputs in record.outputs.values() for digest in outputs.values()}
+    with store.writer(f"{system}-{arch}-record") as writer:
+        writer.file(FILE, encode(record).encode())
+        artifact = writer.commit(references=sorted(references))
+    store.set_root(root_name(system, arch), artifact.digest)
+    return artifact.digest
+
+
+def last(store: Store, system: str, arch: str) -> Record | None:
+    """The record of the last successful build, if there is one."""
+    digest = dict(store.roots()).get(root_name(system, arch))
+    if digest is None or not store.has(digest):
+        return None
+    return decode((store.path(digest) / FILE).read_text())
