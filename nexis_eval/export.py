@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def export_tree(store: Store, tree: TreeDigest, directory: Path) -> list[Path]:
         temporary = path.with_name(f".{path.name}.new")
         if entry.kind == "l":
             assert entry.target is not None
-            if path.is_symlink() and os.readlink(path) == entry.target:
+            if path.is_symlink() and str(path.readlink()) == entry.target:
                 continue
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(entry.target)

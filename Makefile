@@ -1,0 +1,90 @@
+# Everything starts here: 'make help' lists what there is. Nothing but 'make setup' needs root.
+
+ARCH    ?= x86_64
+CONFIG  ?= examples/minimal/system.toml
+PYTHON  ?= python3
+JOBS    ?=
+STORE   ?=
+PYTEST_ARGS ?=
+
+override ARCH := $(patsubst x86,x86_64,$(ARCH))
+OUTPUT_x86_64  := x86
+OUTPUT_aarch64 := aarch64
+OUTPUT_riscv64 := riscv64
+ifeq ($(OUTPUT_$(ARCH)),)
+$(error unknown ARCH '$(ARCH)': use x86_64 (or x86), aarch64 or riscv64)
+endif
+IMAGES := buildroot_backup_imgs/$(OUTPUT_$(ARCH))/output/images
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+BUILD_FLAGS := $(if $(JOBS),--jobs $(JOBS)) $(if $(STORE),--store $(STORE))
+
+.DEFAULT_GOAL := iso
+.PHONY: iso run-qemu test lint types fmt boot cross crash peers bench setup pins clean distclean help
+
+iso: $(VENV)/.runtime ## Build kernel, root file system, ISO and run-qemu.sh for ARCH (default x86_64)
+	$(BIN)/nexis-eval build $(CONFIG) --arch $(ARCH) $(BUILD_FLAGS) --output $(IMAGES)
+
+run-qemu: iso ## Boot what 'make iso' built, on this terminal (Ctrl-A X leaves QEMU)
+	@tools/missing-packages qemu-$(ARCH) >/dev/null || $(MAKE) --no-print-directory setup
+	$(IMAGES)/run-qemu.sh
+
+test: $(VENV)/.dev ## Fast tests (minutes): everything that neither boots nor cross-builds
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## Style and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## Type check (mypy --strict)
+	$(BIN)/mypy
+
+fmt: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+boot: $(VENV)/.dev ## Build the ISOs and boot them in QEMU (slow)
+	@tools/missing-packages qemu-x86_64 qemu-aarch64 qemu-riscv64 >/dev/null || $(MAKE) --no-print-directory setup
+	$(BIN)/pytest -m boot -ra $(PYTEST_ARGS)
+
+cross: $(VENV)/.dev ## Build the example packages for foreign architectures (slow)
+	$(BIN)/pytest -m 'cross or slow' -ra $(PYTEST_ARGS)
+
+crash: $(VENV)/.dev ## Kill the store at every system call that writes (slow)
+	$(BIN)/pytest -m crash -ra $(PYTEST_ARGS)
+
+peers: $(VENV)/.dev ## Compare with other tools, where they are installed
+	$(BIN)/pytest -m peers -ra $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev ## Measure; prints figures, never fails
+	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || true; done
+
+setup: ## Install from Debian what running and testing need (uses sudo when you are not root)
+	tools/setup-debian
+
+pins: ## Refresh the pinned Python packages (requirements/*.txt)
+	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --strip-extras --allow-unsafe --extra build -o requirements/runtime.txt pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --strip-extras --allow-unsafe --extra build --extra dev -o requirements/dev.txt pyproject.toml
+
+clean: ## Remove the images and the caches of the tools (the store stays: 'nexis-store gc')
+	rm -rf buildroot_backup_imgs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environment as well
+	rm -rf $(VENV) nexisos.egg-info
+
+help: ## This list
+	@echo "make [TARGET] [ARCH=x86_64|aarch64|riscv64] [CONFIG=system.toml] [JOBS=N] [STORE=DIR]"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml
+	@tools/make-venv $(PYTHON) $(VENV) requirements/runtime.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml
+	@tools/make-venv $(PYTHON) $(VENV) requirements/dev.txt
+	@touch $@ $(VENV)/.runtime
