@@ -18,6 +18,9 @@ COMMANDS: dict[str, str] = {
     "show-derivation": "print the recipe of a target",
     "graph": "print the derivation graph",
     "targets": "list what can be built",
+    "why-rebuild": "say what changed since the last build",
+    "why-depends": "say why one target needs another",
+    "log": "print the log of a build",
     "lock": "pin versions and hashes in nexis.lock",
 }
 

@@ -1,0 +1,48 @@
+"""Print the log of the last build of a target, whether it succeeded or failed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from nexis_eval.cli.evaluation import add_evaluation_arguments, add_store_argument, evaluate, find_target
+from nexis_eval.plan import make_plan, resolve_inputs
+from nexis_store.errors import NexisError
+from nexis_store.store import Store, default_store_root
+
+
+class NoLogError(NexisError):
+    """There is no log of what was asked for."""
+
+    code = "E0004"
+    exit_code = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser)
+    parser.add_argument("-t", "--target", required=True, metavar="NAME", help="whose log")
+    add_store_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print; returns the exit code."""
+    graph = evaluate(args).graph
+    each = find_target(graph, args.target)
+    derivation = graph.derivations[each]
+    with Store.open(args.store or default_store_root()) as store:
+        known = store.realised(each)
+        key = known.key if known is not None else None
+        if key is None:
+            plan = make_plan(graph, list(derivation.dependencies()), store.realised, store.realisation)
+            if not plan.pending:
+                key = resolve_inputs(derivation, plan.done)
+        log = store.log(key) if key is not None else None
+    if log is None:
+        raise NoLogError(
+            f"there is no log of {derivation.label}: "
+            + ("it was not built yet" if derivation.builder.kind == "script" else "it is not made by a script"),
+            hint="'nexis-eval build' builds it",
+        )
+    sys.stdout.buffer.write(log)
+    return 0

@@ -1,0 +1,75 @@
+"""Say why one target needs another: every shortest path from the one to the other.
+
+Each step of a path says how it is needed: 'builds with' for what a build sees, 'uses' for what is only needed at run time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, find_target
+from nexis_eval.graph import DerivationGraph
+from nexis_store.digest import DerivationId
+
+MAX_PATHS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser)
+    parser.add_argument("--from", required=True, dest="source", metavar="NAME", help="the target that needs")
+    parser.add_argument("--to", required=True, dest="needed", metavar="NAME", help="the target that is needed")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def shortest_paths(
+    graph: DerivationGraph, source: DerivationId, needed: DerivationId, limit: int = MAX_PATHS
+) -> list[list[DerivationId]]:
+    """Up to ``limit`` shortest paths from ``source`` down to ``needed``; empty when there is none."""
+    from itertools import islice
+
+    import networkx
+
+    edges = networkx.DiGraph()
+    edges.add_nodes_from(graph.derivations)
+    edges.add_edges_from(
+        (each, item) for each, derivation in graph.derivations.items() for item in derivation.dependencies()
+    )
+    if not networkx.has_path(edges, source, needed):
+        return []
+    return list(islice(networkx.all_shortest_paths(edges, source, needed), limit))
+
+
+def relation(graph: DerivationGraph, user: DerivationId, needed: DerivationId) -> str:
+    """How ``user`` needs ``needed``."""
+    built_with = any(each.derivation == needed for each in graph.derivations[user].inputs)
+    return "builds with" if built_with else "uses"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print; returns 0 when there is a path, else 1."""
+    graph = evaluate(args).graph
+    source, needed = find_target(graph, args.source), find_target(graph, args.needed)
+    paths = shortest_paths(graph, source, needed)
+    if args.json:
+        print(
+            json.dumps(
+                [
+                    [{"label": graph.derivations[each].label, "derivation": str(each)} for each in path]
+                    for path in paths
+                ],
+                indent=2,
+            )
+        )
+        return 0 if paths else 1
+    if not paths:
+        print(f"{args.source} does not need {args.needed}")
+        return 1
+    for index, path in enumerate(paths):
+        if index:
+            print()
+        print(graph.derivations[path[0]].label)
+        for depth, (user, item) in enumerate(zip(path, path[1:], strict=False), start=1):
+            print(f"{'  ' * depth}{relation(graph, user, item)} {graph.derivations[item].label}")
+    return 0

@@ -1,0 +1,97 @@
+"""Say why a build would have something to do: what changed since the last build of this system, and what follows.
+
+Root causes are listed apart from what merely depends on them. A dependent is rebuilt only if the output of what it uses
+really changes; that cannot be known before it is built, so those are counted as 'at most'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from nexis_eval.cli.evaluation import (
+    DEFAULT_TARGET,
+    add_evaluation_arguments,
+    add_store_argument,
+    evaluate,
+    find_target,
+)
+from nexis_eval.plan import make_plan
+from nexis_eval.record import last
+from nexis_eval.ui.text import plural
+from nexis_eval.why import causes, consequences
+from nexis_store.store import Store, default_store_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser)
+    parser.add_argument(
+        "-t",
+        "--target",
+        default=DEFAULT_TARGET,
+        metavar="NAME",
+        help=f"what would be built (default: {DEFAULT_TARGET})",
+    )
+    add_store_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print; returns the exit code."""
+    evaluation = evaluate(args)
+    graph = evaluation.graph
+    root = find_target(graph, args.target)
+    with Store.open(args.store or default_store_root()) as store:
+        before = last(store, evaluation.system, evaluation.config.arch)
+        plan = make_plan(graph, [root], store.realised, store.realisation)
+    found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}
+    wanted = graph.closure([root])
+    found = {each: cause for each, cause in found.items() if each in wanted}
+    reach = consequences(graph, found)
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "arch": evaluation.config.arch,
+                    "compared_with_last_build": before is not None,
+                    "to_do": len(plan.certain),
+                    "may_be_cut_off": plan.possible,
+                    "causes": [
+                        {
+                            "derivation": str(each),
+                            "label": cause.label,
+                            "new": cause.new,
+                            "place": str(graph.origins[each]) if each in graph.origins else None,
+                            "changes": [
+                                {"field": change.field, "before": change.before, "after": change.after}
+                                for change in cause.changes
+                            ],
+                            "dependents": reach[each],
+                        }
+                        for each, cause in found.items()
+                    ],
+                },
+                indent=2,
+                ensure_ascii=False,
+            )
+        )
+        return 0
+    if not plan.pending:
+        print(f"nothing to rebuild: {args.target} for {evaluation.config.arch} is as configured")
+        return 0
+    if before is None:
+        print("this system was not built before in this store: everything that is missing is built")
+    elif not found:
+        print("no recipe changed; outputs that were deleted from the store are made again")
+    for each, cause in found.items():
+        place = f" ({graph.origins[each]})" if each in graph.origins else ""
+        print(f"{cause.label}{place}: {'is new' if cause.new else 'its recipe changed'}")
+        for change in cause.changes:
+            print(f"  {change.describe()}".replace("\n", "\n  "))
+        print(f"  → {plural(reach[each], 'dependent')}")
+    print(
+        f"{plural(len(plan.certain), 'step')} to do; "
+        f"{plural(plan.possible, 'more step')} at most, cut off where what they use comes out unchanged"
+    )
+    return 0
