@@ -1,12 +1,13 @@
 """Say why one target needs another: every shortest path from the one to the other.
 
-Each step of a path says how it is needed: 'builds with' for what a build sees, 'uses' for what is only needed at run time.
+Each step says how it is needed: 'builds with' for what a build sees, 'uses' for what is only needed at run time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 
 from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, find_target
 from nexis_eval.graph import DerivationGraph
@@ -70,6 +71,6 @@ def run(args: argparse.Namespace) -> int:
         if index:
             print()
         print(graph.derivations[path[0]].label)
-        for depth, (user, item) in enumerate(zip(path, path[1:], strict=False), start=1):
+        for depth, (user, item) in enumerate(pairwise(path), start=1):
             print(f"{'  ' * depth}{relation(graph, user, item)} {graph.derivations[item].label}")
     return 0
