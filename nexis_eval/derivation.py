@@ -246,7 +246,21 @@ class Script:
             yield f"attribute {attribute.path}", f"{attribute.owner}:{attribute.group} {mode}"
 
 
-Builder = Fetch | FetchGit | Local | Files | Unpack | Union | Script
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The first input that can be realised: a vendor's binary, and the source build that stands in for it.
+
+    Only the alternative that is chosen is ever realised; the choice and its reason are recorded in the realisation.
+    """
+
+    kind: ClassVar[str] = "choice"
+
+    def fields(self) -> Iterator[Field]:
+        """A choice is wholly described by its inputs."""
+        return iter(())
+
+
+Builder = Fetch | FetchGit | Local | Files | Unpack | Union | Script | Choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 from nexis_eval.derivation import (
     Attribute,
     Builder,
+    Choice,
     Derivation,
     Entry,
     Fetch,
@@ -30,7 +31,7 @@ from nexis_store.digest import DerivationId, TreeDigest
 FORMAT = 1
 
 _BUILDERS: dict[str, type[Builder]] = {
-    each.kind: each for each in (Fetch, FetchGit, Local, Files, Unpack, Union, Script)
+    each.kind: each for each in (Fetch, FetchGit, Local, Files, Unpack, Union, Script, Choice)
 }
 _NESTED: dict[str, type[Entry] | type[Attribute]] = {"entries": Entry, "attributes": Attribute}
 

@@ -78,6 +78,8 @@ class StepFailed:
     phase: str = ""
     duration_ns: int = 0
     blocked: tuple[str, ...] = ()
+    replaced: bool = False
+    """Something else stands in for it (a source build for a vendor's binary): the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from nexis_eval.config.model import Config, LocalPath, Package
 from nexis_eval.derivation import (
     Attribute,
+    Choice,
     Derivation,
     Fetch,
     FetchGit,
@@ -111,10 +112,12 @@ class Instantiator:
     def _add(self, package: Package, platform: Platform) -> DerivationId:
         if package.debian:
             return self._debian(package, platform)
-        if package.source:
-            return self._from_source(package, platform)
+        if package.source and package.prebuilt and package.fallback_to_source:
+            return self._choice(package, platform)
         if package.prebuilt:
             return self._prebuilt(package, platform)
+        if package.source:
+            return self._from_source(package, platform)
         raise PackageError(
             f"package '{package.name}' has no 'source', 'prebuilt' or 'debian'",
             hint='say where it comes from, for example: source = "https://…/{name}-{version}.tar.gz"',
@@ -262,6 +265,24 @@ class Instantiator:
     def _prebuilt(self, package: Package, platform: Platform) -> DerivationId:
         rule = self._rule(replace(package, build_system="prebuilt"), "prebuilt")
         return self._build(package, platform, rule, self._source(package, "prebuilt", platform))
+
+    def _choice(self, package: Package, platform: Platform) -> DerivationId:
+        """The vendor's binary, and the source build that stands in for it."""
+        source = self._from_source(package, platform)
+        if self._locked(package, "prebuilt", platform) is None and package.prebuilt_hash is None:
+            return source
+        alternatives = (self._prebuilt(package, platform), source)
+        return self._builder.add(
+            Derivation(
+                package.name,
+                Choice(),
+                platform=platform.arch,
+                version=package.version,
+                inputs=tuple(Input(each, Use.LAYER, "/") for each in alternatives),
+                runtime=self._runtime(package, platform),
+            ),
+            self._place(package),
+        )
 
     def _build(self, package: Package, platform: Platform, rule: Rule, source: Source) -> DerivationId:
         native = platform.arch == BUILD_ARCH

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.derivation import Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
+from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import Outputs, Plan, resolve_inputs
+from nexis_eval.plan import Outputs, Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule import Schedule
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
@@ -75,6 +75,8 @@ class Outcome:
     cached: int = 0
     cut_off: int = 0
     failed: tuple[str, ...] = ()
+    unavailable: Mapping[DerivationId, str] = field(default_factory=dict)
+    """Alternatives of choices that could not be had although something else can stand in for them."""
 
 
 class Engine:
@@ -98,18 +100,21 @@ class Engine:
         self._options = options
         self._emit = emit
         self._outputs: dict[DerivationId, Outputs] = {}
+        self._unavailable: Mapping[DerivationId, str] = {}
         self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
         self._build_slots = asyncio.Semaphore(options.jobs)
 
     async def run(self, plan: Plan) -> Outcome:
         """Run every pending step of ``plan``; returns what came out. A failed step does not raise: see ``failed``."""
         self._outputs.update(plan.done)
+        self._unavailable = plan.unavailable
         for outputs in plan.done.values():
             for digest in outputs.values():
                 self._store.temporary_root(digest)
         counts = {"built": 0, "fetched": 0, "cached": 0, "cut_off": 0}
         failed: list[str] = []
-        schedule = Schedule(plan.pending, lambda derivation: self._store.duration(derivation.label))
+        unavailable: dict[DerivationId, str] = {}
+        schedule = Schedule(plan.pending, lambda derivation: self._store.duration(derivation.label), plan.needs)
         self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
         running: dict[asyncio.Task[str], DerivationId] = {}
         try:
@@ -132,19 +137,45 @@ class Engine:
                     if not isinstance(error, NexisError):
                         raise error
                     blocked = schedule.fail(each)
-                    failed.append(self._graph.derivations[each].label)
-                    self._failed(each, error, blocked)
+                    replaceable = self._replaceable(plan, each, blocked)
+                    if replaceable:
+                        unavailable.update(dict.fromkeys(replaceable, error.message))
+                        self._failed(each, error, (), replaced=True)
+                    else:
+                        failed.append(self._graph.derivations[each].label)
+                        self._failed(each, error, blocked)
         finally:
             for task in running:
                 task.cancel()
             if running:
                 await asyncio.wait(running)
-        return Outcome(self._outputs, failed=tuple(failed), **counts)
+        return Outcome(self._outputs, failed=tuple(failed), unavailable=unavailable, **counts)
+
+    def _replaceable(self, plan: Plan, each: DerivationId, blocked: Iterable[DerivationId]) -> list[DerivationId]:
+        """The alternatives that are lost with ``each``, if every user of it has another one to turn to."""
+        lost = {each, *blocked}
+        alternatives: list[DerivationId] = []
+        reached = {each}
+        for user in blocked:
+            derivation = self._graph.derivations[user]
+            if not reached.intersection(plan.needs(derivation)):
+                continue
+            if isinstance(derivation.builder, Choice):
+                taken = chosen(derivation, plan.unavailable)
+                if taken is derivation.inputs[-1]:
+                    return []
+                alternatives.append(taken.derivation)
+            else:
+                reached.add(user)
+        ends = [user for user in reached if not any(user in plan.needs(self._graph.derivations[x]) for x in lost)]
+        return [] if ends else alternatives
 
     def _width(self) -> int:
         return self._options.jobs + MAX_FETCHES
 
-    def _failed(self, each: DerivationId, error: NexisError, blocked: Iterable[DerivationId]) -> None:
+    def _failed(
+        self, each: DerivationId, error: NexisError, blocked: Iterable[DerivationId], *, replaced: bool = False
+    ) -> None:
         derivation = self._graph.derivations[each]
         result = error.result if isinstance(error, ScriptFailedError) else BuildResult(1, 0)
         self._emit(
@@ -156,6 +187,7 @@ class Engine:
                 phase=result.phase,
                 duration_ns=result.duration_ns,
                 blocked=tuple(self._graph.derivations[user].label for user in blocked),
+                replaced=replaced,
             )
         )
 
@@ -165,7 +197,7 @@ class Engine:
     async def _step(self, each: DerivationId) -> str:
         """Realise one node; returns how it came about, as a key of the counters."""
         derivation = self._graph.derivations[each]
-        key = resolve_inputs(derivation, self._outputs)
+        key = resolve_inputs(derivation, self._outputs, self._unavailable)
         known = self._store.realisation(key)
         if known is not None:
             return self._take(each, derivation, known, recorded_as=each)
@@ -200,6 +232,7 @@ class Engine:
         started = time.time_ns()
         clock = time.monotonic_ns()
         outputs, result = await self._perform(each, derivation, key)
+        origin, note = self._provenance(derivation)
         duration = time.monotonic_ns() - clock
         for digest in outputs.values():
             self._store.temporary_root(digest)
@@ -210,7 +243,8 @@ class Engine:
                 derivation=each,
                 name=derivation.label,
                 outputs=outputs,
-                origin="fetched" if kind in ("fetch", "git") else "built",
+                origin=origin,
+                note=note,
                 started_ns=started,
                 duration_ns=duration,
                 max_rss_bytes=result.max_rss_bytes if result else 0,
@@ -226,9 +260,18 @@ class Engine:
                 duration,
                 outputs=dict(outputs),
                 unchanged=before is not None and before == outputs,
+                note=note,
             )
         )
         return "fetched" if kind in ("fetch", "git") else "built"
+
+    def _provenance(self, derivation: Derivation) -> tuple[str, str]:
+        """How the outputs came to be, and the reason where that is not what was asked for first."""
+        if isinstance(derivation.builder, Choice):
+            if chosen(derivation, self._unavailable) is derivation.inputs[0]:
+                return "prebuilt", ""
+            return "fallback", f"built from source: {self._unavailable[derivation.inputs[0].derivation]}"
+        return ("fetched" if derivation.builder.kind in ("fetch", "git") else "built"), ""
 
     async def _perform(
         self, each: DerivationId, derivation: Derivation, key: BuildKey
@@ -236,6 +279,8 @@ class Engine:
         builder = derivation.builder
         store = self._store
         references = [digest for needed in derivation.runtime for digest in self._outputs[needed].values()]
+        if isinstance(builder, Choice):
+            return self._outputs[chosen(derivation, self._unavailable).derivation], None
         if isinstance(builder, Script):
             return await self._build(each, derivation, builder, key, references)
         if isinstance(builder, Fetch):
@@ -347,6 +392,7 @@ class Engine:
 
 async def realise(
     graph: DerivationGraph,
+    roots: Sequence[DerivationId],
     plan: Plan,
     store: Store,
     executor: Executor,
@@ -354,21 +400,37 @@ async def realise(
     options: Options,
     emit: Emit,
 ) -> Outcome:
-    """Run ``plan``. Raises nothing for a failed step: ``Outcome.failed`` names it and ``emit`` was told why.
+    """Run ``plan``, made for ``roots``. A failed step does not raise: ``Outcome.failed`` names it, ``emit`` was told why.
 
-    Cancelling the task stops every build and leaves nothing behind but finished, recorded steps.
+    Where an alternative of a choice cannot be had, another round is planned with the next one. Cancelling the task
+    stops every build and leaves nothing behind but finished, recorded steps.
     """
     clock = time.monotonic_ns()
+    cut_off = len(plan.cut_off)
     with Workspace(store.root / ".build") as workspace:
-        outcome = await Engine(graph, store, executor, mirrors, workspace, options, emit).run(plan)
+        total = Outcome({})
+        while True:
+            outcome = await Engine(graph, store, executor, mirrors, workspace, options, emit).run(plan)
+            total = Outcome(
+                {**total.outputs, **outcome.outputs},
+                built=total.built + outcome.built,
+                fetched=total.fetched + outcome.fetched,
+                cached=len(plan.done),
+                cut_off=total.cut_off + outcome.cut_off,
+                failed=outcome.failed,
+                unavailable={**total.unavailable, **outcome.unavailable},
+            )
+            if outcome.failed or not outcome.unavailable:
+                break
+            plan = make_plan(graph, roots, store.realised, store.realisation, total.unavailable)
     emit(
         events.Finished(
-            built=outcome.built,
-            fetched=outcome.fetched,
-            cached=len(plan.done),
-            cut_off=outcome.cut_off + len(plan.cut_off),
-            failed=len(outcome.failed),
+            built=total.built,
+            fetched=total.fetched,
+            cached=total.cached,
+            cut_off=total.cut_off + cut_off,
+            failed=len(total.failed),
             duration_ns=time.monotonic_ns() - clock,
         )
     )
-    return outcome
+    return total

@@ -22,6 +22,7 @@ DEFAULT_DURATION_NS = {
     "unpack": 100_000_000,
     "union": 200_000_000,
     "script": 10_000_000_000,
+    "choice": 1_000_000,
 }
 """Guesses for steps that were never seen, by kind of builder."""
 
@@ -41,17 +42,21 @@ class Schedule:
     """The steps that are not yet known to be done, and their order.
 
     ``nodes`` must be in topological order and hold every step that may have to run; inputs outside of it are done.
+    ``needs`` lists what a node waits for (of a choice, only the chosen alternative).
     """
 
     def __init__(
-        self, nodes: Mapping[DerivationId, Derivation], duration: Callable[[Derivation], int | None] = lambda _: None
+        self,
+        nodes: Mapping[DerivationId, Derivation],
+        duration: Callable[[Derivation], int | None] = lambda _: None,
+        needs: Callable[[Derivation], Iterable[DerivationId]] = Derivation.dependencies,
     ) -> None:
         self._users: dict[DerivationId, list[DerivationId]] = {each: [] for each in nodes}
         self._missing: dict[DerivationId, int] = {}
         self._state: dict[DerivationId, State] = {}
         self._ready: list[tuple[int, int, DerivationId]] = []
         for each, derivation in nodes.items():
-            inputs = {needed for needed in derivation.dependencies() if needed in nodes}
+            inputs = {needed for needed in needs(derivation) if needed in nodes}
             for needed in inputs:
                 self._users[needed].append(each)
             self._missing[each] = len(inputs)

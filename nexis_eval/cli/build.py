@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         for each, key in plan.cut_off.items():
             store.record_alias(each, key)
-        if plan.pending and not _realise(args, store, evaluation, plan):
+        if plan.pending and not _realise(args, store, evaluation, roots, plan):
             return 1
         if DEFAULT_TARGET in names and (plan.pending or plan.cut_off):
             _remember(store, evaluation, roots)
@@ -97,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _realise(args: argparse.Namespace, store: Store, evaluation: Evaluation, plan: Plan) -> bool:
+def _realise(
+    args: argparse.Namespace, store: Store, evaluation: Evaluation, roots: Sequence[DerivationId], plan: Plan
+) -> bool:
     """Run the plan; whether every step succeeded."""
     from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.mirrors import default_mirrors
@@ -117,7 +119,7 @@ def _realise(args: argparse.Namespace, store: Store, evaluation: Evaluation, pla
         try:
             with _view(args.log_format) as view:
                 mirrors = default_mirrors(evaluation.config.mirrors)
-                return await realise(evaluation.graph, plan, store, executor, mirrors, options, view)
+                return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)
         finally:
             await executor.close()
 

@@ -60,6 +60,8 @@ class PlainView:
 
 def failure(event: events.StepFailed) -> str:
     """A failed step as a block: what, the end of its log, what it blocks."""
+    if event.replaced:
+        return f"note: {event.message}\n  building from source instead"
     lines = [f"error: {event.message}"]
     if event.log_tail:
         lines.append(f"  last lines of its log ({text.duration(event.duration_ns)} into the build):")

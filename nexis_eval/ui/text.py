@@ -10,6 +10,7 @@ VERBS = {
     "unpack": "unpack",
     "union": "compose",
     "script": "build",
+    "choice": "choose",
 }
 """What a step does, by kind of builder."""
 

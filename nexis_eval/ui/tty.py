@@ -113,7 +113,8 @@ class TerminalView:
             case events.StepFailed():
                 self._running.pop(event.derivation, None)
                 self._finished += 1
-                self._console.print(f"[red]{escape(failure(event))}[/]")
+                colour = "yellow" if event.replaced else "red"
+                self._console.print(f"[{colour}]{escape(failure(event))}[/]")
             case events.Finished():
                 counts = text.summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
                 self._total = 0
