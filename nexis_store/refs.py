@@ -57,7 +57,7 @@ def release(transaction: Transaction, digest: TreeDigest, now_ns: int) -> bool:
 def add_references(
     transaction: Transaction, digest: TreeDigest, wanted: Iterable[TreeDigest]
 ) -> tuple[TreeDigest, ...]:
-    """Let ``digest`` refer to ``wanted`` beside what it refers to already; returns all. A tree never refers to itself."""
+    """Let ``digest`` refer to ``wanted`` too; returns all it refers to. A tree never refers to itself."""
     present = references(transaction, digest)
     new = [each for each in dict.fromkeys(wanted) if each not in present and each != digest]
     if not new:

@@ -1,0 +1,259 @@
+"""Collecting garbage: a plan is computed as a value, then executed. Costs what the garbage costs.
+
+Dead artifacts are on a list, so nothing searches for them. The plan follows what their end releases. Executing it takes
+small slices under the lock: check again, forget the metadata, rename into ``.trash``. The bytes are freed afterwards,
+without any lock; a kill at any moment leaves at most work for the next collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nexis_store import fs, refs, roots
+from nexis_store.database import Database, Transaction
+from nexis_store.digest import BuildKey, TreeDigest
+from nexis_store.errors import DamagedStoreError
+from nexis_store.layout import Layout
+from nexis_store.records import (
+    ARTIFACT,
+    COUNT,
+    DEAD,
+    DERIVATION,
+    DOOMED,
+    PRODUCED,
+    REALISATION,
+    REFERENCES,
+    REFERRER,
+    ArtifactRecord,
+    decode_realisation,
+    unpack_number,
+)
+from nexis_store.session import abandoned_staging, protected
+from nexis_store.sidecar import decode_sidecar
+
+SLICE = 64
+"""Artifacts taken under one lock: writers wait some milliseconds at most."""
+
+Progress = Callable[[int, int], None]
+"""Called with (artifacts done, artifacts in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """One artifact that goes."""
+
+    digest: TreeDigest
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class GcPlan:
+    """What a collection will do. ``size_bytes`` counts contents; shared ones may be counted more than once."""
+
+    dead: tuple[Dead, ...]
+    kept_by_limit: int = 0
+    """Dead artifacts left alone because of ``max_freed`` or ``older_than``."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of the sizes of all files."""
+        return sum(each.size_bytes for each in self.dead)
+
+    def __str__(self) -> str:
+        lines = [f"{each.digest} {each.size_bytes:>12} {each.name}" for each in self.dead]
+        return "\n".join([*lines, f"{len(self.dead)} artifacts, at most {self.size_bytes} bytes"])
+
+
+@dataclass(frozen=True, slots=True)
+class GcResult:
+    """What a collection did. ``freed_bytes`` is disk space whose last name went (blocks, not lengths)."""
+
+    collected: int
+    freed_bytes: int
+    seconds_until_gone: float
+    seconds_until_freed: float
+
+
+def plan_gc(
+    layout: Layout,
+    database: Database,
+    *,
+    max_freed: int | None = None,
+    older_than_ns: int | None = None,
+) -> GcPlan:
+    """Work out what is garbage now. ``max_freed`` [bytes] stops when enough was found; ``older_than_ns`` spares what
+    died less than so long ago."""
+    roots.reconcile(layout, database)
+    safe = set(protected(layout))
+    now = time.time_ns()
+    counts: dict[TreeDigest, int] = {}
+    chosen: dict[TreeDigest, Dead] = {}
+    spared = size = 0
+    queue: list[TreeDigest] = []
+    for key, value in database.scan(DEAD):
+        if older_than_ns is not None and now - unpack_number(value) < older_than_ns:
+            spared += 1
+            continue
+        queue.append(TreeDigest(key[1:]))
+    for digest in queue:
+        if digest in chosen or digest in safe:
+            continue
+        stored = database.get(ARTIFACT + digest)
+        if stored is None:
+            continue
+        if max_freed is not None and size >= max_freed:
+            spared += 1
+            continue
+        record = ArtifactRecord.decode(stored)
+        chosen[digest] = Dead(digest, record.name, record.size_bytes)
+        size += record.size_bytes
+        for each in refs.references(database, digest):
+            left = counts[each] = counts.get(each, refs.count(database, each)) - 1
+            if left == 0:
+                queue.append(each)
+    return GcPlan(tuple(chosen.values()), spared)
+
+
+def execute_gc(layout: Layout, database: Database, plan: GcPlan, progress: Progress | None = None) -> GcResult:
+    """Carry out ``plan``; what came back to life since is left alone."""
+    started = time.perf_counter()
+    collected = 0
+    fs.make_directory(layout.trash, exist_ok=True)
+    for at in range(0, len(plan.dead), SLICE):
+        part = plan.dead[at : at + SLICE]
+        collected += _forget(layout, database, part)
+        if progress is not None:
+            progress(min(at + SLICE, len(plan.dead)), len(plan.dead))
+    gone = time.perf_counter()
+    freed = empty_trash(layout, database)
+    return GcResult(collected, freed, gone - started, time.perf_counter() - started)
+
+
+def _forget(layout: Layout, database: Database, part: Sequence[Dead]) -> int:
+    """Take some artifacts out of the metadata, then out of sight."""
+    taken: list[Dead] = []
+    with database.transaction() as transaction:
+        safe = set(protected(layout))
+        for each in part:
+            # The plan is as old as its snapshot: look again now that nobody else can change anything.
+            if each.digest in safe or transaction.get(DEAD + each.digest) is None:
+                continue
+            forget(transaction, each.digest, each.name)
+            taken.append(each)
+    with database.transaction() as transaction:
+        for each in taken:
+            _hide(layout, transaction, each.digest, each.name)
+    return len(taken)
+
+
+def _hide(layout: Layout, transaction: Transaction, digest: TreeDigest, name: str) -> None:
+    """Move a doomed artifact into the trash, unless it was added again meanwhile."""
+    if transaction.get(DOOMED + digest) is None:
+        return
+    tag = f"{layout.trash}/{digest.hex()}.{os.urandom(4).hex()}"
+    with contextlib.suppress(FileNotFoundError):
+        fs.rename(layout.artifact(digest, name), tag)
+    with contextlib.suppress(FileNotFoundError):
+        fs.rename(layout.sidecar(digest), f"{tag}.tree")
+    transaction.delete(DOOMED + digest)
+
+
+def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
+    """Remove all metadata of a dead artifact; what only it kept is dead now, too."""
+    now = time.time_ns()
+    for each in refs.references(transaction, digest):
+        transaction.delete(REFERRER + each + digest)
+        refs.release(transaction, each, now)
+    for table in (ARTIFACT, REFERENCES, COUNT, DEAD):
+        transaction.delete(table + digest)
+    for key, _ in transaction.scan(PRODUCED + digest):
+        build = BuildKey(key[-32:])
+        value = transaction.get(REALISATION + build)
+        if value is not None:
+            realisation = decode_realisation(build, value)
+            transaction.delete(REALISATION + build)
+            if transaction.get(DERIVATION + realisation.derivation) == build:
+                transaction.delete(DERIVATION + realisation.derivation)
+        transaction.delete(key)
+    transaction.put(DOOMED + digest, name.encode("utf-8", "surrogateescape"))
+
+
+def empty_trash(layout: Layout, database: Database) -> int:
+    """Free what interrupted and finished collections left in the trash; returns bytes of disk space."""
+    doomed = [(TreeDigest(key[1:]), value.decode("utf-8", "surrogateescape")) for key, value in database.scan(DOOMED)]
+    if doomed:
+        with database.transaction() as transaction:
+            for digest, name in doomed:
+                _hide(layout, transaction, digest, name)
+    freed = 0
+    for path in abandoned_staging(layout):
+        fs.remove_tree(path)
+    try:
+        names = set(os.listdir(layout.trash))
+    except FileNotFoundError:
+        return 0
+    for name in sorted(names):
+        if name.endswith(".tree") and name.removesuffix(".tree") in names:
+            continue
+        freed += _free(layout, f"{layout.trash}/{name}")
+    return freed
+
+
+def _free(layout: Layout, path: str) -> int:
+    """Delete one tree of the trash, and those contents that no other artifact shares."""
+    freed = 0
+    contents: list[tuple[str, bool]] = []
+    digest = TreeDigest.parse(os.path.basename(path)[:64])
+    with contextlib.suppress(OSError, DamagedStoreError), open(f"{path}.tree", "rb") as file:
+        manifest = decode_sidecar(file.read(), digest).manifest
+        contents = [
+            (layout.link(entry.digest, entry.executable), entry.executable)
+            for entry in manifest.entries()
+            if entry.digest is not None
+        ]
+    freed += _remove(path)
+    for pool, _ in dict.fromkeys(contents):
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(pool)
+            if status.st_nlink == 1:
+                fs.unlink(pool)
+                freed += status.st_blocks * 512
+    with contextlib.suppress(FileNotFoundError):
+        fs.unlink(f"{path}.tree")
+    return freed
+
+
+def _remove(path: str) -> int:
+    """Delete a tree; returns the disk space of files that had no other name."""
+    freed = 0
+    pending = [path]
+    directories: list[str] = []
+    while pending:
+        directory = pending.pop()
+        directories.append(directory)
+        try:
+            entries = list(os.scandir(directory))
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            fs.unlink(directory)
+            directories.pop()
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                fs.unlink(entry.path)
+                if status.st_nlink == 1:
+                    freed += status.st_blocks * 512
+    for directory in reversed(directories):
+        with contextlib.suppress(FileNotFoundError):
+            fs.remove_directory(directory)
+    return freed

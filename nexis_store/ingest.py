@@ -1,0 +1,431 @@
+"""The one way into the store: a tree is staged, hashed while it is written, made durable, then shown by one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+from blake3 import blake3
+
+from nexis_store import fs, refs
+from nexis_store.database import Database
+from nexis_store.digest import FileDigest, TreeDigest
+from nexis_store.errors import ConflictError, NotInStoreError, StoreError
+from nexis_store.layout import Layout
+from nexis_store.names import check_name, check_path
+from nexis_store.records import ARTIFACT, DEAD, DOOMED, ArtifactRecord, pack_number
+from nexis_store.session import Session
+from nexis_store.sidecar import decode_sidecar, encode_sidecar
+from nexis_store.tree import (
+    DEFAULT,
+    Attributes,
+    Manifest,
+    ManifestEntry,
+    directory_entry,
+    file_entry,
+    symlink_entry,
+)
+
+SMALL = 1 << 20
+"""Up to this many bytes a file is read at once and hashed before anything is written."""
+
+CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A tree in the store. ``path`` is the directory that holds it, read-only for everybody."""
+
+    digest: TreeDigest
+    name: str
+    path: Path
+    size_bytes: int
+    references: tuple[TreeDigest, ...] = ()
+
+
+class Host(Protocol):
+    """What a writer needs of the store it writes to."""
+
+    layout: Layout
+    session: Session
+
+    @property
+    def database(self) -> Database:
+        """The metadata."""
+        ...
+
+    def manifest(self, digest: TreeDigest) -> Manifest:
+        """The listing of an artifact."""
+        ...
+
+    def path(self, digest: TreeDigest) -> Path:
+        """Where an artifact is."""
+        ...
+
+    def sync(self) -> None:
+        """Make all bytes written so far durable."""
+        ...
+
+
+class Writer:
+    """Writes one artifact. Nothing is visible before ``commit``; leaving the block without it leaves nothing behind.
+
+    For use by one thread. Parents are created as needed. A path can be written once, unless it is a directory.
+    """
+
+    def __init__(self, host: Host, name: str) -> None:
+        self.name = check_name(name)
+        self._host = host
+        self._layout = host.layout
+        self._entries: dict[str, ManifestEntry] = {}
+        self._fresh: dict[tuple[FileDigest, bool], str] = {}
+        self._staging: str | None = None
+        self._tree = ""
+        self._fix_modes = False
+
+    def __enter__(self) -> Writer:
+        self._staging = self._host.session.new_staging()
+        self._tree = f"{self._staging}/tree"
+        fs.make_directory(self._tree)
+        self._fix_modes = os.stat(self._tree).st_mode & 0o777 != 0o755
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._staging is not None:
+            staging, self._staging = self._staging, None
+            fs.remove_tree(staging)
+
+    def _claim(self, path: str) -> str:
+        """Check a new path and make its parents; returns where it goes on disk."""
+        if path in self._entries:
+            raise ConflictError(
+                f"{self.name}: {path} is written twice", hint="a path of an artifact can only be written once"
+            )
+        check_path(path)
+        self._parents(path)
+        return f"{self._tree}/{path}"
+
+    def _parents(self, path: str) -> None:
+        cut = path.rfind("/")
+        if cut < 0:
+            return
+        parent = path[:cut]
+        entry = self._entries.get(parent)
+        if entry is None:
+            self._parents(parent)
+            fs.make_directory(f"{self._tree}/{parent}")
+            self._entries[parent] = directory_entry(parent)
+        elif entry.kind != "d":
+            raise ConflictError(f"{self.name}: {path} would lie below {parent}, which is no directory")
+
+    def entry(self, path: str) -> ManifestEntry | None:
+        """What has been written at ``path`` so far."""
+        return self._entries.get(path)
+
+    def directory(self, path: str, attributes: Attributes = DEFAULT) -> None:
+        """A directory; for one that is there already, ``attributes`` (unless default) replace what it had."""
+        entry = self._entries.get(path)
+        if entry is None:
+            fs.make_directory(self._claim(path))
+        elif entry.kind != "d":
+            raise ConflictError(f"{self.name}: {path} is written twice, once as a directory")
+        elif attributes == DEFAULT:
+            return
+        self._entries[path] = directory_entry(path, attributes)
+
+    def symlink(self, path: str, target: str, attributes: Attributes = DEFAULT) -> None:
+        """A symbolic link; the target is kept as it is."""
+        if not target or "\0" in target:
+            raise StoreError(f"{self.name}: the symlink {path} has the impossible target {target!r}")
+        place = self._claim(path)
+        fs.symlink(target, place)
+        fs.stamp(place)
+        self._entries[path] = symlink_entry(path, target, attributes)
+
+    def file(
+        self,
+        path: str,
+        data: bytes | Path | BinaryIO,
+        *,
+        executable: bool = False,
+        attributes: Attributes = DEFAULT,
+    ) -> FileDigest:
+        """A regular file: from memory, copied from a path, or read from a stream to its end. Returns its digest."""
+        if attributes.mode is not None:
+            executable = bool(attributes.mode & 0o111)
+        place = self._claim(path)
+        if isinstance(data, bytes):
+            digest, size = self._small(place, data, executable), len(data)
+        elif isinstance(data, Path):
+            with open(data, "rb", buffering=0) as stream:
+                digest, size = self._from(place, stream, executable)
+        else:
+            digest, size = self._from(place, data, executable)
+        self._entries[path] = file_entry(path, digest, size, executable, attributes)
+        return digest
+
+    def take(self, path: str, source: str, *, executable: bool = False, attributes: Attributes = DEFAULT) -> FileDigest:
+        """A regular file that the caller gives away: renamed into the store where that is possible, else copied."""
+        if attributes.mode is not None:
+            executable = bool(attributes.mode & 0o111)
+        place = self._claim(path)
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(fd)
+            size = status.st_size
+            with open(fd, "rb", buffering=0, closefd=False) as stream:
+                # A file with other names could still be changed through them.
+                if status.st_nlink != 1:
+                    digest, size = self._from(place, stream, executable)
+                elif size <= SMALL:
+                    data = stream.read()
+                    digest = FileDigest(blake3(data).digest())
+                    if not self._known(place, digest, executable, size):
+                        self._move(source, place, executable)
+                        self._fresh[digest, executable] = place
+                else:
+                    hasher = blake3(max_threads=blake3.AUTO)
+                    hasher.update_mmap(source)
+                    digest = FileDigest(hasher.digest())
+                    if not self._known(place, digest, executable, size):
+                        self._move(source, place, executable)
+                        self._fresh[digest, executable] = place
+        finally:
+            os.close(fd)
+        self._entries[path] = file_entry(path, digest, size, executable, attributes)
+        return digest
+
+    def _move(self, source: str, place: str, executable: bool) -> None:
+        mode = 0o555 if executable else 0o444
+        try:
+            fs.rename(source, place)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy(source, place, mode)
+        else:
+            fs.finish_path(place, mode)
+
+    def _copy(self, source: str, place: str, mode: int) -> None:
+        with open(source, "rb", buffering=0) as stream:
+            fd = fs.create(place)
+            try:
+                while chunk := stream.read(CHUNK):
+                    fs.write(fd, chunk, place)
+                fs.finish(fd, mode, place)
+            finally:
+                os.close(fd)
+
+    def existing(
+        self,
+        path: str,
+        artifact: TreeDigest,
+        source_path: str,
+        *,
+        attributes: Attributes | None = None,
+    ) -> None:
+        """Something an artifact of the store holds (a file, symlink or directory): linked, neither read nor hashed.
+
+        ``attributes`` replace those it has there; ``None`` keeps them. Below a directory nothing is taken along.
+        """
+        entry = self._host.manifest(artifact).get(source_path)
+        if entry is None:
+            raise NotInStoreError(f"the artifact {artifact} has no {source_path}")
+        self.adopt(path, entry, f"{self._host.path(artifact)}/{source_path}", attributes)
+
+    def duplicate(self, path: str, earlier: str, *, attributes: Attributes | None = None) -> None:
+        """The same content as a file written earlier to this artifact (a hard link in an archive)."""
+        entry = self._entries.get(earlier)
+        if entry is None or entry.kind != "f":
+            raise StoreError(f"{self.name}: {path} is a link to {earlier}, which is no file written before")
+        self.adopt(path, entry, f"{self._tree}/{earlier}", attributes)
+
+    def adopt(self, path: str, entry: ManifestEntry, source: str, attributes: Attributes | None = None) -> None:
+        """An entry of another tree, whose content is at ``source`` in this store."""
+        attributes = entry.attributes if attributes is None else attributes
+        if entry.kind == "d":
+            self.directory(path, attributes)
+        elif entry.kind == "l":
+            self.symlink(path, entry.target or "", attributes)
+        else:
+            assert entry.digest is not None
+            executable = entry.executable if attributes.mode is None else bool(attributes.mode & 0o111)
+            place = self._claim(path)
+            mode = 0o555 if executable else 0o444
+            if executable != entry.executable:
+                self._copy(source, place, mode)
+            else:
+                try:
+                    fs.link(source, place)
+                except OSError as error:
+                    if error.errno != errno.EMLINK:
+                        raise
+                    self._copy(source, place, mode)
+            self._entries[path] = file_entry(path, entry.digest, entry.size, executable, attributes)
+
+    def remove(self, path: str) -> None:
+        """Take back a file or symlink written before (a later member of an archive replaces an earlier one)."""
+        entry = self._entries.get(path)
+        if entry is None or entry.kind == "d":
+            raise StoreError(f"{self.name}: {path} is no file or symlink written before")
+        if entry.digest is not None:
+            place = self._fresh.get((entry.digest, entry.executable))
+            if place == f"{self._tree}/{path}":
+                del self._fresh[entry.digest, entry.executable]
+        fs.unlink(f"{self._tree}/{path}")
+        del self._entries[path]
+
+    def _small(self, place: str, data: bytes, executable: bool) -> FileDigest:
+        digest = FileDigest(blake3(data).digest())
+        if not self._known(place, digest, executable, len(data)):
+            fs.write_file(place, data, 0o555 if executable else 0o444)
+            self._fresh[digest, executable] = place
+        return digest
+
+    def _from(self, place: str, stream: BinaryIO, executable: bool) -> tuple[FileDigest, int]:
+        """Read a stream to its end and place its bytes."""
+        head = stream.read(SMALL + 1) or b""
+        while len(head) <= SMALL and (more := stream.read(SMALL + 1 - len(head))):
+            head += more
+        if len(head) <= SMALL:
+            return self._small(place, head, executable), len(head)
+        hasher = blake3(head, max_threads=blake3.AUTO)
+        size = len(head)
+        fd = fs.create(place)
+        try:
+            fs.write(fd, head, place)
+            while chunk := stream.read(CHUNK):
+                hasher.update(chunk)
+                fs.write(fd, chunk, place)
+                size += len(chunk)
+            fs.finish(fd, 0o555 if executable else 0o444, place)
+        finally:
+            os.close(fd)
+        digest = FileDigest(hasher.digest())
+        spare = f"{self._staging}/spare"
+        if self._known(spare, digest, executable, size):
+            fs.rename(spare, place)
+        else:
+            self._fresh[digest, executable] = place
+        return digest, size
+
+    def _known(self, place: str, digest: FileDigest, executable: bool, size: int) -> bool:
+        """Link ``place`` to a copy of the content that is there already, if there is one."""
+        if not size:
+            return False
+        source = self._fresh.get((digest, executable)) or self._layout.link(digest, executable)
+        try:
+            fs.link(source, place)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            # The inode has as many names as the file system allows: a new copy takes over.
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(self._layout.link(digest, executable))
+            return False
+        if os.stat(place).st_size != size:
+            # Cut by a power failure before it was ever part of an artifact: never serve it.
+            fs.unlink(place)
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(source)
+            return False
+        return True
+
+    def commit(self, references: Iterable[TreeDigest] = ()) -> Artifact:
+        """Make the tree durable and visible; returns its address. The same tree twice is one artifact."""
+        assert self._staging is not None, "commit belongs inside the writer's block, once"
+        manifest = Manifest.of(self._entries.values())
+        wanted = tuple(dict.fromkeys(references))
+        digest = manifest.digest
+        host = self._host
+        host.session.protect(digest)
+        if host.database.get(ARTIFACT + digest) is None:
+            self._finish_directories()
+            host.sync()
+        artifact = publish(host, manifest, self.name, wanted, self._staging)
+        fresh, self._fresh = self._fresh, {}
+        self._share(fresh, artifact.path)
+        return artifact
+
+    def _finish_directories(self) -> None:
+        directories = [path for path, entry in self._entries.items() if entry.kind == "d"]
+        directories.sort(reverse=True)
+        for path in directories:
+            if self._fix_modes:
+                fs.finish_path(f"{self._tree}/{path}", 0o755)
+            else:
+                fs.stamp(f"{self._tree}/{path}")
+        fs.finish_path(self._tree, 0o755)
+
+    def _share(self, fresh: dict[tuple[FileDigest, bool], str], tree: Path) -> None:
+        """Offer new contents to later artifacts. Only now, when they are durable: see ``docs/store.md``."""
+        skip = len(self._tree)
+        prefix = os.fspath(tree)
+        for (digest, executable), place in fresh.items():
+            pool = self._layout.link(digest, executable)
+            # Lost only by an artifact that was already there, or collected at this moment.
+            with contextlib.suppress(FileExistsError):
+                try:
+                    fs.link(prefix + place[skip:], pool)
+                except FileNotFoundError:
+                    fs.make_directories(os.path.dirname(pool))
+                    with contextlib.suppress(FileNotFoundError):
+                        fs.link(prefix + place[skip:], pool)
+
+
+def publish(host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str) -> Artifact:
+    """Show the durable tree ``staging``/tree under its digest, or add references to what is there already."""
+    digest, layout = manifest.digest, host.layout
+    with host.database.transaction() as transaction:
+        for each in wanted:
+            if transaction.get(ARTIFACT + each) is None:
+                raise NotInStoreError(
+                    f"{name} refers to {each}, which is not in the store", hint="add what is referred to first"
+                )
+        stored = transaction.get(ARTIFACT + digest)
+        if stored is not None:
+            record = ArtifactRecord.decode(stored)
+            before = refs.references(transaction, digest)
+            after = refs.add_references(transaction, digest, wanted)
+            if after != before:
+                data = encode_sidecar(record.name, after, manifest, record.added_ns)
+                fs.write_atomically(layout.sidecar(digest), data)
+        else:
+            now = time.time_ns()
+            record = ArtifactRecord(name, manifest.size_bytes, len(manifest), now)
+            after = refs.add_references(transaction, digest, wanted)
+            place = layout.artifact(digest, name)
+            fs.make_directories(layout.bucket(digest))
+            fs.write_atomically(layout.sidecar(digest), encode_sidecar(name, after, manifest, now), durable=False)
+            if os.path.lexists(place):
+                # A tree without metadata is garbage (an interrupted collection); it was not verified, so it goes.
+                fs.rename(place, f"{staging}/garbage")
+            fs.rename(f"{staging}/tree", place)
+            fs.sync_path(layout.bucket(digest))
+            transaction.put(ARTIFACT + digest, record.encode())
+            transaction.put(DEAD + digest, pack_number(now))
+            transaction.delete(DOOMED + digest)
+    return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
+
+
+def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
+    """The bytes of a sidecar; raises ``NotInStoreError``."""
+    try:
+        with open(layout.sidecar(digest), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise NotInStoreError(f"the store has no {digest}") from None
+
+
+__all__ = ["Artifact", "Host", "Writer", "decode_sidecar", "publish", "read_sidecar"]

@@ -1,0 +1,136 @@
+"""From a directory that a build left behind to an artifact: the landing rules of ``docs/formats/landing.md``."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+
+from nexis_store.digest import TreeDigest
+from nexis_store.errors import StoreError
+from nexis_store.ingest import Artifact, Writer
+from nexis_store.names import decode
+from nexis_store.tree import DEFAULT, Attributes
+
+MERGED = frozenset(("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"))
+"""Top-level directories that are symlinks into ``usr`` in a system."""
+
+BUILD_PATHS = ("/build", "/out", "/in")
+"""Directories that exist only while a build runs."""
+
+SHARED_INDEXES = frozenset(("usr/share/info/dir",))
+"""Files that every package would write and none may own."""
+
+
+def merge_usr(path: str) -> str:
+    """Where ``path`` lies when /bin, /sbin and /lib* are merged into /usr."""
+    top = path.partition("/")[0]
+    return f"usr/{path}" if top in MERGED else path
+
+
+def normal_path(path: str) -> str | None:
+    """Resolve ``.`` and ``..`` in a path relative to the tree's root; ``None`` if it climbs out."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not parts:
+                return None
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def merged_target(path: str, target: str) -> str:
+    """The target of the symlink ``path`` after both ends were moved by ``merge_usr``."""
+    place = merge_usr(path)
+    if target.startswith("/") or ".." not in target or place == path:
+        return target
+    goal = normal_path(f"{path.rpartition('/')[0]}/{target}")
+    if goal is None:
+        return target
+    here = place.split("/")[:-1]
+    there = merge_usr(goal).split("/")
+    common = 0
+    while common < min(len(here), len(there)) and here[common] == there[common]:
+        common += 1
+    return "/".join([".."] * (len(here) - common) + there[common:])
+
+
+def is_merge_link(path: str, target: str) -> bool:
+    """Whether this is one of the links (``/lib64`` to ``usr/lib64``) that make the merge."""
+    return path in MERGED and target.strip("/") == f"usr/{path}"
+
+
+def land(
+    writer: Writer,
+    directory: str,
+    *,
+    attributes: Mapping[str, Attributes],
+    normalise: bool,
+    references: Iterable[TreeDigest],
+    move: bool,
+) -> Artifact:
+    """Bring the tree below ``directory`` into ``writer`` and commit it."""
+    unused = dict(attributes)
+    for path, entry in _walk(directory, ""):
+        status = entry.stat(follow_symlinks=False)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFLNK:
+            _land_symlink(writer, path, decode(os.fsencode(os.readlink(entry.path))), unused, normalise)
+            continue
+        place = merge_usr(path) if normalise else path
+        if normalise and place in SHARED_INDEXES:
+            continue
+        given = unused.pop(place, None)
+        if kind == stat.S_IFDIR:
+            writer.directory(place, given or DEFAULT)
+        elif kind == stat.S_IFREG:
+            if normalise and given is None and status.st_mode & 0o7000:
+                raise StoreError(
+                    f"{writer.name}: {path} has the special permission bits {stat.S_IMODE(status.st_mode):04o}",
+                    hint=f"declare what it should have: attributes = {{ '{place}' = {{ mode = 0o4755 }} }}",
+                )
+            executable = bool(status.st_mode & 0o111)
+            if move:
+                writer.take(place, entry.path, executable=executable, attributes=given or DEFAULT)
+            else:
+                with open(entry.path, "rb", buffering=0) as stream:
+                    writer.file(place, stream, executable=executable, attributes=given or DEFAULT)
+        else:
+            raise StoreError(
+                f"{writer.name}: {path} is a device, socket or fifo, which no artifact can hold",
+                hint="remove it before the build ends; devices are declared in the system's configuration",
+            )
+    if unused:
+        raise StoreError(
+            f"{writer.name}: attributes are declared for {', '.join(sorted(unused))}, which the tree does not have",
+            hint="correct the path, or make the build install it",
+        )
+    return writer.commit(references)
+
+
+def _land_symlink(writer: Writer, path: str, target: str, unused: dict[str, Attributes], normalise: bool) -> None:
+    place = path
+    if normalise and not is_merge_link(path, target):
+        for place_of_build in BUILD_PATHS:
+            if target == place_of_build or target.startswith(place_of_build + "/"):
+                raise StoreError(
+                    f"{writer.name}: the symlink {path} points to {target}, which exists only during the build",
+                    hint="make it relative, or point it to where the target is installed",
+                )
+        place, target = merge_usr(path), merged_target(path, target)
+    writer.symlink(place, target, unused.pop(place, DEFAULT))
+
+
+def _walk(directory: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every entry below a directory with its path in the tree, parents first, in the order of raw names."""
+    with os.scandir(directory) as found:
+        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
+    for entry in entries:
+        path = prefix + decode(os.fsencode(entry.name))
+        yield path, entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, path + "/")

@@ -1,0 +1,433 @@
+"""``Store``: the library's face. It composes the other modules and holds no logic of its own.
+
+with Store.open(Path("/srv/store")) as store:
+    with store.writer("hello-1.0") as writer:
+        writer.file("usr/bin/hello", b"#!/bin/sh\\necho hello\\n", executable=True)
+        artifact = writer.commit()
+    store.set_root("hello", artifact.digest)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from nexis_store import fs, gc, landing, refs, roots, unpack, verify
+from nexis_store import union as merging
+from nexis_store.database import Database
+from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.gc import GcPlan, GcResult, Progress
+from nexis_store.ingest import Artifact, Writer, read_sidecar
+from nexis_store.layout import FORMAT_VERSION, Layout
+from nexis_store.locks import locked, locked_while_needed
+from nexis_store.metadata.base import Backend
+from nexis_store.names import encode
+from nexis_store.realisation import Realisation
+from nexis_store.records import (
+    ARTIFACT,
+    DERIVATION,
+    DURATION,
+    PRODUCED,
+    REALISATION,
+    REFERRER,
+    ArtifactRecord,
+    decode_realisation,
+    encode_realisation,
+    pack_number,
+    unpack_number,
+)
+from nexis_store.session import Session
+from nexis_store.sidecar import decode_sidecar
+from nexis_store.tree import Attributes, Manifest
+from nexis_store.unpack import Format
+from nexis_store.verify import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactInfo:
+    """What the store knows about an artifact. Sizes in bytes, times in nanoseconds since the epoch."""
+
+    digest: TreeDigest
+    name: str
+    path: Path
+    size_bytes: int
+    entries: int
+    added_ns: int
+    references: tuple[TreeDigest, ...]
+    referrers: tuple[TreeDigest, ...]
+    realisations: tuple[BuildKey, ...]
+
+
+def default_store_root() -> Path:
+    """``$NEXIS_STORE``, else ``nexis/store`` below ``$XDG_DATA_HOME`` or ``~/.local/share``."""
+    if given := os.environ.get("NEXIS_STORE"):
+        return Path(given)
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return Path(data) / "nexis/store"
+    return Path.home() / ".local/share/nexis/store"
+
+
+class Store:
+    """One store. Safe for many threads and beside many processes. Make it with ``open``, end it with ``close``."""
+
+    def __init__(self, layout: Layout, backend: Backend) -> None:
+        self.layout = layout
+        self.session = Session(layout)
+        self.database = Database(backend, layout.commit_lock)
+        self._manifests = lru_cache(maxsize=512)(self._read_manifest)
+
+    @classmethod
+    def open(cls, root: Path, *, profile: str = "auto", create: bool = True, readonly: bool = False) -> Store:
+        """Open the store at ``root``; makes it there unless ``create`` is false or ``readonly`` true.
+
+        ``profile`` matters when the store is made: ``desktop`` (LMDB), ``server`` (RocksDB) or ``auto``. Raises
+        ``StoreError`` when there is no store, it is of another version, or the place is not writable.
+        """
+        layout = Layout(os.path.abspath(root))
+        try:
+            with open(layout.format_file, "rb") as file:
+                found = json.loads(file.read())
+        except FileNotFoundError:
+            if readonly or not create:
+                raise NotInStoreError(
+                    f"there is no store at {layout.root}", hint="give its place with --store or $NEXIS_STORE"
+                ) from None
+            found = _create(layout, profile)
+        except OSError as error:
+            raise StoreError(f"the store at {layout.root} cannot be read: {error.strerror}") from error
+        except ValueError:
+            raise StoreError(f"{layout.format_file} is damaged", hint="run 'nexis-store recover'") from None
+        if found.get("version") != FORMAT_VERSION:
+            raise StoreError(
+                f"the store at {layout.root} has version {found.get('version')}, this program knows {FORMAT_VERSION}",
+                hint="use the program that made it, or another store",
+            )
+        try:
+            return cls(layout, _backend(layout, found["backend"], readonly=readonly))
+        except PermissionError as error:
+            raise StoreError(
+                f"the store at {layout.root} is not writable: {error.strerror}",
+                hint="use a store of your own with --store or $NEXIS_STORE",
+            ) from error
+
+    def close(self) -> None:
+        """Release files, locks and temporary roots."""
+        self.session.close()
+        self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        """Where the store is."""
+        return Path(self.layout.root)
+
+    def sync(self) -> None:
+        """Make all bytes written to the store so far durable."""
+        fs.sync_file_system(self.layout.root)
+
+    # Writing
+
+    def writer(self, name: str) -> Writer:
+        """Start an artifact: ``with store.writer("vim-9.0") as writer: …; writer.commit()``."""
+        return Writer(self, name)
+
+    def add_directory(
+        self,
+        path: Path,
+        name: str,
+        *,
+        attributes: Mapping[str, Attributes] | None = None,
+        normalise: bool = True,
+        references: Iterable[TreeDigest] = (),
+        move: bool = False,
+    ) -> Artifact:
+        """Add the tree below ``path`` under the landing rules (``docs/formats/landing.md``).
+
+        ``move`` may take the files themselves; the caller removes what is left of the directory. ``attributes`` are
+        for paths as they are after landing (``usr/bin/su``).
+        """
+        with self.writer(name) as writer:
+            return landing.land(
+                writer,
+                os.fspath(path),
+                attributes=attributes or {},
+                normalise=normalise,
+                references=references,
+                move=move,
+            )
+
+    def add_archive(
+        self,
+        stream: BinaryIO,
+        name: str,
+        *,
+        format: Format = "tar",
+        strip: int = 0,
+        prefix: str = "",
+        exclude: Sequence[str] = (),
+        usrmerge: bool = True,
+        references: Iterable[TreeDigest] = (),
+        keep_attributes: bool | None = None,
+    ) -> Artifact:
+        """Unpack a tar (gzip, xz, zstd, bzip2 or plain), zip or deb archive in one pass.
+
+        ``keep_attributes`` says whether the archive's owners, modes and xattrs count; by default those of a deb do.
+        Raises ``HostileArchiveError`` for anything that reaches out of the tree or that no artifact can hold.
+        """
+        rules = unpack.rules_for(
+            format, strip=strip, prefix=prefix, exclude=exclude, usrmerge=usrmerge, keep_attributes=keep_attributes
+        )
+        with self.writer(name) as writer:
+            unpack.unpack(writer, stream, format, rules)
+            return writer.commit(references)
+
+    def union(
+        self,
+        name: str,
+        parts: Sequence[tuple[str, TreeDigest]],
+        *,
+        winners: Sequence[tuple[str, str]] = (),
+        later_wins: bool = False,
+        exclude: Sequence[str] = (),
+        references: Iterable[TreeDigest] = (),
+    ) -> Artifact:
+        """Merge artifacts, given with labels for messages. Raises ``ConflictError`` when two have one path."""
+        return merging.union(
+            self, name, parts, winners=winners, later_wins=later_wins, exclude=exclude, references=references
+        )
+
+    # Reading
+
+    def _record(self, digest: TreeDigest) -> ArtifactRecord:
+        stored = self.database.get(ARTIFACT + digest)
+        if stored is None:
+            raise NotInStoreError(f"the store has no {digest}", hint="'nexis-store ls' lists what it has")
+        return ArtifactRecord.decode(stored)
+
+    def has(self, digest: TreeDigest) -> bool:
+        """Whether an artifact is there."""
+        return self.database.get(ARTIFACT + digest) is not None
+
+    def path(self, digest: TreeDigest) -> Path:
+        """The directory that holds an artifact; raises ``NotInStoreError``."""
+        return Path(self.layout.artifact(digest, self._record(digest).name))
+
+    def artifact(self, digest: TreeDigest) -> Artifact:
+        """The same value that adding it returned; raises ``NotInStoreError``."""
+        record = self._record(digest)
+        place = Path(self.layout.artifact(digest, record.name))
+        return Artifact(digest, record.name, place, record.size_bytes, refs.references(self.database, digest))
+
+    def info(self, digest: TreeDigest) -> ArtifactInfo:
+        """Everything the metadata say about an artifact; raises ``NotInStoreError``."""
+        record = self._record(digest)
+        return ArtifactInfo(
+            digest=digest,
+            name=record.name,
+            path=Path(self.layout.artifact(digest, record.name)),
+            size_bytes=record.size_bytes,
+            entries=record.entries,
+            added_ns=record.added_ns,
+            references=refs.references(self.database, digest),
+            referrers=self.referrers(digest),
+            realisations=tuple(BuildKey(key[-32:]) for key, _ in self.database.scan(PRODUCED + digest)),
+        )
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """All artifacts, in the order of their digests."""
+        for key, value in self.database.scan(ARTIFACT):
+            digest, record = TreeDigest(key[1:]), ArtifactRecord.decode(value)
+            place = Path(self.layout.artifact(digest, record.name))
+            yield Artifact(digest, record.name, place, record.size_bytes, refs.references(self.database, digest))
+
+    def find(self, text: str) -> TreeDigest:
+        """The artifact that ``text`` means: a digest, the unique beginning of one, a root, a name, a path in the store.
+
+        Raises ``NotInStoreError`` when there is none or more than one.
+        """
+        base = os.path.basename(os.path.normpath(text))
+        for candidate in (text, base[:64]):
+            with contextlib.suppress(ValueError):
+                return self._present(TreeDigest.parse(candidate))
+        kept = self.roots().get(text)
+        if kept is not None:
+            return kept
+        if 4 <= len(text) < 64 and len(text) % 2 == 0:
+            with contextlib.suppress(ValueError):
+                found = [TreeDigest(key[1:]) for key, _ in self.database.scan(ARTIFACT + bytes.fromhex(text))]
+                if len(found) == 1:
+                    return found[0]
+        found = [artifact.digest for artifact in self.artifacts() if artifact.name == text]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NotInStoreError(
+                f"{len(found)} artifacts are called {text}",
+                hint="name one by digest: " + ", ".join(digest.hex()[:12] for digest in found[:5]),
+            )
+        raise NotInStoreError(f"the store has no {text!r}", hint="'nexis-store ls' lists what it has")
+
+    def _present(self, digest: TreeDigest) -> TreeDigest:
+        self._record(digest)
+        return digest
+
+    def _read_manifest(self, digest: TreeDigest) -> Manifest:
+        return decode_sidecar(read_sidecar(self.layout, digest), digest).manifest
+
+    def manifest(self, digest: TreeDigest) -> Manifest:
+        """The listing of an artifact, proved against its digest; raises ``NotInStoreError``, ``DamagedStoreError``."""
+        return self._manifests(digest)
+
+    def references(self, digest: TreeDigest) -> tuple[TreeDigest, ...]:
+        """What an artifact refers to directly."""
+        return refs.references(self.database, digest)
+
+    def referrers(self, digest: TreeDigest) -> tuple[TreeDigest, ...]:
+        """The artifacts that refer to it directly."""
+        return tuple(TreeDigest(key[-32:]) for key, _ in self.database.scan(REFERRER + digest))
+
+    def closure(self, digests: Iterable[TreeDigest]) -> list[TreeDigest]:
+        """The artifacts and everything they need, each once."""
+        return refs.closure(self.database, digests)
+
+    # Builds
+
+    def record(self, realisation: Realisation) -> None:
+        """Remember what a build came out as. Its outputs must be in the store."""
+        with self.database.transaction() as transaction:
+            for name, digest in realisation.outputs.items():
+                if transaction.get(ARTIFACT + digest) is None:
+                    raise NotInStoreError(f"the output {name} of {realisation.name} ({digest}) is not in the store")
+                transaction.put(PRODUCED + digest + realisation.key, b"")
+            transaction.put(REALISATION + realisation.key, encode_realisation(realisation))
+            transaction.put(DERIVATION + realisation.derivation, realisation.key)
+            if realisation.duration_ns:
+                transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
+
+    def realisation(self, key: BuildKey) -> Realisation | None:
+        """What a build key came out as; ``None`` when that is unknown or an output is no longer there."""
+        value = self.database.get(REALISATION + key)
+        if value is None:
+            return None
+        realisation = decode_realisation(key, value)
+        return realisation if all(map(self.has, realisation.outputs.values())) else None
+
+    def realised(self, derivation: DerivationId) -> Realisation | None:
+        """What a recipe came out as the last time it was recorded, if the outputs are still there."""
+        key = self.database.get(DERIVATION + derivation)
+        return self.realisation(BuildKey(key)) if key is not None else None
+
+    def duration(self, label: str) -> int | None:
+        """How long the last build of that name took, in nanoseconds."""
+        value = self.database.get(DURATION + encode(label))
+        return unpack_number(value) if value is not None else None
+
+    def put_log(self, key: BuildKey, data: bytes) -> None:
+        """Keep the log of a build, compressed. Not worth waiting for the disk."""
+        import zstandard
+
+        path = self.layout.log(key)
+        fs.make_directories(os.path.dirname(path))
+        fs.write_atomically(path, zstandard.ZstdCompressor(level=3).compress(data), durable=False)
+
+    def log(self, key: BuildKey) -> bytes | None:
+        """The log of a build, if one was kept."""
+        import zstandard
+
+        try:
+            with open(self.layout.log(key), "rb") as file:
+                return zstandard.ZstdDecompressor().decompressobj().decompress(file.read())
+        except (FileNotFoundError, zstandard.ZstdError):
+            return None
+
+    @contextlib.contextmanager
+    def lock_build(self, key: BuildKey) -> Iterator[None]:
+        """Hold the right to build ``key``: waits while another thread or process builds it."""
+        fs.make_directory(self.layout.build_locks, exist_ok=True)
+        with locked_while_needed(self.layout.build_lock(key)):
+            yield
+
+    # Roots and garbage
+
+    def temporary_root(self, digest: TreeDigest) -> bool:
+        """Keep an artifact until this process ends; says whether it is there to be kept."""
+        if self.session.protect(digest):
+            self.database.pass_by()
+        return self.has(digest)
+
+    def set_root(self, name: str, digest: TreeDigest) -> None:
+        """Keep an artifact and all it refers to until the root is removed or set to another one."""
+        roots.set_root(self.layout, self.database, name, digest)
+
+    def remove_root(self, name: str) -> None:
+        """Stop keeping what the root kept; raises ``NotInStoreError``."""
+        roots.remove_root(self.layout, self.database, name)
+
+    def roots(self) -> dict[str, TreeDigest]:
+        """All named roots, in order."""
+        return dict(sorted((name, digest) for name, digest in roots.on_disk(self.layout) if self.has(digest)))
+
+    def plan_gc(self, *, max_freed: int | None = None, older_than_ns: int | None = None) -> GcPlan:
+        """Work out what is garbage: ``gc.plan_gc``."""
+        return gc.plan_gc(self.layout, self.database, max_freed=max_freed, older_than_ns=older_than_ns)
+
+    def execute_gc(self, plan: GcPlan, progress: Progress | None = None) -> GcResult:
+        """Carry out a plan: ``gc.execute_gc``."""
+        result = gc.execute_gc(self.layout, self.database, plan, progress)
+        self._manifests.cache_clear()
+        return result
+
+    def verify(self, *, contents: bool = False, digests: Iterable[TreeDigest] | None = None) -> Iterator[Problem]:
+        """Find what is wrong: metadata against disk, with ``contents`` every byte of the given (or all) artifacts."""
+        yield from verify.verify_metadata(self.layout, self.database)
+        if contents or digests is not None:
+            chosen = [artifact.digest for artifact in self.artifacts()] if digests is None else digests
+            for digest in chosen:
+                yield from verify.verify_contents(self.layout, self.database, digest)
+
+
+def _create(layout: Layout, profile: str) -> dict[str, object]:
+    """Make an empty store; two processes that do it at once make one."""
+    if profile not in ("auto", "desktop", "server"):
+        raise StoreError(f"there is no store profile {profile!r}", hint="use desktop, server or auto")
+    try:
+        fs.make_directories(layout.database)
+    except OSError as error:
+        raise StoreError(
+            f"no store can be made at {layout.root}: {error.strerror}",
+            hint="choose another place with --store or $NEXIS_STORE",
+        ) from error
+    with locked(layout.commit_lock):
+        with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
+            there: dict[str, object] = json.loads(file.read())
+            return there
+        found: dict[str, object] = {"version": FORMAT_VERSION, "backend": "lmdb"}
+        _backend(layout, "lmdb", readonly=False).close()
+        fs.write_atomically(layout.format_file, json.dumps(found).encode() + b"\n")
+    return found
+
+
+def _backend(layout: Layout, name: str, *, readonly: bool) -> Backend:
+    if name == "lmdb":
+        from nexis_store.metadata.lmdb import LmdbBackend
+
+        return LmdbBackend(layout.database, readonly=readonly)
+    raise StoreError(f"the store at {layout.root} has the unknown backend {name!r}")
+
+
+__all__ = ["Artifact", "ArtifactInfo", "Store", "default_store_root"]

@@ -1,0 +1,139 @@
+"""Proving a store: metadata against disk, counts against a recount, contents against their digests."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from nexis_store import refs, roots
+from nexis_store.database import Database
+from nexis_store.digest import FileDigest, TreeDigest
+from nexis_store.errors import DamagedStoreError, NotInStoreError
+from nexis_store.ingest import read_sidecar
+from nexis_store.layout import Layout
+from nexis_store.names import decode
+from nexis_store.records import (
+    ARTIFACT,
+    COUNT,
+    DEAD,
+    REFERENCES,
+    REFERRER,
+    ArtifactRecord,
+    unpack_digests,
+    unpack_number,
+)
+from nexis_store.sidecar import decode_sidecar
+from nexis_store.tree import Manifest
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it must be. ``digest`` is the artifact's; ``path`` a path in it or of the store."""
+
+    kind: str
+    digest: TreeDigest | None
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.digest} " if self.digest else ""
+        return f"{self.kind}: {where}{self.path}: {self.message}"
+
+
+def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
+    """Check that every artifact is complete on disk (directory and description) and that the counts are right."""
+    expected: Counter[TreeDigest] = Counter(roots.recorded(database).values())
+    artifacts: set[TreeDigest] = set()
+    backward: set[bytes] = set()
+    for key, value in database.scan(ARTIFACT):
+        digest = TreeDigest(key[1:])
+        artifacts.add(digest)
+        name = ArtifactRecord.decode(value).name
+        place = layout.artifact(digest, name)
+        if not os.path.isdir(place):
+            yield Problem("missing", digest, place, "the artifact's directory is not there")
+        try:
+            sidecar = decode_sidecar(read_sidecar(layout, digest), digest)
+        except (NotInStoreError, DamagedStoreError) as error:
+            yield Problem("damaged", digest, layout.sidecar(digest), error.message)
+        else:
+            if set(sidecar.references) != set(refs.references(database, digest)):
+                yield Problem(
+                    "references", digest, layout.sidecar(digest), "it says other references than the metadata"
+                )
+    for key, value in database.scan(REFERENCES):
+        digest = TreeDigest(key[1:])
+        for each in unpack_digests(value):
+            expected[each] += 1
+            backward.add(each + digest)
+            if each not in artifacts:
+                yield Problem("dangling", digest, "", f"refers to {each}, which is not in the store")
+    for key, _ in database.scan(REFERRER):
+        if key[1:] not in backward:
+            yield Problem("references", TreeDigest(key[1:33]), "", "a referrer is recorded that does not refer to it")
+        backward.discard(key[1:])
+    for pair in backward:
+        yield Problem("references", TreeDigest(pair[:32]), "", "a referrer is not recorded")
+    counted = {TreeDigest(key[1:]): unpack_number(value) for key, value in database.scan(COUNT)}
+    dead = {TreeDigest(key[1:]) for key, _ in database.scan(DEAD)}
+    for digest in artifacts | set(counted) | dead:
+        right = expected[digest]
+        if counted.get(digest, 0) != right:
+            yield Problem("count", digest, "", f"is counted {counted.get(digest, 0)} times, but {right} refer to it")
+        if (digest in dead) != (right == 0):
+            yield Problem("dead list", digest, "", "is listed as dead" if digest in dead else "is dead but not listed")
+        if digest not in artifacts:
+            yield Problem("count", digest, "", "has a count but is not in the store")
+
+
+def verify_contents(layout: Layout, database: Database, digest: TreeDigest) -> Iterator[Problem]:
+    """Read one artifact and compare every path with its manifest."""
+    stored = database.get(ARTIFACT + digest)
+    if stored is None:
+        return
+    place = layout.artifact(digest, ArtifactRecord.decode(stored).name)
+    try:
+        manifest = decode_sidecar(read_sidecar(layout, digest), digest).manifest
+    except (NotInStoreError, DamagedStoreError):
+        return
+    yield from compare(place, manifest, digest)
+
+
+def compare(place: str, manifest: Manifest, digest: TreeDigest) -> Iterator[Problem]:
+    """Compare the tree at ``place`` with a manifest."""
+    for entry in manifest.entries():
+        path = f"{place}/{entry.path}"
+        try:
+            if entry.kind == "l":
+                wrong = decode(os.fsencode(os.readlink(path))) != entry.target
+            elif entry.kind == "d":
+                wrong = os.path.islink(path) or not os.path.isdir(path)
+            else:
+                wrong = os.path.islink(path) or hash_file(path) != entry.digest
+        except OSError as error:
+            yield Problem("missing", digest, entry.path, error.strerror or str(error))
+            continue
+        if wrong:
+            yield Problem("damaged", digest, entry.path, "it is not what its digest says")
+    known = {entry.path for entry in manifest.entries()}
+    for directory, names, files in os.walk(place):
+        for name in (*names, *files):
+            path = decode(os.fsencode(os.path.relpath(os.path.join(directory, name), place)))
+            if path not in known:
+                yield Problem("surplus", digest, path, "it does not belong to the artifact")
+
+
+def hash_file(path: str) -> FileDigest:
+    """The digest of a file's bytes."""
+    with open(path, "rb", buffering=0) as file:
+        data = file.read(_CHUNK)
+        hasher = blake3(data)
+        while data and (data := file.read(_CHUNK)):
+            hasher.update(data)
+    return FileDigest(hasher.digest())
