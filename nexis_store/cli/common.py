@@ -1,0 +1,52 @@
+"""What the commands share: opening the store, sizes and JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from nexis_store.store import Store, default_store_root
+
+
+def open_store(args: argparse.Namespace, *, readonly: bool = False) -> Store:
+    """The store the command line names; it must exist."""
+    return Store.open(args.store or default_store_root(), create=False, readonly=readonly)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; ``value`` is whatever ``json`` can write."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def human_size(count: int) -> str:
+    """Bytes with a binary unit, three significant digits."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def parse_size(text: str) -> int:
+    """``500M``, ``2G``, ``2GiB`` or a number of bytes; binary units. Raises ``argparse.ArgumentTypeError``."""
+    number = text.strip().removesuffix("iB").removesuffix("B")
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(number[-1:].upper(), 1)
+    if factor > 1:
+        number = number[:-1]
+    try:
+        return int(float(number) * factor)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 500M or 2G") from None
+
+
+def parse_duration(text: str) -> int:
+    """``30d``, ``12h``, ``45m`` or ``10s`` in nanoseconds. Raises ``argparse.ArgumentTypeError``."""
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}.get(text[-1:])
+    try:
+        if seconds is None:
+            raise ValueError
+        return int(float(text[:-1]) * seconds * 1e9)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write for example 30d, 12h or 45m") from None

@@ -1,0 +1,53 @@
+"""Remove the artifacts that no root keeps, and free their disk space.
+
+Safe beside running builds: what they use is kept. Interrupting it loses nothing; the next run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be removed, remove nothing")
+    parser.add_argument("--max-freed", type=parse_size, metavar="SIZE", help="stop after about so much (500M, 2G)")
+    parser.add_argument(
+        "--older-than", type=parse_duration, metavar="AGE", help="only what is garbage so long (30d, 12h)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    with open_store(args) as store:
+        plan = store.plan_gc(max_freed=args.max_freed, older_than_ns=args.older_than)
+        dead = [{"digest": str(each.digest), "name": each.name, "size_bytes": each.size_bytes} for each in plan.dead]
+        if args.dry_run:
+            if args.json:
+                print_json({"dead": dead, "size_bytes": plan.size_bytes, "kept_by_limit": plan.kept_by_limit})
+            else:
+                for each in plan.dead:
+                    print(f"{each.digest.hex()[:16]}  {human_size(each.size_bytes):>10}  {each.name}")
+                print(f"would remove {len(plan.dead)} artifacts, at most {human_size(plan.size_bytes)}")
+            return 0
+        result = store.execute_gc(plan, _progress if sys.stderr.isatty() and not args.json else None)
+        if args.json:
+            print_json(
+                {
+                    "dead": dead,
+                    "collected": result.collected,
+                    "freed_bytes": result.freed_bytes,
+                    "seconds_until_gone": result.seconds_until_gone,
+                    "seconds_until_freed": result.seconds_until_freed,
+                }
+            )
+        else:
+            print(f"removed {result.collected} artifacts, freed {human_size(result.freed_bytes)}")
+    return 0
+
+
+def _progress(done: int, total: int) -> None:
+    print(f"\r{done}/{total} artifacts", end="\n" if done == total else "", file=sys.stderr, flush=True)
