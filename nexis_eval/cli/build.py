@@ -24,6 +24,7 @@ from nexis_eval.cli.evaluation import (
     default_jobs,
     evaluate,
     find_target,
+    take_targets,
 )
 from nexis_eval.plan import Plan, make_plan
 from nexis_eval.ui import text
@@ -42,14 +43,7 @@ MAX_CAUSES = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser)
-    parser.add_argument(
-        "-t",
-        "--target",
-        action="append",
-        metavar="NAME",
-        help=f"what to build (default: {DEFAULT_TARGET}); may be repeated; 'nexis-eval targets' lists them",
-    )
+    add_evaluation_arguments(parser, f"what to build of it (default: {DEFAULT_TARGET}; 'nexis-eval targets' lists all)")
     add_store_argument(parser)
     parser.add_argument("-j", "--jobs", type=_positive, default=default_jobs(), metavar="N", help="processors to use")
     parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that can be built")
@@ -75,9 +69,9 @@ def _positive(value: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Build; returns the exit code."""
     clock = time.monotonic_ns()
+    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
     evaluation = evaluate(args)
     graph = evaluation.graph
-    names = args.target or [DEFAULT_TARGET]
     roots = [find_target(graph, name) for name in names]
     with Store.open(args.store or default_store_root()) as store:
         plan = make_plan(graph, roots, store.realised, store.realisation)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from nexis_eval.cli.common import add_system_arguments, load_config
+from nexis_eval.cli.common import add_variant_arguments, load_config
 from nexis_eval.config.model import Config
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.instantiate import NotLockedError, instantiate
@@ -43,9 +43,22 @@ class Evaluation:
         return self.config.system.hostname
 
 
-def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
-    """The system file, the architecture and the lock switches."""
-    add_system_arguments(parser)
+class TargetCountError(NexisError):
+    """A command was given too many or too few targets."""
+
+    code = "E0005"
+    exit_code = 2
+
+
+def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "") -> None:
+    """The system file, the targets (``targets`` says in the help what they are), the architecture, the lock switches."""
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="SYSTEM.toml TARGET" if targets else "SYSTEM.toml",
+        help="the configuration (default: ./system.toml)" + (f" and {targets}" if targets else ""),
+    )
+    add_variant_arguments(parser)
     parser.add_argument(
         "--locked", action="store_true", help="fail where nexis.lock lacks something, instead of pinning it"
     )
@@ -64,6 +77,30 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
 def default_jobs() -> int:
     """As many builds side by side as there are processors this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list[str]:
+    """Tell the system file (a path ending in .toml, or a directory that has one) from the targets in ``args``.
+
+    Sets ``args.file``; returns the targets. Raises ``TargetCountError`` unless there are ``least`` to ``most`` of them.
+    """
+    args.file = Path("system.toml")
+    targets = []
+    for argument in args.arguments:
+        path = Path(argument)
+        if argument.endswith(".toml"):
+            args.file = path
+        elif "/" in argument or (path.is_dir() and (path / "system.toml").exists()):
+            args.file = path / "system.toml" if path.is_dir() else path
+        else:
+            targets.append(argument)
+    if len(targets) < least or (most is not None and len(targets) > most):
+        wanted = f"{least}" if least == most else f"{least} to {most}" if most is not None else f"at least {least}"
+        raise TargetCountError(
+            f"{len(targets)} targets given ({', '.join(targets) or 'none'}), {wanted} wanted",
+            hint="'nexis-eval targets' lists what a system has",
+        )
+    return targets
 
 
 def lock_file(config: Config) -> Path:

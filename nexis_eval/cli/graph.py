@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 
-from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target
+from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target, take_targets
 from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_json import graph_to_json
 from nexis_store.digest import DerivationId
@@ -16,10 +16,7 @@ PLUMBING = ("fetch", "git", "local", "unpack")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser)
-    parser.add_argument(
-        "-t", "--target", default=DEFAULT_TARGET, metavar="NAME", help=f"the root (default: {DEFAULT_TARGET})"
-    )
+    add_evaluation_arguments(parser, f"the root of the graph (default: {DEFAULT_TARGET})")
     parser.add_argument(
         "--format", choices=("text", "dot", "json", "mermaid"), default="text", help="how to print it (default: text)"
     )
@@ -31,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
+    name = (take_targets(args, 0, 1) or [DEFAULT_TARGET])[0]
     graph = evaluate(args).graph
-    root = find_target(graph, args.target)
+    root = find_target(graph, name)
     derivations = graph.closure([root])
     if args.format == "json":
         print(json.dumps(graph_to_json(graph, derivations), indent=2, ensure_ascii=False))

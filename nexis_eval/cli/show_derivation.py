@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target
+from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target, take_targets
 from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.graph import DerivationGraph
@@ -14,18 +14,16 @@ from nexis_store.digest import DerivationId
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser)
-    parser.add_argument(
-        "-t", "--target", default=DEFAULT_TARGET, metavar="NAME", help=f"what to show (default: {DEFAULT_TARGET})"
-    )
+    add_evaluation_arguments(parser, f"what to show (default: {DEFAULT_TARGET})")
     parser.add_argument("-r", "--recursive", action="store_true", help="and everything it needs, inputs first")
     parser.add_argument("--json", action="store_true", help="print JSON (docs/formats/derivation.md)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
+    name = (take_targets(args, 0, 1) or [DEFAULT_TARGET])[0]
     graph = evaluate(args).graph
-    root = find_target(graph, args.target)
+    root = find_target(graph, name)
     chosen = graph.closure([root]) if args.recursive else {root: graph.derivations[root]}
     if args.json:
         print(json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate
+from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, take_targets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
+    take_targets(args, 0, 0)
     graph = evaluate(args).graph
     if args.json:
         print(json.dumps({name: str(each) for name, each in sorted(graph.targets.items())}, indent=2))
