@@ -212,5 +212,5 @@ class Config:
     store_profile: str = "auto"
     conflicts: Mapping[str, str] = field(default_factory=dict)
     """``[conflicts]``: path → the package that wins there."""
-    place: Callable[[KeyPath], Place | None] = _nowhere
+    place: Callable[[KeyPath], Place | None] = field(default=_nowhere, compare=False, repr=False)
     """Where a value was set: ``place(("packages", "zlib", "hash"))``. Worked out only when asked."""

@@ -1,0 +1,38 @@
+"""What the commands that read a system share: their arguments, and loading it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nexis_eval.config.load import load
+from nexis_eval.config.model import Config
+
+
+def add_system_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the system file and what selects its variant."""
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=Path("system.toml"), help="the configuration (default: ./system.toml)"
+    )
+    add_variant_arguments(parser)
+
+
+def add_variant_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--arch``, ``--profile`` and ``--set`` alone."""
+    parser.add_argument("--arch", default="x86_64", help="x86_64, aarch64 or riscv64 (default: x86_64)")
+    parser.add_argument(
+        "--profile", action="append", default=[], metavar="NAME", help="count the [profile.NAME] parts; may be repeated"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="set a value, stronger than every file; may be repeated",
+    )
+
+
+def load_config(arguments: argparse.Namespace) -> Config:
+    """The configuration that the arguments ask for; raises ``ConfigErrors``."""
+    return load(arguments.file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides)

@@ -1,0 +1,394 @@
+"""Rules between keys: what no single value can say. Reads the finished configuration; every rule is one function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+
+from nexis_eval.config import errors
+from nexis_eval.config.errors import ConfigError
+from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
+from nexis_eval.config.origin import Origins, Problem, Spot
+
+DEPENDENCY_KEYS = ("dependencies", "build_dependencies", "native_dependencies", "runtime_dependencies")
+DEFAULT_MIRRORS = ("debian", "debian-security")
+"""Mirror sets that need no ``[mirrors]``: the machine's apt configuration has them."""
+
+
+class _Checker:
+    def __init__(self, origins: Origins, report: Callable[[Problem], None]) -> None:
+        self.origins = origins
+        self.report = report
+
+    def problem(
+        self,
+        error: type[ConfigError],
+        message: str,
+        hint: str | None,
+        path: KeyPath,
+        notes: Iterable[tuple[KeyPath, str]] = (),
+    ) -> None:
+        spots = tuple((self.origins.spot(other), text) for other, text in notes)
+        self.report(Problem(error, message, hint, self.spot(path), spots))
+
+    def spot(self, path: KeyPath) -> Spot:
+        return self.origins.spot(path)
+
+
+def check(config: Config, origins: Origins, report: Callable[[Problem], None]) -> None:
+    """Report everything in ``config`` that contradicts itself or leads nowhere."""
+    checker = _Checker(origins, report)
+    _dependencies(config, checker)
+    _packages(config, checker)
+    _services(config, checker)
+    _kernel(config, checker)
+    _network(config, checker)
+    _users(config, checker)
+    _config_files(config, checker)
+    _conflicts(config, checker)
+    _mirrors(config, checker)
+    _local_files(config, checker)
+
+
+def find_cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """The circles in a graph, one for each group of nodes that reach each other; names that are no key are ignored.
+
+    Each starts with its smallest name. Without recursion: chains may be tens of thousands long.
+    """
+    done: set[str] = set()
+    on_path: dict[str, int] = {}
+    path: list[str] = []
+    cycles: list[list[str]] = []
+    for root in edges:
+        if root in done:
+            continue
+        stack: list[tuple[str, Iterator[str]]] = [(root, iter(edges[root]))]
+        on_path[root] = 0
+        path.append(root)
+        while stack:
+            node, following = stack[-1]
+            for each in following:
+                if each in done or each not in edges:
+                    continue
+                if each in on_path:
+                    cycle = path[on_path[each] :]
+                    start = cycle.index(min(cycle))
+                    cycles.append(cycle[start:] + cycle[:start])
+                    continue
+                on_path[each] = len(path)
+                path.append(each)
+                stack.append((each, iter(edges[each])))
+                break
+            else:
+                stack.pop()
+                path.pop()
+                del on_path[node]
+                done.add(node)
+    unique: dict[tuple[str, ...], list[str]] = {}
+    for cycle in cycles:
+        unique.setdefault(tuple(cycle), cycle)
+    return list(unique.values())
+
+
+def _did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else otherwise
+
+
+def _dependencies(config: Config, checker: _Checker) -> None:
+    packages = config.packages
+    edges: dict[str, tuple[str, ...]] = {}
+    for name, package in packages.items():
+        needed = package.dependencies
+        if package.build_dependencies or package.native_dependencies or package.runtime_dependencies:
+            needed += package.build_dependencies + package.native_dependencies + package.runtime_dependencies
+        edges[name] = needed
+        for each in needed:
+            if each not in packages:
+                _unknown_dependency(package, each, packages, checker)
+    for cycle in find_cycles(edges):
+        _dependency_cycle(cycle, packages, checker)
+
+
+def _unknown_dependency(package: Package, name: str, packages: Mapping[str, Package], checker: _Checker) -> None:
+    for key in DEPENDENCY_KEYS:
+        names: tuple[str, ...] = getattr(package, key)
+        if name in names:
+            checker.problem(
+                errors.UnknownDependencyError,
+                f"package '{package.name}' depends on '{name}', which is not declared",
+                _did_you_mean(name, packages, f'declare it: [[packages]] name = "{name}" …'),
+                ("packages", package.name, key, names.index(name)),
+            )
+
+
+def _needs_at(package: Package, name: str) -> KeyPath:
+    for key in DEPENDENCY_KEYS:
+        names: tuple[str, ...] = getattr(package, key)
+        if name in names:
+            return ("packages", package.name, key, names.index(name))
+    return ("packages", package.name)
+
+
+def _dependency_cycle(cycle: list[str], packages: Mapping[str, Package], checker: _Checker) -> None:
+    if len(cycle) == 1:
+        checker.problem(
+            errors.DependencyCycleError,
+            f"package '{cycle[0]}' depends on itself",
+            "delete it from its own list",
+            _needs_at(packages[cycle[0]], cycle[0]),
+        )
+        return
+    following = [*cycle[1:], cycle[0]]
+    notes = [
+        (_needs_at(packages[name], needed), f"'{name}' needs '{needed}'")
+        for name, needed in zip(cycle[1:], following[1:], strict=True)
+    ]
+    checker.problem(
+        errors.DependencyCycleError,
+        f"packages depend on each other in a circle: {' → '.join([*cycle, cycle[0]])}",
+        "one of them has to be built without the other first: split a package, or drop a dependency",
+        _needs_at(packages[cycle[0]], cycle[1]),
+        notes,
+    )
+
+
+def _packages(config: Config, checker: _Checker) -> None:
+    for name, package in config.packages.items():
+        at: KeyPath = ("packages", name)
+        if package.prebuilt_hash and not package.prebuilt:
+            message = f"package '{name}' has 'prebuilt_hash' but no 'prebuilt'"
+            checker.problem(errors.PackageError, message, "delete it, or add prebuilt = …", (*at, "prebuilt_hash"))
+        if package.hash and not package.source:
+            message = f"package '{name}' has 'hash' but no 'source'"
+            checker.problem(errors.PackageError, message, "delete it, or add source = …", (*at, "hash"))
+        if package.fallback_to_source and not package.source:
+            message = f"package '{name}' falls back to its source, but has no 'source'"
+            checker.problem(errors.PackageError, message, "add source = …", (*at, "fallback_to_source"))
+        if package.smoke_test and not package.prebuilt:
+            message = f"package '{name}' has 'smoke_test' but no 'prebuilt' binaries that it could test"
+            checker.problem(errors.PackageError, message, "use check = true for built packages", (*at, "smoke_test"))
+        if package.debian and (package.source or package.prebuilt):
+            other = "source" if package.source else "prebuilt"
+            checker.problem(
+                errors.PackageError,
+                f"package '{name}' has both 'debian' and '{other}'",
+                "it is either built or unpacked: keep one, or make two packages",
+                (*at, "debian"),
+                [((*at, other), f"'{other}' is here")],
+            )
+
+
+def _services(config: Config, checker: _Checker) -> None:
+    services = config.services
+    for name, service in services.items():
+        at: KeyPath = ("dinit_services", name)
+        if service.type in ("process", "bgprocess", "scripted") and not service.command:
+            checker.problem(
+                errors.ServiceError,
+                f"service '{name}' of type '{service.type}' has no 'command'",
+                'add command = …, or type = "internal" for a service that runs nothing',
+                at,
+            )
+        if service.type == "bgprocess" and not service.pid_file:
+            checker.problem(
+                errors.ServiceError,
+                f"service '{name}' of type 'bgprocess' has no 'pid_file'",
+                'add pid_file = …, or type = "process" if the command stays in the foreground',
+                (*at, "type"),
+            )
+        for index, each in enumerate(service.depends):
+            if each not in services:
+                checker.problem(
+                    errors.UnknownServiceError,
+                    f"service '{name}' depends on '{each}', which is not defined",
+                    _did_you_mean(each, services, f"define it: [dinit_services.{each}]"),
+                    (*at, "depends", index),
+                )
+    for cycle in find_cycles({name: service.depends for name, service in services.items()}):
+        following = [*cycle[1:], cycle[0]]
+
+        def at_link(name: str, needed: str) -> KeyPath:
+            return ("dinit_services", name, "depends", services[name].depends.index(needed))
+
+        checker.problem(
+            errors.ServiceCycleError,
+            f"services depend on each other in a circle: {' → '.join([*cycle, cycle[0]])}",
+            "drop one of the dependencies",
+            at_link(cycle[0], following[0]),
+            [
+                (at_link(name, needed), f"'{name}' needs '{needed}'")
+                for name, needed in zip(cycle[1:], following[1:], strict=True)
+            ],
+        )
+
+
+def kernel_package(config: Config) -> Package | None:
+    """The declared package that ``[system] kernel`` names, by name or by name-version."""
+    wanted = config.system.kernel
+    found = config.packages.get(wanted)
+    if found is not None:
+        return found
+    name, dash, _ = wanted.rpartition("-")
+    while dash:
+        candidate = config.packages.get(name)
+        if candidate is not None and candidate.version == wanted[len(name) + 1 :]:
+            return candidate
+        name, dash, _ = name.rpartition("-")
+    return None
+
+
+def _kernel(config: Config, checker: _Checker) -> None:
+    system = config.system
+    at: KeyPath = ("system", "kernel")
+    if system.kernel_hash and not system.kernel_source:
+        hint = "delete it, or add kernel_source = …"
+        checker.problem(
+            errors.KernelError, "there is 'kernel_hash' but no 'kernel_source'", hint, ("system", "kernel_hash")
+        )
+    if system.kernel_source or not checker.origins.setters(at) or kernel_package(config) is not None:
+        return
+    name = system.kernel.partition("-")[0]
+    other = config.packages.get(name)
+    if other is not None:
+        message = f"there is no kernel '{system.kernel}': package '{name}' has version '{other.version}'"
+        hint = f'write kernel = "{name}"'
+    else:
+        message = f"there is no package '{system.kernel}' to be the kernel"
+        hint = _did_you_mean(system.kernel, config.packages, "declare it with [[packages]], or set kernel_source")
+    checker.problem(errors.KernelError, message, hint, at)
+
+
+def _network(config: Config, checker: _Checker) -> None:
+    network = config.network
+    if network is None:
+        return
+    if network.dhcp:
+        for key in ("static_ip", "gateway"):
+            if getattr(network, key) is not None:
+                message = f"'{key}' is set, but the address comes by DHCP"
+                checker.problem(errors.NetworkError, message, "add dhcp = false, or delete it", ("network", key))
+        return
+    if network.static_ip is None:
+        hint = 'add static_ip = "192.168.1.100/24", or dhcp = true'
+        checker.problem(errors.NetworkError, "without DHCP there has to be a 'static_ip'", hint, ("network", "dhcp"))
+        return
+    if network.gateway is not None:
+        import ipaddress
+
+        inside = ipaddress.ip_interface(network.static_ip).network
+        gateway = ipaddress.ip_address(network.gateway)
+        # IPv6 routers are commonly reached by their link-local address.
+        if gateway not in inside and not (gateway.version == 6 and gateway.is_link_local):
+            checker.problem(
+                errors.NetworkError,
+                f"the gateway {gateway} is not in the network {inside}",
+                "correct the address, or the prefix length of static_ip",
+                ("network", "gateway"),
+                [(("network", "static_ip"), "the network is set here")],
+            )
+
+
+def _users(config: Config, checker: _Checker) -> None:
+    by_number: dict[int, str] = {}
+    for name, user in config.users.items():
+        if user.uid is None:
+            continue
+        if (name == "root") != (user.uid == 0):
+            message = "root has the number 0" if name == "root" else "the number 0 is root's"
+            checker.problem(errors.AccountError, message, "delete uid, and one is chosen", ("users", name, "uid"))
+            continue
+        first = by_number.setdefault(user.uid, name)
+        if first != name:
+            checker.problem(
+                errors.AccountError,
+                f"users '{first}' and '{name}' have the same number {user.uid}",
+                "change one, or delete it and one is chosen",
+                ("users", name, "uid"),
+                [(("users", first, "uid"), f"the number of '{first}'")],
+            )
+
+
+def _config_files(config: Config, checker: _Checker) -> None:
+    by_path: dict[str, str] = {}
+    for name, file in config.config_files.items():
+        first = by_path.setdefault(file.path, name)
+        if first != name:
+            checker.problem(
+                errors.SamePathError,
+                f"config files '{first}' and '{name}' write the same path {file.path}",
+                "delete one, or change its path",
+                ("config_files", name, "path"),
+                [(("config_files", first, "path"), f"the path of '{first}'")],
+            )
+
+
+def _conflicts(config: Config, checker: _Checker) -> None:
+    for path, winner in config.conflicts.items():
+        if winner not in config.packages:
+            checker.problem(
+                errors.WinnerError,
+                f"'{winner}' is to win {path}, but no such package is declared",
+                _did_you_mean(winner, config.packages, "name a declared package"),
+                ("conflicts", path),
+            )
+
+
+def _mirrors(config: Config, checker: _Checker) -> None:
+    known = {*config.mirrors, *DEFAULT_MIRRORS}
+
+    def look(urls: Iterable[str], at: KeyPath) -> None:
+        for index, url in enumerate(urls):
+            if url.startswith("mirror://"):
+                name = url[len("mirror://") :].partition("/")[0]
+                if name not in known:
+                    checker.problem(
+                        errors.UnknownMirrorError,
+                        f"there is no mirror set '{name}'",
+                        _did_you_mean(name, known, f'define it: [mirrors] {name} = ["https://…"]'),
+                        (*at, index),
+                    )
+
+    for name, package in config.packages.items():
+        look(package.source, ("packages", name, "source"))
+        if package.prebuilt:
+            look(package.prebuilt, ("packages", name, "prebuilt"))
+    if config.system.kernel_source:
+        look((config.system.kernel_source,), ("system", "kernel_source"))
+
+
+def local_paths(config: Config) -> Iterator[tuple[LocalPath, KeyPath, str]]:
+    """Every file of the user's own that the configuration names: the path, its key, and what it is in words."""
+    if config.system.kernel_config:
+        yield config.system.kernel_config, ("system", "kernel_config"), "kernel configuration"
+    for name, file in config.config_files.items():
+        yield file.source, ("config_files", name, "source"), f"template of '{name}'"
+    for name, package in config.packages.items():
+        for index, patch in enumerate(package.patches):
+            yield patch, ("packages", name, "patches", index), f"patch of '{name}'"
+        if package.pre_build_script:
+            yield package.pre_build_script, ("packages", name, "pre_build_script"), f"pre-build script of '{name}'"
+        if package.post_build_script:
+            yield package.post_build_script, ("packages", name, "post_build_script"), f"post-build script of '{name}'"
+        if package.context_file:
+            yield package.context_file, ("packages", name, "context_file"), f"SELinux context file of '{name}'"
+
+
+def _local_files(config: Config, checker: _Checker) -> None:
+    for local, at, what in local_paths(config):
+        if local.path.is_file():
+            continue
+        if local.path.exists():
+            message, hint = f"the {what} is not a file: '{local.written}'", "name a file"
+        else:
+            message, hint = f"the {what} is missing: '{local.written}'", _near(local)
+        checker.problem(errors.MissingLocalFileError, message, hint, at)
+
+
+def _near(local: LocalPath) -> str:
+    try:
+        near = get_close_matches(local.path.name, os.listdir(local.path.parent), n=1)  # noqa: PTH208 - names are wanted
+    except OSError:
+        near = []
+    return f"did you mean '{near[0]}'?" if near else f"looked for {local.path}; paths are relative to this file"

@@ -1,0 +1,308 @@
+"""From files to the typed configuration: reads, includes, merges, builds the frozen values, reports all mistakes."""
+
+from __future__ import annotations
+
+import gc
+import glob
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from nexis_eval.config import errors, toml
+from nexis_eval.config.check import check
+from nexis_eval.config.errors import ConfigError, ConfigErrors
+from nexis_eval.config.merge import group, merge_fields, remove
+from nexis_eval.config.model import (
+    Config,
+    ConfigFile,
+    Firewall,
+    KeyPath,
+    Locale,
+    LogRotation,
+    Network,
+    Package,
+    SELinux,
+    Service,
+    System,
+    User,
+)
+from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, included_from, located, shown_path
+from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
+from nexis_eval.config.settings import BY_PATH, Section
+from nexis_eval.platforms import platform_named
+from nexis_store.errors import Place
+
+_PATTERN = frozenset("*?[")
+
+
+def load(file: Path, *, arch: str = "x86_64", profiles: Sequence[str] = (), overrides: Sequence[str] = ()) -> Config:
+    """Load the configuration in ``file`` for one architecture.
+
+    ``profiles`` names the ``[profile.NAME]`` parts that count. ``overrides`` are ``KEY=VALUE`` texts that win over each
+    file. Reads the files and nothing else: no network, no clock, no environment. Raises ``ConfigErrors`` with all
+    mistakes, and ``UnknownPlatformError``.
+    """
+    return load_with_origins(file, arch=arch, profiles=profiles, overrides=overrides)[0]
+
+
+def load_with_origins(
+    file: Path, *, arch: str = "x86_64", profiles: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> tuple[Config, Origins]:
+    """The same, and who set what."""
+    platform = platform_named(arch)
+    collecting = gc.isenabled()
+    # Tens of thousands of small objects are made and none is garbage: the collector would only walk them over and over.
+    gc.disable()
+    try:
+        loader = _Loader(Parts(platform.arch, frozenset(profiles)))
+        loader.root(file)
+        loader.overrides(overrides)
+        loader.check_profiles(profiles)
+        return _finish(loader)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+class _Loader:
+    """Follows the includes; a file's own parts come after those of the files that it includes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.sources: list[Source] = []
+        self.by_path: dict[Path, Source] = {}
+        self.failed: list[ConfigError] = []
+        """Files that could not be read: what depends on their content cannot be judged."""
+
+    def root(self, file: Path) -> None:
+        path = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links, which a user did not write
+        source = Source(path, shown_path(path))
+        try:
+            self.file(source, ORDINARY)
+        except OSError as error:
+            where = Place(source.shown)
+            hint = "name the file, or go to its directory: the default is ./system.toml"
+            if path.is_dir():
+                hint = f"name a file in it: {shown_path(path / 'system.toml')}"
+            self.failed.append(
+                errors.MissingFileError(f"cannot read the file: {error.strerror}", hint=hint, place=where)
+            )
+
+    def file(self, source: Source, rank: int) -> None:
+        """Take in one file and what it includes; raises ``OSError`` if it cannot be read."""
+        self.by_path[source.path] = source
+        self.sources.append(source)
+        try:
+            table = toml.parse(toml.read_text(source.path, source.shown), source.shown)
+        except ConfigError as error:
+            error.included_from = included_from(source)
+            self.failed.append(error)
+            return
+        own = Parts(self.parts.arch, self.parts.profiles, problems=self.parts.problems)
+        own.known_profiles = self.parts.known_profiles
+        own.read(source, table, rank)
+        for include in own.includes:
+            self.include(include)
+        self.parts.entries += own.entries
+        self.parts.removals += own.removals
+
+    def include(self, include: Include) -> None:
+        paths = self.expand(include)
+        for path in paths:
+            if path in self.by_path:
+                self.repeated(include, path)
+                continue
+            source = Source(path, shown_path(path), (include.source, include.at))
+            try:
+                self.file(source, include.rank)
+            except OSError as error:
+                self.sources.remove(source)
+                del self.by_path[path]
+                self.missing(include, f"cannot include '{include.written}': {error.strerror}", _near_file(path))
+
+    def expand(self, include: Include) -> list[Path]:
+        """The files that a path, pattern or directory stands for, in the order of their names."""
+        base = os.path.normpath(os.path.join(include.source.directory, include.written))  # noqa: PTH118 - no links
+        if _PATTERN & set(include.written):
+            found = [Path(each) for each in sorted(glob.glob(base, recursive=True))]  # noqa: PTH207 - base is absolute
+            found = [each for each in found if each != include.source.path and each.is_file()]
+            if not found:
+                self.missing(include, f"no file matches '{include.written}'", "correct or delete the pattern")
+            return found
+        path = Path(base)
+        if path.is_dir():
+            return [each for each in sorted(path.glob("*.toml")) if each != include.source.path]
+        return [path]
+
+    def missing(self, include: Include, message: str, hint: str) -> None:
+        problem = Problem(errors.MissingIncludeError, message, hint, Spot(include.source, include.at))
+        self.failed.append(problem.located())
+
+    def repeated(self, include: Include, path: Path) -> None:
+        spot = Spot(include.source, include.at)
+        around = [include.source, *(source for source, _ in include.source.chain())]
+        names = [source.path for source in around]
+        if path in names:
+            cycle = [shown_path(each) for each in reversed(names[: names.index(path) + 1])]
+            self.parts.problems.append(
+                Problem(
+                    errors.IncludeCycleError,
+                    f"the file includes itself: {' → '.join([*cycle, shown_path(path)])}",
+                    "take one link out; what several files need belongs into a file of its own",
+                    spot,
+                )
+            )
+            return
+        first = self.by_path[path].included_by
+        assert first is not None
+        self.parts.problems.append(
+            Problem(
+                errors.DuplicateIncludeError,
+                f"'{include.written}' is included twice",
+                "each file counts once: delete one of the two",
+                spot,
+                ((Spot(*first), "first included here"),),
+            )
+        )
+
+    def overrides(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            shown = f"--set {text}"
+            source = Source(Path.cwd() / "--set", shown, text=text)
+            key, equals, value = text.partition("=")
+            try:
+                if not equals:
+                    raise errors.OverrideSyntaxError(
+                        "there is no '=' in it", hint="write KEY=VALUE", place=Place(shown)
+                    )
+                try:
+                    table = toml.parse(text, shown)
+                except ConfigError:
+                    # A bare word is a string: the quotes of TOML inside those of a shell are a nuisance.
+                    table = toml.parse(f'{key} = """{value.strip()}"""', shown)
+            except ConfigError as error:
+                hint = error.hint if isinstance(error, errors.OverrideSyntaxError) else "the value is TOML"
+                self.failed.append(errors.OverrideSyntaxError(error.message, hint=hint, place=Place(shown)))
+                continue
+            self.sources.append(source)
+            self.parts.read(source, table, OVERRIDE)
+
+    def check_profiles(self, profiles: Iterable[str]) -> None:
+        if self.failed:
+            return
+        for name in profiles:
+            if name not in self.parts.known_profiles:
+                near = get_close_matches(name, self.parts.known_profiles, n=1)
+                known = ", ".join(sorted(self.parts.known_profiles)) or "none"
+                hint = f"did you mean '{near[0]}'?" if near else f"the configuration defines: {known}"
+                message = f"no [profile.{name}] in the configuration"
+                self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
+
+
+def _near_file(path: Path) -> str:
+    try:
+        near = get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208 - names are wanted
+    except OSError:
+        return "paths are relative to the file that includes"
+    return f"did you mean '{near[0]}'?" if near else "paths are relative to the file that includes"
+
+
+def _finish(loader: _Loader) -> tuple[Config, Origins]:
+    problems = loader.parts.problems
+    groups = group(loader.parts.entries, problems.append)
+    if not loader.failed:
+        remove(groups, loader.parts.removals, problems.append)
+    origins = Origins(loader.sources, groups)
+    config = _build(loader.sources, loader.parts.arch, groups, origins, problems)
+    if not loader.failed:
+        check(config, origins, problems.append)
+    if problems or loader.failed:
+        order = {source.shown: index for index, source in enumerate(loader.sources)}
+        found = [*loader.failed, *located(problems, loader.sources)]
+        found.sort(key=lambda error: (order.get(error.place.file, -1), error.place) if error.place else (-1, Place("")))
+        raise ConfigErrors(found)
+    return config, origins
+
+
+def _build(
+    sources: Sequence[Source],
+    arch: str,
+    groups: Mapping[KeyPath, list[Entry]],
+    origins: Origins,
+    problems: list[Problem],
+) -> Config:
+    """The frozen values. A table that lacks a required key is reported and left out."""
+    report = problems.append
+    named: dict[str, dict[str, dict[str, object]]] = {
+        "users": {},
+        "packages": {},
+        "config_files": {},
+        "dinit_services": {},
+        "log_rotation": {},
+    }
+    single: dict[KeyPath, dict[str, object]] = {}
+    for path, entries in groups.items():
+        items = named.get(path[0])  # type: ignore[arg-type]
+        if items is None:
+            single[path] = merge_fields(BY_PATH[path], entries, report)  # type: ignore[index]
+        else:
+            section = BY_PATH[path[:1]]  # type: ignore[index]
+            items[path[1]] = entries[0].fields if len(entries) == 1 else merge_fields(section, entries, report)  # type: ignore[index]
+    for key in ("config_files", "log_rotation"):
+        _require(BY_PATH[(key,)], named[key], origins, problems)
+
+    def table(*path: str) -> dict[str, object]:
+        return single.get(path, {})
+
+    system = System(
+        **table("system"),  # type: ignore[arg-type]
+        selinux=SELinux(**table("system", "selinux")),  # type: ignore[arg-type]
+        firewall=Firewall(**table("system", "firewall")) if ("system", "firewall") in single else None,  # type: ignore[arg-type]
+        locale=Locale(**table("system", "locale")),  # type: ignore[arg-type]
+    )
+    packages = named["packages"]
+    users, files, services, logs = (
+        named["users"],
+        named["config_files"],
+        named["dinit_services"],
+        named["log_rotation"],
+    )
+    return Config(
+        file=sources[0].path if sources else Path(),
+        files=tuple(source.path for source in sources if source.text is None),
+        arch=arch,
+        system=system,
+        users={name: User(name, **users[name]) for name in sorted(users)},  # type: ignore[arg-type]
+        network=Network(**table("network")) if ("network",) in single else None,  # type: ignore[arg-type]
+        packages={name: Package(**packages[name]) for name in sorted(packages)},  # type: ignore[arg-type]
+        config_files={name: ConfigFile(name, **files[name]) for name in sorted(files)},  # type: ignore[arg-type]
+        services={name: Service(name, **services[name]) for name in sorted(services)},  # type: ignore[arg-type]
+        log_rotation=tuple(LogRotation(**logs[path]) for path in sorted(logs)),  # type: ignore[arg-type]
+        mirrors=table("mirrors"),  # type: ignore[arg-type]
+        store_profile=table("store").get("profile", "auto"),  # type: ignore[arg-type]
+        conflicts=table("conflicts"),  # type: ignore[arg-type]
+        place=origins.place,
+    )
+
+
+def _require(section: Section, tables: dict[str, dict[str, object]], origins: Origins, problems: list[Problem]) -> None:
+    wrong = {(problem.spot.source, problem.spot.at) for problem in problems}
+    report = problems.append
+    required = [key for key, setting in section.settings.items() if setting.required]
+    for name, fields in list(tables.items()):
+        for key in required:
+            if key in fields:
+                continue
+            tables.pop(name, None)
+            entries = origins.entries[(*section.path, name)]
+            if any((entry.source, (*entry.at, key)) in wrong for entry in entries):
+                continue
+            report(
+                Problem(
+                    errors.MissingKeyError,
+                    f"{section.title.replace('NAME', name)} has no '{key}'",
+                    f"add {key} = …",
+                    origins.spot((*section.path, name)),
+                )
+            )

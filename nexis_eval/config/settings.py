@@ -1,0 +1,471 @@
+"""The table of all settings. Loader, documentation, JSON Schema, ``options`` and "did you mean" read this one table.
+
+A setting is declared here and nowhere else; its default is the default of the field of the typed configuration
+(``config/model.py``) that holds it, its name the name of that field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+
+from nexis_eval.config import errors, kinds, model
+from nexis_eval.config.kinds import Kind
+from nexis_eval.config.timezones import TIMEZONE
+
+
+class Form(StrEnum):
+    """How a section is written."""
+
+    TABLE = "table"
+    """``[section]``"""
+    NAMED = "named"
+    """``[section.NAME]``: a table of tables."""
+    LIST = "list"
+    """``[[section]]``: a list of tables, told apart by one key."""
+    FREE = "free"
+    """``[section]`` with free keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a section."""
+
+    key: str
+    kind: Kind
+    doc: str
+    """What it is for, in whole sentences."""
+    used_by: str
+    """The module that gives it an effect, below ``nexis_eval``."""
+    required: bool = False
+    identity: bool = False
+    """The key that tells the tables of a list apart; or that must repeat the name of a named table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table, table of tables or list of tables."""
+
+    path: tuple[str, ...]
+    form: Form
+    doc: str
+    settings: Mapping[str, Setting]
+    model: type | None = None
+    name_kind: Kind | None = None
+    """What a NAME can be."""
+    free: Kind | None = None
+    """The kind of a ``FREE`` section as a whole."""
+    used_by: str = ""
+    identity: str = field(default="name")
+
+    @property
+    def title(self) -> str:
+        """As it is written in TOML."""
+        dotted = ".".join(self.path)
+        return {Form.NAMED: f"[{dotted}.NAME]", Form.LIST: f"[[{dotted}]]"}.get(self.form, f"[{dotted}]")
+
+    def default(self, key: str) -> object:
+        """The default of one of its settings; ``dataclasses.MISSING`` where there is none."""
+        return _defaults(self.model).get(key, dataclasses.MISSING) if self.model else dataclasses.MISSING
+
+
+@cache
+def _defaults(owner: type) -> Mapping[str, object]:
+    found: dict[str, object] = {}
+    for each in dataclasses.fields(owner):
+        if each.default is not dataclasses.MISSING:
+            found[each.name] = each.default
+        elif each.default_factory is not dataclasses.MISSING:
+            found[each.name] = each.default_factory()
+    return found
+
+
+def _settings(*settings: Setting) -> dict[str, Setting]:
+    return {setting.key: setting for setting in settings}
+
+
+_DEBIAN_PACKAGE = kinds.text(
+    pattern=r"[a-z0-9{][a-z0-9+.{}-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+~:-]+)?",
+    error=errors.PackageNameError,
+    expected="a Debian package",
+    hint="name, or name=version",
+)
+_WORD = kinds.text(pattern=r"[a-z0-9][a-z0-9_.-]*", expected="a name", hint="lower-case letters, digits, _ . -")
+
+SYSTEM = Section(
+    ("system",),
+    Form.TABLE,
+    "The system as a whole.",
+    _settings(
+        Setting("hostname", kinds.HOSTNAME, "The name of the machine (`/etc/hostname`).", "system.boot"),
+        Setting("timezone", TIMEZONE, "Time zone by its IANA name (`/etc/localtime`).", "system.boot"),
+        Setting(
+            "version", kinds.VERSION, "Version of this system, in `/etc/os-release` and the boot menu.", "system.boot"
+        ),
+        Setting(
+            "kernel",
+            kinds.PACKAGE_NAME,
+            "The package that provides the kernel, by name or name-version. With `kernel_source` it is the name and "
+            "version of the kernel that is built from there.",
+            "image.kernel",
+        ),
+        Setting("kernel_source", kinds.URL, "Where the sources of the kernel are, to build it from.", "instantiate"),
+        Setting("kernel_hash", kinds.HASH, "Hash of the file at `kernel_source`.", "instantiate"),
+        Setting("kernel_config", kinds.LOCAL_PATH, "The kernel's `.config`, or a fragment of one.", "instantiate"),
+        Setting(
+            "kernel_modules",
+            kinds.LINES,
+            "Kernel modules for the root file system beside those that the other settings need; `*` is all.",
+            "image.rootfs",
+        ),
+        Setting("kernel_parameters", kinds.LINES, "Added to the kernel's command line.", "image.iso"),
+        Setting(
+            "init",
+            kinds.choice("auto", "dinit", "busybox"),
+            "Process 1: `dinit`, `busybox` (its `init` and `runsv` run the same services), or `auto`: dinit where the "
+            "system has a package of that name.",
+            "system.services",
+        ),
+        Setting(
+            "root_size_mb",
+            kinds.integer(0, 1 << 20),
+            "Size of `rootfs.ext2` in MiB; 0 is what the content needs and a quarter more.",
+            "image.rootfs",
+        ),
+    ),
+    model.System,
+)
+SELINUX = Section(
+    ("system", "selinux"),
+    Form.TABLE,
+    "Mandatory access control.",
+    _settings(
+        Setting(
+            "enabled", kinds.BOOLEAN, "Whether policy, labels and the kernel parameters are there.", "system.selinux"
+        ),
+        Setting(
+            "mode",
+            kinds.choice("enforcing", "permissive", "disabled"),
+            "`enforcing` denies, `permissive` only logs, `disabled` keeps the policy unused.",
+            "system.selinux",
+        ),
+    ),
+    model.SELinux,
+)
+FIREWALL = Section(
+    ("system", "firewall"),
+    Form.TABLE,
+    "The packet filter. Without this table there is none.",
+    _settings(
+        Setting(
+            "backend",
+            kinds.choice("nftables", "iptables", "firewalld"),
+            "What loads the rules at boot.",
+            "system.firewall",
+        ),
+        Setting("enabled", kinds.BOOLEAN, "Whether the rules are loaded.", "system.firewall"),
+        Setting("allow_tcp", kinds.PORTS, "TCP ports that others may connect to.", "system.firewall"),
+        Setting("allow_udp", kinds.PORTS, "UDP ports that others may send to.", "system.firewall"),
+        Setting("allow_ping", kinds.BOOLEAN, "Whether the machine answers ICMP echo requests.", "system.firewall"),
+    ),
+    model.Firewall,
+)
+LOCALE = Section(
+    ("system", "locale"),
+    Form.TABLE,
+    "Language and keyboard.",
+    _settings(
+        Setting("lang", kinds.LOCALE, "`LANG` for every session.", "system.boot"),
+        Setting("keyboard_layout", kinds.KEYBOARD, "Keyboard layout of the console.", "system.boot"),
+    ),
+    model.Locale,
+)
+USERS = Section(
+    ("users",),
+    Form.NAMED,
+    "One account each.",
+    _settings(
+        Setting(
+            "password_hash",
+            kinds.PASSWORD_HASH,
+            "The password as `crypt(5)` has it (`$argon2id$…`, `$6$…`, `$y$…`); without it, or with `!`, no password "
+            "is accepted.",
+            "system.users",
+        ),
+        Setting("authorized_keys", kinds.SSH_KEYS, "Public SSH keys that may log in.", "system.users"),
+        Setting(
+            "uid", kinds.integer(0, 4294967294), "User number; chosen from the name where left out.", "system.users"
+        ),
+        Setting("gid", kinds.integer(0, 4294967294), "Number of the user's own group.", "system.users"),
+        Setting("groups", kinds.ACCOUNTS, "Further groups the user is in.", "system.users"),
+        Setting("shell", kinds.ABSOLUTE_PATH, "Login shell.", "system.users"),
+        Setting(
+            "home",
+            kinds.ABSOLUTE_PATH,
+            "Home directory; where left out `/root` for root, `/home/NAME` for others, `/` for system accounts.",
+            "system.users",
+        ),
+        Setting("description", kinds.LINE, "Full name or purpose (the GECOS field).", "system.users"),
+        Setting("system", kinds.BOOLEAN, "Whether it is an account of a service and no person's.", "system.users"),
+    ),
+    model.User,
+    name_kind=kinds.ACCOUNT,
+)
+NETWORK = Section(
+    ("network",),
+    Form.TABLE,
+    "The network. Without this table only the loopback interface is up.",
+    _settings(
+        Setting("interface", kinds.INTERFACE, "Name of the network interface.", "system.network"),
+        Setting("dhcp", kinds.BOOLEAN, "Whether address, gateway and name servers come by DHCP.", "system.network"),
+        Setting(
+            "static_ip", kinds.INTERFACE_ADDRESS, "Address with prefix length, for `dhcp = false`.", "system.network"
+        ),
+        Setting("gateway", kinds.ADDRESS, "Default route, for `dhcp = false`.", "system.network"),
+        Setting("dns", kinds.ADDRESSES, "Name servers; with DHCP they come first.", "system.network"),
+    ),
+    model.Network,
+)
+PACKAGES = Section(
+    ("packages",),
+    Form.LIST,
+    "One package each. Relative paths are relative to the file that holds the table.",
+    _settings(
+        Setting("name", kinds.PACKAGE_NAME, "What other packages and commands call it.", "instantiate", True, True),
+        Setting(
+            "version",
+            kinds.VERSION,
+            "Its version; `latest` is looked up by `nexis-eval lock` and pinned in `nexis.lock`.",
+            "lock.resolve",
+        ),
+        Setting(
+            "source",
+            kinds.URLS,
+            "Where the sources are: URLs that are tried in order, or a git repository. `{version}`, `{tag}` and "
+            "`{arch}` expand.",
+            "fetch",
+        ),
+        Setting("hash", kinds.HASH, "Hash of the file at `source`; it wins over `nexis.lock`.", "fetch"),
+        Setting("prebuilt", kinds.URLS, "Where an archive of ready-made binaries is, as `source`.", "fetch"),
+        Setting("prebuilt_hash", kinds.HASH, "Hash of the file at `prebuilt`.", "fetch"),
+        Setting(
+            "fallback_to_source",
+            kinds.BOOLEAN,
+            "Whether to build from `source` where there is no `prebuilt` archive for the architecture.",
+            "instantiate",
+        ),
+        Setting("smoke_test", kinds.LINE, "Command that proves that the prebuilt binaries run.", "instantiate"),
+        Setting(
+            "debian",
+            kinds.list_of(_DEBIAN_PACKAGE, "a list of Debian packages"),
+            "Debian packages to unpack: `name` or `name=version`; `{debarch}` expands.",
+            "instantiate",
+        ),
+        Setting("debian_suite", _WORD, "The Debian release they come from.", "lock.resolve"),
+        Setting("debian_closure", kinds.BOOLEAN, "Whether their dependencies come along.", "lock.resolve"),
+        Setting("patches", kinds.LOCAL_PATHS, "Patches (`patch -p1`) in the order in which they are applied.", "rules"),
+        Setting(
+            "pre_build_script", kinds.LOCAL_PATH, "Shell script that runs after patching, before the build.", "rules"
+        ),
+        Setting("post_build_script", kinds.LOCAL_PATH, "Shell script that runs after installing.", "rules"),
+        Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "rules"),
+        Setting("build_flags", kinds.LINES, "Arguments for the build; what they mean is up to the rule.", "rules"),
+        Setting("configure_flags", kinds.LINES, "Arguments for the configuring step.", "rules"),
+        Setting("options", kinds.FREE, "Options of the rule.", "rules"),
+        Setting(
+            "phases",
+            kinds.TEXTS,
+            "Shell text that replaces a phase of the rule; `pre_PHASE` and `post_PHASE` add to it.",
+            "rules",
+        ),
+        Setting("check", kinds.BOOLEAN, "Whether the package's own tests run, and have to pass.", "rules"),
+        Setting("env", kinds.ENVIRONMENT, "Environment variables of the build.", "rules"),
+        Setting("dependencies", kinds.PACKAGE_NAMES, "Packages needed for building and running.", "instantiate"),
+        Setting("build_dependencies", kinds.PACKAGE_NAMES, "Packages needed for building only.", "instantiate"),
+        Setting(
+            "native_dependencies",
+            kinds.PACKAGE_NAMES,
+            "Packages that run during the build, so are built for the machine that builds.",
+            "instantiate",
+        ),
+        Setting("runtime_dependencies", kinds.PACKAGE_NAMES, "Packages needed for running only.", "instantiate"),
+        Setting(
+            "tools",
+            kinds.list_of(_WORD, "a list of tool sets"),
+            "Further tool sets of the pinned toolchain (`rules/toolchain.toml`).",
+            "toolchain",
+        ),
+        Setting(
+            "context_file", kinds.LOCAL_PATH, "SELinux policy module (CIL) with its file contexts.", "system.selinux"
+        ),
+        Setting(
+            "runtime_dirs",
+            kinds.RUNTIME_DIRECTORIES,
+            "Directories that exist when the package runs; made at boot, those with `$XDG_RUNTIME_DIR` at login.",
+            "system.files",
+        ),
+        Setting(
+            "attributes",
+            kinds.ATTRIBUTES,
+            'Owner, group and mode of installed paths: `"/usr/bin/x" = "root:mail 2755"`.',
+            "instantiate",
+        ),
+        Setting(
+            "install", kinds.BOOLEAN, "Whether the system has it, or it only helps to build others.", "system.assemble"
+        ),
+        Setting("subdir", kinds.SUBDIRECTORY, "Directory of the source in which to build.", "rules"),
+    ),
+    model.Package,
+)
+CONFIG_FILES = Section(
+    ("config_files",),
+    Form.NAMED,
+    "One file each, rendered from a Jinja2 template.",
+    _settings(
+        Setting("path", kinds.ABSOLUTE_PATH, "Where it is in the system.", "system.files", True),
+        Setting("source", kinds.LOCAL_PATH, "The template.", "system.files", True),
+        Setting("owner", kinds.ACCOUNT, "Its owner.", "system.files"),
+        Setting("group", kinds.ACCOUNT, "Its group.", "system.files"),
+        Setting("mode", kinds.MODE, "Its permission bits, in octal digits.", "system.files"),
+        Setting("variables", kinds.FREE, "What the template can use, beside `system` and `network`.", "system.files"),
+    ),
+    model.ConfigFile,
+    name_kind=_WORD,
+)
+SERVICES = Section(
+    ("dinit_services",),
+    Form.NAMED,
+    "One service each, in the words of `dinit-service(5)`.",
+    _settings(
+        Setting("name", _WORD, "The same as NAME; may be left out.", "system.services", identity=True),
+        Setting(
+            "type",
+            kinds.choice("process", "bgprocess", "scripted", "internal", "triggered"),
+            "`process` stays in the foreground, `bgprocess` forks and writes `pid_file`, `scripted` runs to its end, "
+            "`internal` runs nothing, `triggered` waits for an event.",
+            "system.services",
+        ),
+        Setting("command", kinds.LINE, "What it runs.", "system.services"),
+        Setting("stop_command", kinds.LINE, "What stops it; a signal where left out.", "system.services"),
+        Setting(
+            "depends", kinds.list_of(_WORD, "a list of services"), "Services that start before it.", "system.services"
+        ),
+        Setting("start_timeout", kinds.integer(0), "Seconds it may take to start; 0 is for ever.", "system.services"),
+        Setting("stop_timeout", kinds.integer(0), "Seconds it may take to stop; 0 is for ever.", "system.services"),
+        Setting("working_directory", kinds.ABSOLUTE_PATH, "Where it runs.", "system.services"),
+        Setting("log_file", kinds.ABSOLUTE_PATH, "Where its output goes.", "system.services"),
+        Setting("restart", kinds.RESTART, "Whether it is started again when it ends.", "system.services"),
+        Setting("user", kinds.ACCOUNT, "The account it runs as; root where left out.", "system.services"),
+        Setting("env", kinds.ENVIRONMENT, "Environment variables it gets.", "system.services"),
+        Setting("pid_file", kinds.ABSOLUTE_PATH, "Where a `bgprocess` writes its number.", "system.services"),
+    ),
+    model.Service,
+    name_kind=_WORD,
+)
+LOG_ROTATION = Section(
+    ("log_rotation",),
+    Form.LIST,
+    "One log file, or directory of log files, each.",
+    _settings(
+        Setting("path", kinds.ABSOLUTE_PATH, "The file or directory.", "system.logging", True, True),
+        Setting("max_size_mb", kinds.integer(1), "Rotate when it is larger, in MiB.", "system.logging"),
+        Setting("max_files", kinds.integer(1, 1000), "How many old files are kept.", "system.logging"),
+        Setting("compress", kinds.BOOLEAN, "Whether old files are compressed.", "system.logging"),
+        Setting("rotate_interval_days", kinds.integer(1), "Rotate when it is older, in days.", "system.logging"),
+    ),
+    model.LogRotation,
+    identity="path",
+)
+MIRRORS = Section(
+    ("mirrors",),
+    Form.FREE,
+    "Mirror sets: `mirror://NAME/path` tries these URLs in order. For `debian` and `debian-security` the machine's own "
+    "apt configuration is the default.",
+    {},
+    free=kinds.MIRRORS,
+    used_by="mirrors",
+)
+STORE = Section(
+    ("store",),
+    Form.TABLE,
+    "The package store.",
+    _settings(
+        Setting(
+            "profile",
+            kinds.choice("auto", "desktop", "server"),
+            "`desktop` (LMDB, hard links), `server` (RocksDB, reflinks), or `auto`: by the file system.",
+            "nexis_store.store",
+        ),
+    ),
+)
+CONFLICTS = Section(
+    ("conflicts",),
+    Form.FREE,
+    'Which package wins a path that several own: `"/usr/bin/vi" = "vim"`. A directory stands for all below it.',
+    {},
+    free=kinds.WINNERS,
+    used_by="system.assemble",
+)
+
+SECTIONS: tuple[Section, ...] = (
+    SYSTEM,
+    SELINUX,
+    FIREWALL,
+    LOCALE,
+    USERS,
+    NETWORK,
+    PACKAGES,
+    CONFIG_FILES,
+    SERVICES,
+    LOG_ROTATION,
+    MIRRORS,
+    STORE,
+    CONFLICTS,
+)
+BY_PATH: Mapping[tuple[str, ...], Section] = {section.path: section for section in SECTIONS}
+
+INCLUDES = Section(
+    ("includes",),
+    Form.TABLE,
+    "Other files that are part of this configuration.",
+    _settings(
+        Setting(
+            "paths",
+            kinds.list_of(kinds.LINE, "a list of paths"),
+            "Files, patterns (`*.toml`, `**/*.toml`) and directories (their `*.toml` files), relative to this file.",
+            "config.load",
+        ),
+    ),
+)
+REMOVE = Section(
+    ("remove",),
+    Form.TABLE,
+    "Takes out what an included file brings.",
+    _settings(
+        Setting("packages", kinds.PACKAGE_NAMES, "Packages, by name.", "config.merge"),
+        Setting("users", kinds.ACCOUNTS, "Users, by name.", "config.merge"),
+        Setting(
+            "config_files", kinds.list_of(_WORD, "a list of names"), "Configuration files, by name.", "config.merge"
+        ),
+        Setting("dinit_services", kinds.list_of(_WORD, "a list of services"), "Services, by name.", "config.merge"),
+        Setting(
+            "log_rotation",
+            kinds.list_of(kinds.ABSOLUTE_PATH, "a list of absolute paths"),
+            "Log rotations, by path.",
+            "config.merge",
+        ),
+    ),
+)
+DIRECTIVES: tuple[Section, ...] = (INCLUDES, REMOVE)
+"""Tables that steer the loading and are no part of the result."""
+
+PART_DOCS: Mapping[str, str] = {
+    "default": "`[default.…]`: weaker than what stands outside; for values that others are meant to replace.",
+    "force": "`[force.…]`: stronger than what stands outside; for values that must win.",
+    "arch": "`[arch.NAME.…]`: only for that architecture, where it wins over what stands outside.",
+    "profile": "`[profile.NAME.…]`: only with `--profile NAME`, where it wins over what stands outside.",
+}
+"""Parts of a file that hold sections again, with another strength or under a condition."""

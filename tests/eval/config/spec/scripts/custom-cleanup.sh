@@ -1,0 +1,2 @@
+#!/bin/sh
+rm -rf "$DESTDIR/usr/share/vim/tutor"

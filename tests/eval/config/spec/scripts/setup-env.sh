@@ -1,0 +1,2 @@
+#!/bin/sh
+export VIMRUNTIME=/usr/share/vim/vimfiles

@@ -1,0 +1,2 @@
+[defaults]
+inventory = {{ inventory }}

@@ -1,0 +1,1 @@
+DatabaseDirectory {{ database_dir }}
