@@ -51,7 +51,7 @@ class TargetCountError(NexisError):
 
 
 def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "") -> None:
-    """The system file, the targets (``targets`` says in the help what they are), the architecture, the lock switches."""
+    """The system file, the targets (``targets`` is their help text), the architecture, the lock switches."""
     parser.add_argument(
         "arguments",
         nargs="*",

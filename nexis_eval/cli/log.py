@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nexis_eval.cli.evaluation import add_evaluation_arguments, add_store_argument, evaluate, find_target
+from nexis_eval.cli.evaluation import add_evaluation_arguments, add_store_argument, evaluate, find_target, take_targets
 from nexis_eval.plan import make_plan, resolve_inputs
 from nexis_store.errors import NexisError
 from nexis_store.store import Store, default_store_root
@@ -20,15 +20,15 @@ class NoLogError(NexisError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser)
-    parser.add_argument("-t", "--target", required=True, metavar="NAME", help="whose log")
+    add_evaluation_arguments(parser, "the target whose log is wanted")
     add_store_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
+    (name,) = take_targets(args, 1, 1)
     graph = evaluate(args).graph
-    each = find_target(graph, args.target)
+    each = find_target(graph, name)
     derivation = graph.derivations[each]
     with Store.open(args.store or default_store_root()) as store:
         known = store.realised(each)

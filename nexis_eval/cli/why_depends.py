@@ -9,7 +9,7 @@ import argparse
 import json
 from itertools import pairwise
 
-from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, find_target
+from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, find_target, take_targets
 from nexis_eval.graph import DerivationGraph
 from nexis_store.digest import DerivationId
 
@@ -18,9 +18,7 @@ MAX_PATHS = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser)
-    parser.add_argument("--from", required=True, dest="source", metavar="NAME", help="the target that needs")
-    parser.add_argument("--to", required=True, dest="needed", metavar="NAME", help="the target that is needed")
+    add_evaluation_arguments(parser, "two targets: the one that needs, and the one that is needed")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -50,8 +48,9 @@ def relation(graph: DerivationGraph, user: DerivationId, needed: DerivationId) -
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns 0 when there is a path, else 1."""
+    first, second = take_targets(args, 2, 2)
     graph = evaluate(args).graph
-    source, needed = find_target(graph, args.source), find_target(graph, args.needed)
+    source, needed = find_target(graph, first), find_target(graph, second)
     paths = shortest_paths(graph, source, needed)
     if args.json:
         print(
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0 if paths else 1
     if not paths:
-        print(f"{args.source} does not need {args.needed}")
+        print(f"{first} does not need {second}")
         return 1
     for index, path in enumerate(paths):
         if index:

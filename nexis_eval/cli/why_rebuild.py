@@ -15,6 +15,7 @@ from nexis_eval.cli.evaluation import (
     add_store_argument,
     evaluate,
     find_target,
+    take_targets,
 )
 from nexis_eval.plan import make_plan
 from nexis_eval.record import last
@@ -25,23 +26,17 @@ from nexis_store.store import Store, default_store_root
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser)
-    parser.add_argument(
-        "-t",
-        "--target",
-        default=DEFAULT_TARGET,
-        metavar="NAME",
-        help=f"what would be built (default: {DEFAULT_TARGET})",
-    )
+    add_evaluation_arguments(parser, f"what would be built (default: {DEFAULT_TARGET})")
     add_store_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
+    name = (take_targets(args, 0, 1) or [DEFAULT_TARGET])[0]
     evaluation = evaluate(args)
     graph = evaluation.graph
-    root = find_target(graph, args.target)
+    root = find_target(graph, name)
     with Store.open(args.store or default_store_root()) as store:
         before = last(store, evaluation.system, evaluation.config.arch)
         plan = make_plan(graph, [root], store.realised, store.realisation)
@@ -78,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     if not plan.pending:
-        print(f"nothing to rebuild: {args.target} for {evaluation.config.arch} is as configured")
+        print(f"nothing to rebuild: {name} for {evaluation.config.arch} is as configured")
         return 0
     if before is None:
         print("this system was not built before in this store: everything that is missing is built")
