@@ -95,7 +95,7 @@ class Store:
         try:
             with open(layout.format_file, "rb") as file:
                 found = json.loads(file.read())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if readonly or not create:
                 raise NotInStoreError(
                     f"there is no store at {layout.root}", hint="give its place with --store or $NEXIS_STORE"
