@@ -33,7 +33,7 @@ from nexis_eval.templates import expand
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
-from nexis_store.tree import tree_of_path
+from nexis_store.hashing import tree_of_path
 
 BUILD_ARCH = "x86_64"
 DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug")

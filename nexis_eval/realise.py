@@ -400,7 +400,7 @@ async def realise(
     options: Options,
     emit: Emit,
 ) -> Outcome:
-    """Run ``plan``, made for ``roots``. A failed step does not raise: ``Outcome.failed`` names it, ``emit`` was told why.
+    """Run ``plan``, made for ``roots``. A failed step does not raise: ``Outcome.failed`` names it, ``emit`` tells why.
 
     Where an alternative of a choice cannot be had, another round is planned with the next one. Cancelling the task
     stops every build and leaves nothing behind but finished, recorded steps.

@@ -34,6 +34,8 @@ PRODUCED = b"o"
 """digest, build key → nothing: which realisations an artifact's end takes with it."""
 DURATION = b"n"
 """name → nanoseconds the last build of that name took."""
+LATEST = b"l"
+"""name, NUL, platform → build key of the last realisation with that name."""
 ROOT = b"g"
 """root name → digest."""
 

@@ -29,10 +29,10 @@ def realise_local(store: Store, derivation: Derivation, builder: Local) -> Artif
     """Take a file or directory of the user's into the store; it must still be what evaluation saw."""
     path = Path(builder.path)
     if path.is_dir():
-        artifact = store.add_directory(path, derivation.name)
+        artifact = store.add_directory(path, derivation.name, normalise=False)
     else:
         with store.writer(derivation.name) as writer:
-            writer.file(path.name, path, executable=bool(path.stat().st_mode & 0o100))
+            writer.file(path.name, path, executable=bool(path.stat().st_mode & 0o111))
             artifact = writer.commit()
     if artifact.digest != builder.tree:
         raise InputChangedError(
