@@ -1,0 +1,84 @@
+"""Runs builds in sandboxes on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+from nexis_eval.execute.base import BuildRequest, BuildResult
+from nexis_eval.sandbox.client import SpawnerClient
+
+_PHASE = b"@nexis phase "
+_MAX_LINE = 256
+
+
+class PhaseReader:
+    """Reads the lines ``@nexis phase NAME`` that a build writes to its descriptor 3; anything else is ignored."""
+
+    def __init__(self, on_phase: Callable[[str], None] | None) -> None:
+        self._on_phase = on_phase
+        self._rest = b""
+        self.phase = ""
+
+    def feed(self, data: bytes) -> None:
+        """Take in what was read, however it was cut."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[: 2 * _MAX_LINE]
+        for line in lines:
+            if line.startswith(_PHASE) and len(line) <= _MAX_LINE:
+                self.phase = "".join(filter(str.isprintable, line[len(_PHASE) :].decode(errors="replace"))).strip()
+                if self._on_phase is not None:
+                    self._on_phase(self.phase)
+
+
+class LocalExecutor:
+    """An ``Executor`` on this machine. Its spawner starts with the first build; ``close`` ends it."""
+
+    def __init__(self) -> None:
+        self._spawner = SpawnerClient()
+
+    async def execute(self, request: BuildRequest) -> BuildResult:
+        """Run one build; raises ``SandboxError`` if its sandbox cannot be set up."""
+        reader = PhaseReader(request.on_phase)
+        loop = asyncio.get_running_loop()
+        log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        phases, phases_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # The build's end blocks like any other pipe: a script does not expect EAGAIN.
+        os.set_blocking(phases_end, True)
+        loop.add_reader(phases, lambda: _drain(phases, reader))
+        started = time.monotonic_ns()
+        try:
+            ended = await self._spawner.run(
+                request.spec, log, phases_end, wall_seconds=request.spec.limits.wall_seconds
+            )
+            duration = time.monotonic_ns() - started
+            _drain(phases, reader)
+        finally:
+            loop.remove_reader(phases)
+            for descriptor in (log, phases, phases_end):
+                os.close(descriptor)
+        return BuildResult(
+            exit_code=ended.exit_code,
+            duration_ns=duration,
+            cpu_ns=ended.cpu_ns,
+            max_rss_bytes=ended.max_rss_bytes,
+            phase=reader.phase,
+            reason=ended.reason,
+        )
+
+    async def close(self) -> None:
+        """End the spawner."""
+        await self._spawner.close()
+
+
+def _drain(descriptor: int, reader: PhaseReader) -> None:
+    while True:
+        try:
+            data = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            return
+        reader.feed(data)

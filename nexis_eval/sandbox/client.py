@@ -1,0 +1,184 @@
+"""The engine's side of the spawner: starts it, sends it specs, waits for sandboxes to end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import marshal
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexis_eval.sandbox.errors import SandboxError, setup_error
+from nexis_eval.sandbox.spec import SandboxSpec
+from nexis_eval.sandbox.wire import encode, wire_spec
+
+_PACKAGES = Path(__file__).parent.parent.parent
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from nexis_eval.sandbox.spawner import main; main({})"
+_MAX_REPORT = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a sandbox ended. ``reason`` is empty unless something else than the command decided that."""
+
+    exit_code: int
+    cpu_ns: int
+    max_rss_bytes: int
+    reason: str = ""
+
+
+class SpawnerClient:
+    """One spawner process, started when first needed. Use it from one event loop."""
+
+    def __init__(self) -> None:
+        self._channel: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready: asyncio.Future[None] | None = None
+        self._running: dict[int, asyncio.Future[tuple[int, int, int]]] = {}
+        self._numbers = itertools.count()
+
+    async def run(self, spec: SandboxSpec, log: int, phases: int, *, wall_seconds: float | None = None) -> Ended:
+        """Run ``spec`` with its output to the descriptor ``log``; nothing of it is left when this returns or raises.
+
+        Both descriptors remain the caller's. Raises ``SandboxError`` if it cannot be set up.
+        """
+        await self._start()
+        number = next(self._numbers)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[tuple[int, int, int]] = loop.create_future()
+        report, report_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._running[number] = ended
+            try:
+                self._request(number, spec, log, phases, report_end)
+            finally:
+                os.close(report_end)
+            status, cpu_ns, max_rss, late = await self._wait(number, ended, wall_seconds)
+            return _ended(status, cpu_ns, max_rss, os.read(report, _MAX_REPORT), wall_seconds if late else None)
+        finally:
+            os.close(report)
+
+    async def _wait(
+        self, number: int, ended: asyncio.Future[tuple[int, int, int]], wall_seconds: float | None
+    ) -> tuple[int, int, int, bool]:
+        late = False
+        try:
+            done, _ = await asyncio.wait((ended,), timeout=wall_seconds)
+            if not done:
+                late = True
+                self._kill(number)
+                await asyncio.wait((ended,))
+        except asyncio.CancelledError:
+            self._kill(number)
+            while not ended.done():
+                # Cancelled again or not: whoever cancelled may rely on nothing being left.
+                try:
+                    await asyncio.wait((ended,))
+                except asyncio.CancelledError:
+                    continue
+            raise
+        finally:
+            self._running.pop(number, None)
+        return (*ended.result(), late)
+
+    def _request(self, number: int, spec: SandboxSpec, log: int, phases: int, report: int) -> None:
+        assert self._channel is not None
+        request = os.memfd_create("request", os.MFD_CLOEXEC)
+        try:
+            os.write(request, encode(wire_spec(spec, turn=number)))
+            socket.send_fds(self._channel, [marshal.dumps(("run", number))], [request, log, phases, report])
+        except OSError:
+            self._lost()
+        finally:
+            os.close(request)
+
+    def _kill(self, number: int) -> None:
+        if self._channel is not None:
+            try:
+                self._channel.send(marshal.dumps(("kill", number)))
+            except OSError:
+                self._lost()
+
+    async def _start(self) -> None:
+        if self._ready is None:
+            loop = asyncio.get_running_loop()
+            self._ready = loop.create_future()
+            self._channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with other:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _PROGRAM.format(other.fileno()), str(_PACKAGES)],
+                    pass_fds=[other.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    env={},
+                    cwd="/",
+                    # Ctrl-C on the terminal is for the engine to answer.
+                    start_new_session=True,
+                )
+            loop.add_reader(self._channel.fileno(), self._receive)
+        await asyncio.shield(self._ready)
+
+    def _receive(self) -> None:
+        assert self._channel is not None
+        try:
+            data = self._channel.recv(_MAX_REPORT)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        kind, *rest = marshal.loads(data)
+        if kind == "ended":
+            number, status, cpu_ns, max_rss = rest
+            ended = self._running.get(number)
+            if ended is not None and not ended.done():
+                ended.set_result((status, cpu_ns, max_rss))
+            return
+        step, code = rest
+        assert self._ready is not None
+        if step:
+            self._ready.set_exception(setup_error(step, code))
+        else:
+            self._ready.set_result(None)
+
+    def _lost(self) -> None:
+        """The spawner ended, and with it every build."""
+        self._stop()
+        error = SandboxError(
+            "the process that starts build sandboxes ended", hint="run the same command again; was memory short?"
+        )
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(error)
+        self._ready = None
+        for ended in self._running.values():
+            if not ended.done():
+                ended.set_exception(error)
+
+    def _stop(self) -> None:
+        if self._channel is not None:
+            asyncio.get_running_loop().remove_reader(self._channel.fileno())
+            self._channel.close()
+            self._channel = None
+        if self._process is not None:
+            # It ends by itself when the channel closes, and does nothing in between that could take long.
+            self._process.wait()
+            self._process = None
+
+    async def close(self) -> None:
+        """End the spawner; every sandbox still running is killed."""
+        self._stop()
+        self._ready = None
+
+
+def _ended(status: int, cpu_ns: int, max_rss: int, data: bytes, late: float | None) -> Ended:
+    if late is not None:
+        return Ended(128 + 9, cpu_ns, max_rss, f"it took longer than {late:g} s")
+    if not data:
+        return Ended(128 + 9, cpu_ns, max_rss, "the sandbox was killed from outside (was memory short?)")
+    report = marshal.loads(data)
+    if "failed" in report:
+        raise setup_error(report["failed"], report["errno"])
+    return Ended(report["exit_code"], cpu_ns, max_rss, report.get("reason", ""))

@@ -1,0 +1,138 @@
+"""The first process of a sandbox: sets it up, starts the build as its child, reaps, and tells how it ended.
+
+It is process 1 of the sandbox's PID namespace, so its end is the end of everything the build started: the kernel kills
+the rest before the parent can see this process gone. The build itself runs in one more user namespace, in which it has
+no power over the mounts, the network, or this process.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import resource
+
+from nexis_eval.sandbox import linux
+from nexis_eval.sandbox.root import enter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nexis_eval.sandbox.wire import Report, WireSpec
+
+PHASE_DESCRIPTOR = 3
+FIXED_LIMITS = (
+    # One byte: no core file, and no core handler of the host is started either (see core(5)).
+    (resource.RLIMIT_CORE, 1, 1),
+    # The stack's soft limit decides how long a command line may be.
+    (resource.RLIMIT_STACK, 8 << 20, resource.RLIM_INFINITY),
+    (resource.RLIMIT_NOFILE, 4096, 65536),
+)
+
+
+class _SetupError(Exception):
+    """A step of setting up failed; the reason is the ``OSError`` that caused it."""
+
+
+def main(spec: WireSpec, log: int, phases: int, report: int, alive: int) -> int:
+    """Run the build of ``spec`` to its end; returns this process's exit status.
+
+    ``alive`` is the reading end of a pipe of which the spawner holds the only other end.
+    """
+    message: Report
+    try:
+        message = _run(spec, log, phases, alive)
+    except OSError as error:
+        message = {"failed": str(error.filename or "setting up"), "errno": error.errno or 0}
+    os.write(report, marshal.dumps(dict(message)))
+    return 0
+
+
+def _run(spec: WireSpec, log: int, phases: int, alive: int) -> Report:
+    linux.die_with_parent()
+    if _has_ended(alive):
+        os._exit(1)
+    linux.default_signals(linux.SIGINT)
+    linux.set_host_name(spec["hostname"])
+    linux.loopback_up()
+    enter(spec)
+    if spec["clock_offset_seconds"]:
+        linux.unshare(linux.CLONE_NEWTIME)
+        offset = spec["clock_offset_seconds"]
+        linux.write("/proc/self/timens_offsets", f"monotonic {offset} 0\nboottime {offset} 0\n")
+    started, failed = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        os.close(started)
+        _become_build(spec, log, phases, failed)
+    os.close(failed)
+    os.close(log)
+    os.close(phases)
+    trouble = os.read(started, 4096)
+    if trouble:
+        os.waitpid(child, 0)
+        step, number = marshal.loads(trouble)
+        return {"failed": step, "errno": number}
+    return {"exit_code": _reap_until(child)}
+
+
+def _has_ended(alive: int) -> bool:
+    """Whether the spawner died before ``die_with_parent`` took effect."""
+    import select
+
+    poll = select.poll()
+    poll.register(alive, 0)
+    return bool(poll.poll(0))
+
+
+def _reap_until(child: int) -> int:
+    """Collect dead processes until ``child`` is among them; returns its exit code, or 128 + signal."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == child:
+            return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _become_build(spec: WireSpec, log: int, phases: int, failed: int) -> None:
+    """Give up every power and execute the command; tells ``failed`` what went wrong, and never returns."""
+    try:
+        os.setsid()
+        _arrange_descriptors(log, phases, failed)
+        linux.write("/proc/self/oom_score_adj", "500")
+        linux.unshare(linux.CLONE_NEWUSER)
+        linux.map_user(spec["uid"], spec["gid"], 0, 0)
+        for kind, soft, hard in FIXED_LIMITS:
+            _limit(kind, soft, hard)
+        if spec["cpus"]:
+            os.sched_setaffinity(0, spec["cpus"])
+        os.umask(spec["umask"])
+        os.chdir("/build")
+        linux.default_signals(linux.SIGINT, linux.SIGPIPE, linux.SIGXFSZ)
+        linux.set_personality(spec["personality"])
+        linux.no_new_privileges()
+        os.execve(spec["argv"][0], spec["argv"], spec["env"])
+    except OSError as error:
+        os.write(PHASE_DESCRIPTOR + 1, marshal.dumps((str(error.filename or "starting"), error.errno or 0)))
+    finally:
+        os._exit(127)
+
+
+def _limit(kind: int, soft: int, hard: int) -> None:
+    """Set a resource limit, as far as the limits this process was born with allow."""
+    ceiling = resource.getrlimit(kind)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        hard = ceiling if hard == resource.RLIM_INFINITY else min(hard, ceiling)
+    resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _arrange_descriptors(log: int, phases: int, failed: int) -> None:
+    """Standard input empty, output and errors to the log, 3 for phases, 4 (closed by ``execve``) for trouble."""
+    empty = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    high = [_above(descriptor) for descriptor in (empty, log, log, phases, failed)]
+    for target, descriptor in enumerate(high):
+        os.dup2(descriptor, target, inheritable=target <= PHASE_DESCRIPTOR)
+    os.closerange(PHASE_DESCRIPTOR + 2, 65536)
+
+
+def _above(descriptor: int) -> int:
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)

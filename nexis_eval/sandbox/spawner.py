@@ -1,0 +1,131 @@
+"""The fork server: a small process with one thread that starts sandboxes for the engine.
+
+Forking the engine itself would copy its page tables and is unsafe beside its threads; starting an interpreter costs
+10 ms a build. This process starts once (``python -I -S``), imports next to nothing, moves into a user namespace in
+which it may create the other namespaces, and then forks once a build, straight into them.
+
+Protocol: datagrams on one ``SOCK_SEQPACKET`` pair, each a tuple written by ``marshal``:
+
+- request ``("run", number)`` with descriptors: a file holding the ``WireSpec``, log, phases, report
+- request ``("kill", number)``
+- answer ``("ready", step, errno)``: the first one; ``step`` is what failed, "" if nothing did
+- answer ``("ended", number, wait status, CPU time in ns, largest RSS in bytes)``
+
+"ended" means that every process of the build is gone. When the engine's end of the socket closes, this process ends,
+and with it (by their parent-death signal) all builds.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import marshal
+import os
+import select
+import sys
+
+from nexis_eval.sandbox import inside, linux
+
+NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+MAX_DATAGRAM = 512
+MAX_DESCRIPTORS = 4
+
+
+class Spawner:
+    """The state of the server: running builds by number and by the descriptor that tells their end."""
+
+    def __init__(self, channel: _socket.socket) -> None:
+        self._channel = channel
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+        self._processes: dict[int, int] = {}
+        self._ends: dict[int, tuple[int, int]] = {}
+        self._alive, self._life = os.pipe2(os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Answer requests until the engine goes away."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor in self._ends:
+                    self._collect(descriptor)
+                elif not self._receive():
+                    return
+
+    def _receive(self) -> bool:
+        data, ancillary, _, _ = self._channel.recvmsg(
+            MAX_DATAGRAM, _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC
+        )
+        if not data:
+            return False
+        kind, number = marshal.loads(data)
+        if kind == "kill":
+            if number in self._processes:
+                os.kill(self._processes[number], linux.SIGKILL)
+            return True
+        received = ancillary[0][2]
+        descriptors = [int.from_bytes(received[at : at + 4], sys.byteorder) for at in range(0, len(received), 4)]
+        self._start(number, *descriptors)
+        return True
+
+    def _start(self, number: int, request: int, log: int, phases: int, report: int) -> None:
+        try:
+            pid, end = linux.clone(NAMESPACES)
+        except OSError as error:
+            os.write(report, marshal.dumps({"failed": "creating namespaces", "errno": error.errno}))
+            self._answer(("ended", number, 0, 0, 0))
+        else:
+            if pid == 0:
+                self._become_sandbox(request, log, phases, report)
+            self._processes[number] = pid
+            self._ends[end] = (number, pid)
+            self._poll.register(end, select.POLLIN)
+        for descriptor in (request, log, phases, report):
+            os.close(descriptor)
+
+    def _become_sandbox(self, request: int, log: int, phases: int, report: int) -> None:
+        status = 1
+        try:
+            os.close(self._life)
+            self._channel.close()
+            size = os.fstat(request).st_size
+            status = inside.main(marshal.loads(os.pread(request, size, 0)), log, phases, report, self._alive)
+        finally:
+            os._exit(status)
+
+    def _collect(self, end: int) -> None:
+        number, pid = self._ends.pop(end)
+        self._poll.unregister(end)
+        os.close(end)
+        _, status, usage = os.wait4(pid, 0)
+        del self._processes[number]
+        cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
+        self._answer(("ended", number, status, cpu_ns, usage.ru_maxrss * 1024))
+
+    def _answer(self, answer: tuple[str | int, ...]) -> None:
+        self._channel.send(marshal.dumps(answer))
+
+
+def _prepare() -> tuple[str, int]:
+    """Enter the user namespace that owns all sandboxes; returns the step that failed and its errno, or ("", 0)."""
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        if uid == 0:
+            os.setgroups([])
+        linux.unshare(linux.CLONE_NEWUSER)
+        linux.map_user(0, 0, uid, gid)
+    except OSError as error:
+        return str(error.filename or "setgroups"), error.errno or 0
+    return "", 0
+
+
+def main(descriptor: int) -> None:
+    """Serve on the socket ``descriptor``."""
+    channel = _socket.socket(fileno=descriptor)
+    channel.send(marshal.dumps(("ready", *_prepare())))
+    # Nothing here makes reference cycles, and a collection in a child would copy pages for nothing.
+    gc.disable()
+    gc.freeze()
+    try:
+        Spawner(channel).serve()
+    except (BrokenPipeError, ConnectionResetError):
+        return

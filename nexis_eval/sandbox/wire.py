@@ -1,0 +1,77 @@
+"""What the engine tells the spawner, as plain values that ``marshal`` carries between two copies of one interpreter.
+
+The spawner must not import this module (nor ``typing``) at run time: only its types are used there.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from typing import TypedDict
+
+from nexis_eval.sandbox.linux import ADDR_NO_RANDOMIZE, UNAME26
+from nexis_eval.sandbox.spec import SandboxSpec
+
+
+class WireSpec(TypedDict):
+    """A ``SandboxSpec`` with nothing left to decide."""
+
+    overlays: list[tuple[str, list[str]]]
+    binds: list[tuple[str, str]]
+    build: str
+    out: str
+    argv: list[str]
+    env: dict[str, str]
+    hostname: str
+    uid: int
+    gid: int
+    umask: int
+    personality: int
+    clock_offset_seconds: int
+    cpus: list[int]
+
+
+class Report(TypedDict, total=False):
+    """What the first process of a sandbox tells before it ends."""
+
+    exit_code: int
+    reason: str
+    failed: str
+    """The step of setting up that failed; then ``errno`` says why and nothing was run."""
+    errno: int
+
+
+def wire_spec(spec: SandboxSpec, turn: int = 0) -> WireSpec:
+    """Encode ``spec``. ``turn`` spreads builds that see only some processors over all of them."""
+    identity = spec.identity
+    binds = [(bind.at, os.fspath(bind.source)) for bind in spec.binds]
+    if spec.jobserver is not None:
+        binds.append(("/in/jobserver", os.fspath(spec.jobserver)))
+    personality = (0 if identity.aslr else ADDR_NO_RANDOMIZE) | (UNAME26 if identity.kernel_2_6 else 0)
+    return WireSpec(
+        overlays=[(each.at, [os.fspath(layer) for layer in each.layers]) for each in spec.overlays],
+        binds=sorted(binds),
+        build=os.fspath(spec.build_directory),
+        out=os.fspath(spec.out_directory),
+        argv=list(spec.argv),
+        env=dict(spec.env),
+        hostname=identity.hostname,
+        uid=identity.uid,
+        gid=identity.gid,
+        umask=identity.umask,
+        personality=personality,
+        clock_offset_seconds=identity.clock_offset_seconds,
+        cpus=_cpus(spec.cpus, turn),
+    )
+
+
+def _cpus(count: int | None, turn: int) -> list[int]:
+    if count is None:
+        return []
+    usable = sorted(os.sched_getaffinity(0))
+    return sorted({usable[(turn + index) % len(usable)] for index in range(min(count, len(usable)))})
+
+
+def encode(spec: WireSpec) -> bytes:
+    """The bytes that the spawner's child decodes."""
+    return marshal.dumps(dict(spec))
