@@ -85,7 +85,8 @@ def canonical_attributes(kind: Kind, executable: bool, attributes: Attributes) -
     xattrs = tuple(sorted(attributes.xattrs))
     if len({name for name, _ in xattrs}) != len(xattrs):
         raise ValueError("an extended attribute is given twice")
-    return Attributes(mode, attributes.owner, attributes.group, xattrs)
+    canonical = Attributes(mode, attributes.owner, attributes.group, xattrs)
+    return DEFAULT if canonical == DEFAULT else canonical
 
 
 def file_entry(

@@ -165,7 +165,7 @@ def unpack(writer: Writer, stream: BinaryIO, format: Format, rules: Rules) -> No
     except ConflictError as error:
         raise HostileArchiveError(f"{error.message}", hint="nothing was unpacked") from error
     except OSError as error:
-        # gzip and bz2 report damage as OSError without a number; zstandard has an error class of its own, see below.
+        # gzip and bz2 report damage as OSError without a number.
         if error.errno is not None:
             raise
         raise StoreError(f"{writer.name}: the {format} archive is damaged: {error}") from error
@@ -197,6 +197,32 @@ class _Joined:
         """The caller owns the stream."""
 
 
+class _Zstandard:
+    """A decompressing reader whose errors are those that the other decompressors have."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        import zstandard
+
+        self._error: type[Exception] = zstandard.ZstdError
+        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        self._reader = decompressor.stream_reader(stream, read_across_frames=True)
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._reader.read(size)
+        except self._error as error:
+            raise EOFError(str(error)) from None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The caller owns the stream."""
+
+
 def decompressed(stream: BinaryIO) -> BinaryIO:
     """The stream itself or what its gzip, xz, bzip2 or zstd compression holds, found by its first bytes."""
     head = b""
@@ -216,11 +242,7 @@ def decompressed(stream: BinaryIO) -> BinaryIO:
 
         return cast(BinaryIO, bz2.BZ2File(joined))
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard
-
-        return cast(
-            BinaryIO, zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(joined, read_across_frames=True)
-        )
+        return cast(BinaryIO, _Zstandard(joined))
     return joined
 
 

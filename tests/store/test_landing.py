@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from nexis_store.errors import StoreError
+from nexis_store.store import Store
+from nexis_store.tree import Attributes
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """What ``make install`` might leave."""
+    out = tmp_path / "out"
+    (out / "usr/bin").mkdir(parents=True)
+    (out / "usr/bin/su").write_bytes(b"su")
+    (out / "usr/bin/su").chmod(0o755)
+    (out / "usr/share/info").mkdir(parents=True)
+    (out / "usr/share/info/dir").write_text("every package writes this one")
+    (out / "lib").mkdir()
+    (out / "lib/libx.so.1").write_bytes(b"lib" * 1000)
+    (out / "lib/libx.so").symlink_to("libx.so.1")
+    (out / "lib/other").symlink_to("../etc/other")
+    os.link(out / "lib/libx.so.1", out / "usr/libx-hard")
+    return out
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_landing(store: Store, out: Path, move: bool) -> None:
+    given = {"usr/bin/su": Attributes(mode=0o4755, group="wheel")}
+    artifact = store.add_directory(out, "pkg", attributes=given, move=move)
+    found = {each.path: each for each in store.manifest(artifact.digest).entries()}
+    assert found["usr/bin/su"].mode == 0o4755
+    assert found["usr/lib/libx.so"].target == "libx.so.1"
+    assert found["usr/lib/other"].target == "../../etc/other"
+    assert "usr/share/info/dir" not in found
+    assert "lib" not in found
+    assert (artifact.path / "usr/lib/libx.so.1").read_bytes() == b"lib" * 1000
+    assert (artifact.path / "usr/bin/su").stat().st_mode & 0o7777 == 0o555
+
+
+def test_moving_gives_the_same_artifact_and_hard_links_are_not_shared_with_the_outside(store: Store, out: Path) -> None:
+    first = store.add_directory(out, "pkg")
+    moved = store.add_directory(out, "pkg", move=True)
+    assert first.digest == moved.digest
+    (out / "usr/libx-hard").write_bytes(b"changed through another name")
+
+
+def test_as_it_is(store: Store, out: Path) -> None:
+    artifact = store.add_directory(out, "image", normalise=False)
+    assert (artifact.path / "lib/libx.so.1").exists()
+    assert (artifact.path / "usr/share/info/dir").exists()
+
+
+def test_special_bits_must_be_declared(store: Store, out: Path) -> None:
+    (out / "usr/bin/su").chmod(0o4755)
+    with pytest.raises(StoreError, match="special permission bits 4755"):
+        store.add_directory(out, "pkg")
+
+
+@pytest.mark.parametrize("target", ["/build/x/y", "/out/usr/bin/su", "/in/source"])
+def test_links_into_the_build_are_refused(store: Store, out: Path, target: str) -> None:
+    (out / "usr/bin/x").symlink_to(target)
+    with pytest.raises(StoreError, match="only during the build"):
+        store.add_directory(out, "pkg")
+
+
+def test_special_files_are_refused(store: Store, out: Path) -> None:
+    os.mkfifo(out / "fifo")
+    with pytest.raises(StoreError, match="fifo"):
+        store.add_directory(out, "pkg")
+    os.unlink(out / "fifo")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(out / "s"))
+    with pytest.raises(StoreError, match="socket"):
+        store.add_directory(out, "pkg")
+
+
+def test_attributes_for_nothing_are_an_error(store: Store, out: Path) -> None:
+    with pytest.raises(StoreError, match="usr/bin/sudo"):
+        store.add_directory(out, "pkg", attributes={"usr/bin/sudo": Attributes(mode=0o4755)})
+
+
+def test_two_files_merged_to_one_path_are_an_error(store: Store, out: Path) -> None:
+    (out / "usr/lib").mkdir()
+    (out / "usr/lib/libx.so.1").write_text("other")
+    with pytest.raises(StoreError, match="written twice"):
+        store.add_directory(out, "pkg")
+
+
+def test_unreadable_files_of_a_build_land_too(store: Store, out: Path) -> None:
+    (out / "usr/bin/secret").write_text("x")
+    (out / "usr/bin/secret").chmod(0o111)
+    artifact = store.add_directory(out, "pkg", move=True)
+    assert (artifact.path / "usr/bin/secret").stat().st_mode & 0o777 == 0o555
