@@ -1,0 +1,40 @@
+"""What a reader of a format gives: named values and parts, so that one comparison serves every format. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from mmap import mmap
+
+Data = bytes | mmap
+Fields = tuple[tuple[str, str], ...]
+
+MAX_EXPANDED_BYTES = 1 << 30
+"""No compressed part is expanded beyond this."""
+
+
+class FormatError(ValueError):
+    """The bytes are not what their magic number promised; they are then compared as plain bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something inside a container: a member, a section. ``fields`` is what the container says about it."""
+
+    name: str
+    content: Callable[[], bytes] | bytes = b""
+    fields: Fields = ()
+
+    def read(self) -> bytes:
+        """Its bytes; raises ``FormatError`` where they cannot be had."""
+        return self.content if isinstance(self.content, bytes) else self.content()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One container. ``ordered``: the sequence of the parts is part of the format, so another order is a finding."""
+
+    format: str
+    fields: Fields = ()
+    parts: tuple[Part, ...] = ()
+    ordered: bool = True
