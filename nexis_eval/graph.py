@@ -66,6 +66,10 @@ class GraphBuilder:
         """Let a person call ``identity`` by ``name``."""
         self._targets[name] = identity
 
+    def find(self, target: str) -> DerivationId | None:
+        """The target called ``target``, if there is one."""
+        return self._targets.get(target)
+
     def __getitem__(self, identity: DerivationId) -> Derivation:
         return self._derivations[identity]
 

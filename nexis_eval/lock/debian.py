@@ -1,0 +1,254 @@
+"""Debian's package indexes: reading one whose signature was checked, and choosing a closure from it.
+
+Formats: Debian Policy 5 (control files), 7 (relations), 5.6.12 (versions); the repository format of the Debian wiki.
+The machine's own package state plays no part: the same index gives the same closure everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cmp_to_key
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nexis_eval.fetch.url import FetchError, download
+from nexis_eval.lock.model import LockedDeb
+from nexis_eval.mirrors import Mirrors
+from nexis_store.errors import NexisError
+
+if TYPE_CHECKING:
+    import httpx
+
+KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
+ARCHIVE = "mirror://debian"
+
+
+class DebianIndexError(NexisError):
+    """A package index cannot be trusted or does not have what is asked for."""
+
+    code = "F0003"
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DebianPackage:
+    """One stanza of an index."""
+
+    name: str
+    version: str
+    arch: str
+    filename: str
+    sha256: str
+    size: int
+    depends: tuple[tuple[str, ...], ...]
+    """Each element lists alternatives, by name."""
+    provides: tuple[str, ...]
+
+    def lock(self) -> LockedDeb:
+        """As a lock entry."""
+        return LockedDeb(self.name, self.version, self.arch, (f"{ARCHIVE}/{self.filename}",), self.sha256, self.size)
+
+
+def _order(character: str) -> int:
+    if character == "~":
+        return -1
+    return ord(character) if character.isalpha() else ord(character) + 256
+
+
+def _compare_part(left: str, right: str) -> int:
+    while left or right:
+        a, b = re.match(r"[^0-9]*", left), re.match(r"[^0-9]*", right)
+        assert a is not None and b is not None
+        for index in range(max(len(a[0]), len(b[0]))):
+            x = _order(a[0][index]) if index < len(a[0]) else 0
+            y = _order(b[0][index]) if index < len(b[0]) else 0
+            if x != y:
+                return x - y
+        left, right = left[len(a[0]) :], right[len(b[0]) :]
+        a, b = re.match(r"[0-9]*", left), re.match(r"[0-9]*", right)
+        assert a is not None and b is not None
+        difference = int(a[0] or 0) - int(b[0] or 0)
+        if difference:
+            return difference
+        left, right = left[len(a[0]) :], right[len(b[0]) :]
+    return 0
+
+
+def compare_versions(left: str, right: str) -> int:
+    """Negative, zero or positive as ``left`` is older than, equal to or newer than ``right`` (Policy 5.6.12)."""
+
+    def split(version: str) -> tuple[int, str, str]:
+        epoch, colon, rest = version.partition(":")
+        if not colon:
+            epoch, rest = "0", version
+        upstream, dash, revision = rest.rpartition("-")
+        return int(epoch), upstream if dash else rest, revision if dash else "0"
+
+    a, b = split(left), split(right)
+    return a[0] - b[0] or _compare_part(a[1], b[1]) or _compare_part(a[2], b[2])
+
+
+def _relation(text: str) -> tuple[tuple[str, ...], ...]:
+    groups = []
+    for group in text.split(","):
+        names = [re.split(r"[\s(:\[<]", each.strip(), maxsplit=1)[0] for each in group.split("|")]
+        if names[0]:
+            groups.append(tuple(names))
+    return tuple(groups)
+
+
+def parse_index(text: str) -> Iterator[DebianPackage]:
+    """The packages of a ``Packages`` file."""
+    wanted = ("Package", "Version", "Architecture", "Filename", "SHA256", "Size", "Depends", "Pre-Depends", "Provides")
+    for stanza in text.split("\n\n"):
+        fields: dict[str, str] = {}
+        for line in stanza.split("\n"):
+            key, colon, value = line.partition(": ")
+            if colon and key in wanted:
+                fields[key] = value
+        if "Filename" in fields:
+            yield DebianPackage(
+                name=fields["Package"],
+                version=fields["Version"],
+                arch=fields["Architecture"],
+                filename=fields["Filename"],
+                sha256=fields["SHA256"],
+                size=int(fields["Size"]),
+                depends=_relation(fields.get("Pre-Depends", "")) + _relation(fields.get("Depends", "")),
+                provides=tuple(each[0] for each in _relation(fields.get("Provides", ""))),
+            )
+
+
+class Index:
+    """The packages of one suite for one architecture."""
+
+    def __init__(self, suite: str, arch: str, packages: Iterable[DebianPackage]) -> None:
+        self.suite = suite
+        self.arch = arch
+        self._packages: dict[str, list[DebianPackage]] = {}
+        self._providers: dict[str, list[str]] = {}
+        for package in packages:
+            self._packages.setdefault(package.name, []).append(package)
+            for name in package.provides:
+                self._providers.setdefault(name, []).append(package.name)
+        for versions in self._packages.values():
+            versions.sort(key=cmp_to_key(lambda a, b: compare_versions(b.version, a.version)))
+
+    def package(self, wanted: str) -> DebianPackage:
+        """The package called ``name`` or ``name=version``; raises ``DebianIndexError``."""
+        name, _, version = wanted.partition("=")
+        for package in self._packages.get(name, ()):
+            if not version or package.version == version:
+                return package
+        have = ", ".join(package.version for package in self._packages.get(name, ()))
+        raise DebianIndexError(
+            f"Debian {self.suite} has no package '{wanted}' for {self.arch}",
+            hint=f"it has {name} in: {have}" if have else f"look for its name: {self._similar(name)}",
+        )
+
+    def _similar(self, name: str) -> str:
+        from difflib import get_close_matches
+
+        return ", ".join(get_close_matches(name, self._packages, n=4)) or "nothing similar is there"
+
+    def closure(self, wanted: Sequence[str], without: Iterable[str] = ()) -> list[DebianPackage]:
+        """``wanted`` and all they depend on, by name, leaving out those named by ``without``.
+
+        Of alternatives the first that is there already wins, else the first that exists; recommendations do not count.
+        """
+        excluded = set(without)
+        found: dict[str, DebianPackage] = {}
+        pending = [self.package(each) for each in reversed(wanted)]
+        while pending:
+            package = pending.pop()
+            if package.name in found or package.name in excluded:
+                continue
+            found[package.name] = package
+            provided = {name for each in found.values() for name in each.provides}
+            for alternatives in reversed(package.depends):
+                if any(name in found or name in excluded or name in provided for name in alternatives):
+                    continue
+                pending.append(self._first(package, alternatives))
+        return sorted(found.values(), key=lambda package: package.name)
+
+    def _first(self, package: DebianPackage, alternatives: tuple[str, ...]) -> DebianPackage:
+        for name in alternatives:
+            if name in self._packages:
+                return self._packages[name][0]
+            if name in self._providers:
+                return self._packages[sorted(self._providers[name])[0]][0]
+        raise DebianIndexError(
+            f"{package.name} needs {' or '.join(alternatives)}, which Debian {self.suite} does not have"
+        )
+
+
+def release_hashes(text: str) -> Mapping[str, tuple[str, int]]:
+    """Path → (SHA-256, size) from a ``Release`` file."""
+    hashes: dict[str, tuple[str, int]] = {}
+    section = ""
+    for line in text.splitlines():
+        if not line.startswith(" "):
+            section = line.partition(":")[0]
+        elif section == "SHA256":
+            digest, size, path = line.split()
+            hashes[path] = (digest, int(size))
+    return hashes
+
+
+def verify_release(file: Path, keyrings: Sequence[Path] = KEYRINGS) -> str:
+    """Check the signature of an ``InRelease`` file; returns the signed text. Raises ``DebianIndexError``."""
+    gpgv = shutil.which("gpgv")
+    present = [each for each in keyrings if each.exists()]
+    if gpgv is None or not present:
+        lacking = "gpgv" if gpgv is None else "the keyring of Debian's archive (package debian-archive-keyring)"
+        raise DebianIndexError(
+            f"cannot check the signature of Debian's package index: {lacking} is not installed",
+            hint="run 'make setup', or: apt-get install gpgv debian-archive-keyring",
+        )
+    plain = file.with_suffix(".plain")
+    command = [
+        gpgv,
+        *(part for each in present for part in ("--keyring", str(each))),
+        "--output",
+        str(plain),
+        str(file),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise DebianIndexError(
+            f"the signature of Debian's package index is not good:\n{result.stderr.strip()}",
+            hint="another mirror may help; if it persists, somebody may be tampering with the connection",
+        )
+    return plain.read_text(encoding="utf-8")
+
+
+async def load_index(
+    suite: str, arch: str, cache: Path, *, mirrors: Mirrors, client: httpx.AsyncClient, component: str = "main"
+) -> Index:
+    """Download (or take from ``cache``, by hash) the index of a suite; its signature is checked first."""
+    cache.mkdir(parents=True, exist_ok=True)
+    release = cache / f"{suite}.InRelease"
+    await download(f"{ARCHIVE}/dists/{suite}/InRelease", release, mirrors=mirrors, client=client)
+    hashes = release_hashes(verify_release(release))
+    path = f"{component}/binary-{arch}/Packages.xz"
+    if path not in hashes:
+        raise DebianIndexError(f"Debian {suite} has no packages for {arch}", hint="another suite may: debian_suite = …")
+    digest, _ = hashes[path]
+    kept = cache / f"{digest}.xz"
+    if not kept.exists() or hashlib.sha256(kept.read_bytes()).hexdigest() != digest:
+        directory = path.rpartition("/")[0]
+        by_hash = f"{ARCHIVE}/dists/{suite}/{directory}/by-hash/SHA256/{digest}"
+        found, _ = await download(by_hash, kept, mirrors=mirrors, client=client)
+        if found != digest:
+            kept.unlink()
+            raise FetchError(
+                f"the package index of Debian {suite} has another hash than its signed release says",
+                hint="the mirror may be in the middle of an update: try again in a few minutes",
+            )
+    return Index(suite, arch, parse_index(lzma.decompress(kept.read_bytes()).decode()))

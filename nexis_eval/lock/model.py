@@ -1,0 +1,200 @@
+"""``nexis.lock``: what 'latest' and unpinned URLs were resolved to. Pure: text in, values out, and back.
+
+The file is TOML, one table a pinned thing, sorted, so that a diff shows what changed and branches merge line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nexis_store.digest import TreeDigest
+from nexis_store.errors import NexisError, Place
+
+FORMAT = 1
+HEADER = """\
+# Made by 'nexis-eval lock'; commit it. It pins what the configuration leaves open.
+"""
+
+
+class LockFormatError(NexisError):
+    """``nexis.lock`` is not what this program writes."""
+
+    code = "E0404"
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LockedSource:
+    """A download or a git check-out. ``arch`` is empty where it serves every architecture; ``size`` is in bytes."""
+
+    package: str
+    field: str
+    arch: str
+    urls: tuple[str, ...]
+    algorithm: str = ""
+    hash: str = ""
+    size: int | None = None
+    version: str = ""
+    tag: str = ""
+    commit: str = ""
+    tree: TreeDigest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedDeb:
+    """One Debian package; ``arch`` is Debian's name of the architecture (or ``all``), ``size`` is in bytes."""
+
+    name: str
+    version: str
+    arch: str
+    urls: tuple[str, ...]
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Everything that is pinned."""
+
+    sources: Mapping[tuple[str, str, str], LockedSource] = field(default_factory=dict)
+    debian: Mapping[tuple[str, str], tuple[LockedDeb, ...]] = field(default_factory=dict)
+
+    def source(self, package: str, field: str, arch: str) -> LockedSource | None:
+        """What pins a field of a package for an architecture."""
+        return self.sources.get((package, field, arch)) or self.sources.get((package, field, ""))
+
+    def debs(self, package: str, arch: str) -> tuple[LockedDeb, ...] | None:
+        """The Debian packages that make up a package for an architecture."""
+        return self.debian.get((package, arch))
+
+    def with_source(self, source: LockedSource) -> Lock:
+        """The same with one source added or replaced."""
+        return replace(self, sources={**self.sources, (source.package, source.field, source.arch): source})
+
+    def with_debs(self, package: str, arch: str, debs: tuple[LockedDeb, ...]) -> Lock:
+        """The same with one set of Debian packages added or replaced."""
+        return replace(self, debian={**self.debian, (package, arch): debs})
+
+    def without(self, package: str) -> Lock:
+        """The same without anything of one package."""
+        return Lock(
+            {key: value for key, value in self.sources.items() if key[0] != package},
+            {key: value for key, value in self.debian.items() if key[0] != package},
+        )
+
+
+def _quote(text: str) -> str:
+    escaped = "".join(
+        f"\\{each}" if each in '"\\' else each if each >= " " and each != "\x7f" else f"\\u{ord(each):04x}"
+        for each in text
+    )
+    return f'"{escaped}"'
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(each) for each in value)}]"
+    if isinstance(value, int):
+        return str(value)
+    return _quote(str(value))
+
+
+def _table(name: str, pairs: list[tuple[str, object]]) -> str:
+    lines = [f"{key} = {_value(value)}" for key, value in pairs if value not in (None, "", ())]
+    return "\n".join((f"[[{name}]]", *lines)) + "\n"
+
+
+def format_debs(table: str, owner: list[tuple[str, object]], debs: tuple[LockedDeb, ...]) -> str:
+    """A set of Debian packages as one table: a line a package, as ``"NAME VERSION ARCH SIZE SHA256 URL"``."""
+    lines = [
+        f"  {_quote(' '.join((deb.name, deb.version, deb.arch, str(deb.size), deb.sha256, *deb.urls)))},"
+        for deb in sorted(debs, key=lambda deb: deb.name)
+    ]
+    head = [f"{key} = {_value(value)}" for key, value in owner]
+    return "\n".join((f"[[{table}]]", *head, "debs = [", *lines, "]")) + "\n"
+
+
+def parse_deb(line: str) -> LockedDeb:
+    """One line of such a table; raises ``ValueError``."""
+    name, version, arch, size, sha256, *urls = line.split(" ")
+    if not urls or len(sha256) != 64:
+        raise ValueError(f"not a Debian package entry: {line!r}")
+    return LockedDeb(name, version, arch, tuple(urls), sha256, int(size))
+
+
+def format_lock(lock: Lock) -> str:
+    """The text of a lock file, the same for the same lock."""
+    parts = [HEADER + f"format = {FORMAT}\n"]
+    for key in sorted(lock.sources):
+        source = lock.sources[key]
+        parts.append(
+            _table(
+                "source",
+                [
+                    ("package", source.package),
+                    ("field", source.field),
+                    ("arch", source.arch),
+                    ("version", source.version),
+                    ("tag", source.tag),
+                    ("urls", source.urls),
+                    ("commit", source.commit),
+                    ("hash", f"{source.algorithm}:{source.hash}" if source.hash else ""),
+                    ("size", source.size),
+                    ("tree", str(source.tree) if source.tree else ""),
+                ],
+            )
+        )
+    for package, arch in sorted(lock.debian):
+        parts.append(format_debs("debian", [("package", package), ("arch", arch)], lock.debian[package, arch]))
+    return "\n".join(parts)
+
+
+def _source(table: Mapping[str, Any]) -> LockedSource:
+    algorithm, _, digest = table.get("hash", "").partition(":")
+    return LockedSource(
+        package=table["package"],
+        field=table["field"],
+        arch=table.get("arch", ""),
+        urls=tuple(table["urls"]),
+        algorithm=algorithm,
+        hash=digest,
+        size=table.get("size"),
+        version=table.get("version", ""),
+        tag=table.get("tag", ""),
+        commit=table.get("commit", ""),
+        tree=TreeDigest.parse(table["tree"]) if "tree" in table else None,
+    )
+
+
+def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
+    """Read the text of a lock file; raises ``LockFormatError``."""
+    import tomli
+
+    hint = "remove the file and run 'nexis-eval lock' to make it again"
+    try:
+        value = tomli.loads(text)
+        if value["format"] != FORMAT:
+            raise LockFormatError(
+                f"format {value['format']} is not known to this version", hint=hint, place=Place(file)
+            )
+        sources = [_source(table) for table in value.get("source", [])]
+        debian = {
+            (table["package"], table["arch"]): tuple(parse_deb(line) for line in table["debs"])
+            for table in value.get("debian", [])
+        }
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise LockFormatError(f"not a lock file: {reason}", hint=hint, place=Place(file)) from None
+    return Lock({(each.package, each.field, each.arch): each for each in sources}, debian)
+
+
+def load_lock(path: Path) -> Lock:
+    """Read a lock file; an absent one is an empty lock."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Lock()
+    return parse_lock(text, str(path))

@@ -1,0 +1,169 @@
+"""The pinned toolchain: named sets of tools, each a union of unpacked Debian packages, as derivations.
+
+``rules/toolchain.toml`` says what is in a set, ``rules/toolchain.lock`` pins it. Pure but for reading those two files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nexis_eval.derivation import Derivation, Entry, Fetch, Files, Input, Union, Unpack, Use
+from nexis_eval.graph import GraphBuilder, layers
+from nexis_eval.lock.model import LockedDeb, format_debs, parse_deb
+from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError, Place
+
+DEFINITION = "toolchain.toml"
+PINS = "toolchain.lock"
+HEADER = "# Made by 'nexis-eval lock --toolchain'. The packages of each tool set of toolchain.toml.\n"
+
+
+class ToolchainError(NexisError):
+    """A tool set is not defined or not pinned."""
+
+    code = "E0405"
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """One set: its own packages, and what to add that maintainer scripts would have made."""
+
+    name: str
+    doc: str
+    suite: str
+    packages: tuple[str, ...]
+    arch: str = "amd64"
+    extends: tuple[str, ...] = ()
+    closure: bool = True
+    links: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    directories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """All sets and their pins."""
+
+    sets: Mapping[str, Toolset]
+    pins: Mapping[str, tuple[LockedDeb, ...]]
+    exclude: tuple[str, ...] = ()
+
+    def set(self, name: str) -> Toolset:
+        """One set; raises ``ToolchainError``."""
+        try:
+            return self.sets[name]
+        except KeyError:
+            raise ToolchainError(
+                f"no tool set is called '{name}'", hint=f"rules/{DEFINITION} has: {', '.join(sorted(self.sets))}"
+            ) from None
+
+    def with_extended(self, names: Iterable[str]) -> list[str]:
+        """``names`` and the sets they extend, each once, users before what they extend."""
+        result: dict[str, None] = {}
+        pending = list(names)
+        while pending:
+            name = pending.pop(0)
+            result.pop(name, None)
+            result[name] = None
+            pending.extend(self.set(name).extends)
+        return list(result)
+
+
+def _toolset(name: str, table: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> Toolset:
+    like = tables[table["like"]] if "like" in table else {}
+    return Toolset(
+        name=name,
+        doc=table["doc"],
+        suite=table["suite"],
+        packages=tuple(table["packages"]),
+        arch=table.get("arch", "amd64"),
+        extends=tuple(table.get("extends", ())),
+        closure=table.get("closure", True),
+        links=table.get("links", like.get("links", {})),
+        files={path: text.lstrip("\n") for path, text in table.get("files", like.get("files", {})).items()},
+        directories=tuple(table.get("directories", like.get("directories", ()))),
+    )
+
+
+def load_toolchain(directory: Path) -> Toolchain:
+    """Read both files from ``directory``; raises ``ToolchainError``."""
+    import tomli
+
+    definition = tomli.loads((directory / DEFINITION).read_text(encoding="utf-8"))
+    tables = definition["toolset"]
+    sets = {name: _toolset(name, table, tables) for name, table in tables.items()}
+    path = directory / PINS
+    try:
+        value = tomli.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        pins = {table["name"]: tuple(parse_deb(line) for line in table["debs"]) for table in value.get("toolset", [])}
+    except (KeyError, ValueError) as error:
+        raise ToolchainError(
+            f"not a file of pins: {error}", hint="run 'nexis-eval lock --toolchain'", place=Place(str(path))
+        ) from None
+    return Toolchain(sets, pins, tuple(definition.get("exclude", ())))
+
+
+def format_pins(pins: Mapping[str, tuple[LockedDeb, ...]]) -> str:
+    """The text of ``toolchain.lock``."""
+    return "\n".join((HEADER, *(format_debs("toolset", [("name", name)], pins[name]) for name in sorted(pins))))
+
+
+def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platform: str) -> DerivationId:
+    toolset = toolchain.set(name)
+    if name not in toolchain.pins:
+        raise ToolchainError(f"the tool set '{name}' is not pinned", hint="run 'nexis-eval lock --toolchain'")
+    parts = []
+    for deb in toolchain.pins[name]:
+        archive = builder.add(
+            Derivation(
+                f"{deb.name}.deb",
+                Fetch(deb.urls, "sha256", deb.sha256, deb.urls[0].rpartition("/")[2], deb.size),
+                platform=build_platform,
+                version=deb.version,
+            )
+        )
+        parts.append(
+            builder.add(
+                Derivation(
+                    deb.name,
+                    Unpack("deb", exclude=toolchain.exclude),
+                    platform=build_platform,
+                    version=deb.version,
+                    inputs=(Input(archive, Use.BIND, "/in/archive"),),
+                )
+            )
+        )
+    extra = (
+        *(Entry(path) for path in toolset.directories),
+        *(Entry(path, text=text) for path, text in sorted(toolset.files.items())),
+        *(Entry(path, target=target) for path, target in sorted(toolset.links.items())),
+    )
+    if extra:
+        parts.append(builder.add(Derivation(f"toolset-{name}-extra", Files(extra), platform=build_platform)))
+    return builder.add(
+        Derivation(
+            f"toolset-{name}",
+            Union(),
+            platform=build_platform,
+            inputs=tuple(layers(parts)),
+        )
+    )
+
+
+def toolsets(
+    builder: GraphBuilder, toolchain: Toolchain, names: Iterable[str], build_platform: str
+) -> tuple[DerivationId, ...]:
+    """The sets called ``names`` and all they extend, topmost layer first; each is the target ``toolchain:NAME``."""
+    result = []
+    for name in toolchain.with_extended(names):
+        target = f"toolchain:{name}"
+        known = builder.find(target)
+        if known is None:
+            known = _add_set(builder, toolchain, name, build_platform)
+            builder.target(target, known)
+        result.append(known)
+    return tuple(result)
