@@ -1,33 +1,102 @@
-"""The metadata as the rest of the store sees it: reads at any time, writes in transactions of one process at a time."""
+"""The metadata as the rest of the store sees it: reads at any time, writes in transactions of one process at a time.
+
+What the journal says stands before what the database says (``docs/store.md``). Each process follows the journal's tail.
+"""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from nexis_store import fs
+from nexis_store.errors import StoreError, cannot_write
+from nexis_store.journal import (
+    EMPTY_SIZE,
+    SEAL,
+    Segment,
+    create_segment,
+    decode_changes,
+    encode_changes,
+    segment_path,
+    segments,
+)
 from nexis_store.metadata.base import Backend
+
+APPLIED = b"sapplied"
+"""Key of the number of the last segment that is wholly in the database."""
+
+CHECKPOINT_BYTES = 512 << 10
+"""A segment of this size is moved into the database: replaying one takes a few milliseconds at most."""
+
+CLOSE_BYTES = 32 << 10
+"""A store that is closed checkpoints a segment of at least this size, if nobody else is writing."""
+
+
+class Overlay:
+    """The keys that the journal has changed since the last checkpoint; ``None`` is a deleted key."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, bytes | None] = {}
+        self._sorted: list[bytes] = []
+        self._unsorted: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def __getitem__(self, key: bytes) -> bytes | None:
+        return self._keys[key]
+
+    def update(self, changes: dict[bytes, bytes | None]) -> None:
+        """Take over newer changes."""
+        self._unsorted.extend(key for key in changes if key not in self._keys)
+        self._keys.update(changes)
+
+    def below(self, prefix: bytes) -> dict[bytes, bytes | None]:
+        """All changes of keys that start with ``prefix``."""
+        if self._unsorted:
+            self._sorted.extend(self._unsorted)
+            self._sorted.sort()
+            self._unsorted = []
+        found: dict[bytes, bytes | None] = {}
+        for at in range(bisect.bisect_left(self._sorted, prefix), len(self._sorted)):
+            key = self._sorted[at]
+            if not key.startswith(prefix):
+                break
+            found[key] = self._keys[key]
+        return found
+
+    def all(self) -> dict[bytes, bytes | None]:
+        """Every change."""
+        return self._keys
 
 
 class Transaction:
     """A set of changes that become visible and durable together. It sees its own changes."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self.changes: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key`` as this transaction would leave it."""
         if key in self.changes:
             return self.changes[key]
-        return self._backend.get(key)
+        return self._database.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs below ``prefix`` as this transaction would leave them, in order."""
-        pairs: dict[bytes, bytes | None] = dict(self._backend.scan(prefix))
-        pairs.update((key, value) for key, value in self.changes.items() if key.startswith(prefix))
+        mine = {key: value for key, value in self.changes.items() if key.startswith(prefix)}
+        if not mine:
+            return self._database.scan(prefix)
+        pairs: dict[bytes, bytes | None] = dict(self._database.scan(prefix))
+        pairs.update(mine)
         return ((key, value) for key, value in sorted(pairs.items()) if value is not None)
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -40,41 +109,242 @@ class Transaction:
 
 
 class Database:
-    """One store's metadata."""
+    """One store's metadata. ``before_checkpoint`` is called with what is about to leave the journal."""
 
-    def __init__(self, backend: Backend, lock_path: str) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        directory: str,
+        *,
+        readonly: bool = False,
+        before_checkpoint: Callable[[dict[bytes, bytes | None]], None] | None = None,
+    ) -> None:
         self._backend = backend
-        self._mutex = threading.RLock()
-        self._lock_fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._journal = f"{directory}/journal"
+        self._readonly = readonly
+        self._before_checkpoint = before_checkpoint
+        self._writing = threading.RLock()
+        self._reading = threading.RLock()
+        self._durability = threading.Condition()
+        self._durable = (0, 0)
+        self._syncing = False
+        self._sealed = Overlay()
+        self._overlay = Overlay()
+        self._lock_fd = -1 if readonly else os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._segment = self._reload()
+
+    # Reading
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of ``key``."""
-        return self._backend.get(key)
+        """The value of ``key``, as of now in all processes."""
+        with self._reading:
+            if self._segment.has_more():
+                self._follow()
+            if key in self._overlay:
+                return self._overlay[key]
+            if key in self._sealed:
+                return self._sealed[key]
+            return self._backend.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All pairs below ``prefix`` in order."""
-        return self._backend.scan(prefix)
+        """All pairs below ``prefix`` in order, as of now."""
+        with self._reading:
+            if self._segment.has_more():
+                self._follow()
+            changes = self._sealed.below(prefix) | self._overlay.below(prefix)
+            pairs = self._backend.scan(prefix)
+        if not changes:
+            return pairs
+        merged: dict[bytes, bytes | None] = dict(pairs)
+        merged.update(changes)
+        return ((key, value) for key, value in sorted(merged.items()) if value is not None)
+
+    def _reload(self) -> Segment:
+        """Start from the database: forget the journal and read what the database does not have."""
+        while True:
+            self._backend.refresh()
+            number = self._applied() + 1
+            self._sealed, self._overlay = Overlay(), Overlay()
+            try:
+                self._segment = Segment(self._journal, number, readonly=self._readonly)
+            except FileNotFoundError:
+                # Another process finished a checkpoint between the two steps; or the journal is gone for good.
+                self._backend.refresh()
+                if self._applied() + 1 == number:
+                    raise StoreError(
+                        f"the journal segment {segment_path(self._journal, number)} is missing",
+                        hint="run 'nexis-store recover'",
+                    ) from None
+                continue
+            self._follow()
+            self._go_on_behind_lost_seal()
+            return self._segment
+
+    def _go_on_behind_lost_seal(self) -> None:
+        """A power cut may lose a seal that nobody waited for; records in a later segment prove that there was one."""
+        while any(
+            number > self._segment.number and os.path.getsize(segment_path(self._journal, number)) > EMPTY_SIZE
+            for number in segments(self._journal)
+        ):
+            self._segment.sealed = True
+            self._follow()
+
+    def _applied(self) -> int:
+        return int(self._backend.get(APPLIED) or 0)
+
+    def _follow(self) -> None:
+        """Read what has been appended, by whomever, going on to later segments."""
+        if len(self._sealed):
+            self._backend.refresh()
+            if self._applied() >= self._segment.number - 1:
+                self._sealed = Overlay()
+        while True:
+            for payload in self._segment.read():
+                self._overlay.update(decode_changes(payload))
+            if not self._segment.sealed:
+                return
+            number = self._segment.number + 1
+            try:
+                following = Segment(self._journal, number, readonly=self._readonly)
+            except FileNotFoundError:
+                self._segment.close()
+                self._reload()
+                return
+            self._segment.close()
+            self._segment = following
+            self._sealed.update(self._overlay.all())
+            self._overlay = Overlay()
+
+    # Writing
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Change the metadata; nothing of it happens if the block raises. Other writers wait meanwhile."""
-        with self._mutex:
+    def transaction(self, *, durable: bool = True) -> Iterator[Transaction]:
+        """Change the metadata; nothing of it happens if the block raises. Other writers wait meanwhile.
+
+        On return the changes are on the disk, unless ``durable`` is false: then they will be with the next that are.
+        """
+        position = None
+        with self._locked():
+            transaction = Transaction(self)
+            yield transaction
+            if transaction.changes:
+                try:
+                    position = self._append(transaction.changes)
+                except OSError as error:
+                    raise cannot_write(error, "the store's journal") from error
+        if position is not None and durable:
+            self._wait_until_durable(position)
+        if self._segment.offset > CHECKPOINT_BYTES:
+            self.checkpoint()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._readonly:
+            raise StoreError("the store was opened for reading only")
+        with self._writing:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
-                transaction = Transaction(self._backend)
-                yield transaction
-                if transaction.changes:
-                    self._backend.apply(transaction.changes)
+                with self._reading:
+                    self._follow()
+                    self._segment.cut_torn_tail()
+                yield
             finally:
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
+    def _append(self, changes: dict[bytes, bytes | None]) -> tuple[int, int]:
+        with self._reading:
+            self._segment.append(encode_changes(changes))
+            self._overlay.update(changes)
+            return self._segment.number, self._segment.offset
+
+    def _wait_until_durable(self, position: tuple[int, int]) -> None:
+        """Group commit: one thread syncs for all that have appended before it began."""
+        with self._durability:
+            while self._durable < position and self._syncing:
+                self._durability.wait()
+            if self._durable >= position:
+                return
+            self._syncing = True
+        reached = None
+        try:
+            with self._reading:
+                reached = (self._segment.number, self._segment.offset)
+                fd = os.dup(self._segment.fd)
+                path = self._segment.path
+            try:
+                # A later segment exists only after the earlier ones were synced by the checkpoint that sealed them.
+                fs.sync_data(fd, path)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            reached = None
+            self._give_up_segment(error)
+        finally:
+            with self._durability:
+                self._syncing = False
+                if reached is not None:
+                    self._durable = max(self._durable, reached)
+                self._durability.notify_all()
+
+    def _give_up_segment(self, error: OSError) -> None:
+        """After a failed sync nothing says which bytes are on the disk: write all anew, elsewhere, and say so."""
+        with contextlib.suppress(OSError):
+            self.checkpoint()
+        raise StoreError(
+            f"the store's journal could not be written: {error.strerror}",
+            hint="the last operation may be lost: free disk space or check the disk, then repeat it",
+        ) from error
+
+    def checkpoint(self) -> None:
+        """Move what the journal says into the database and begin a new segment."""
+        with self._locked():
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        old = self._segment
+        create_segment(self._journal, old.number + 1)
+        fresh = Segment(self._journal, old.number + 1)
+        try:
+            old.append(SEAL)
+        except OSError:
+            fresh.close()
+            raise
+        # From here on others append to the fresh segment, so this process must as well, whatever fails below. A failed
+        # sync of the old one does no harm as long as the database takes all of it.
+        with contextlib.suppress(OSError):
+            old.sync()
+        with self._reading:
+            self._segment = fresh
+            self._sealed.update(self._overlay.all())
+            self._overlay = Overlay()
+            old.close()
+        changes = dict(self._sealed.all())
+        if self._before_checkpoint is not None:
+            self._before_checkpoint(changes)
+        self._backend.apply({**changes, APPLIED: b"%d" % old.number})
+        with self._reading:
+            self._sealed = Overlay()
+        with self._durability:
+            self._durable = max(self._durable, (fresh.number, 0))
+        for number in segments(self._journal):
+            if number <= old.number:
+                with contextlib.suppress(FileNotFoundError):
+                    fs.unlink(segment_path(self._journal, number))
+
     def pass_by(self) -> None:
         """Wait until every change that has begun is over."""
-        with self._mutex:
+        with self._writing:
             fcntl.flock(self._lock_fd, fcntl.LOCK_SH)
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Release everything."""
+        """Release everything; a journal worth it is moved into the database first, if nobody is writing."""
+        if not self._readonly:
+            with contextlib.suppress(OSError):
+                if self._segment.offset > CLOSE_BYTES:
+                    fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+                    self.checkpoint()
+            os.close(self._lock_fd)
+        self._segment.close()
         self._backend.close()
-        os.close(self._lock_fd)

@@ -7,6 +7,7 @@ as one.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,3 +76,21 @@ class ConflictError(StoreError):
     """Two trees own one path and nothing says which wins."""
 
     code = "S0005"
+
+
+def cannot_write(error: OSError, what: str) -> StoreError:
+    """The error of a write that the system refused, with the cure that fits the reason."""
+    hints = {
+        errno.ENOSPC: "free some disk space, for example with 'nexis-store gc', then repeat the command",
+        errno.EDQUOT: "your disk quota is used up: free some space, then repeat the command",
+        errno.EMFILE: "raise the limit of open files (ulimit -n), then repeat the command",
+        errno.ENFILE: "the machine has too many open files: close some programs, then repeat the command",
+        errno.EROFS: "the file system is mounted read-only: mount it writable, or use another store",
+        errno.EACCES: "use a store of your own with --store or $NEXIS_STORE",
+        errno.EPERM: "use a store of your own with --store or $NEXIS_STORE",
+        errno.EIO: "the disk reports errors: check it, then run 'nexis-store verify --contents'",
+    }
+    hint = hints.get(
+        error.errno or 0, "nothing that was acknowledged is lost; remove the cause, then repeat the command"
+    )
+    return StoreError(f"{what} could not be written: {error.strerror or error}", hint=hint)

@@ -18,12 +18,14 @@ from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, TreeDigest
 from nexis_store.errors import DamagedStoreError
 from nexis_store.layout import Layout
+from nexis_store.names import decode, encode
 from nexis_store.records import (
     ARTIFACT,
     COUNT,
     DEAD,
     DERIVATION,
     DOOMED,
+    PENDING,
     PRODUCED,
     REALISATION,
     REFERENCES,
@@ -145,7 +147,7 @@ def _forget(layout: Layout, database: Database, part: Sequence[Dead]) -> int:
                 continue
             forget(transaction, each.digest, each.name)
             taken.append(each)
-    with database.transaction() as transaction:
+    with database.transaction(durable=False) as transaction:
         for each in taken:
             _hide(layout, transaction, each.digest, each.name)
     return len(taken)
@@ -155,12 +157,16 @@ def _hide(layout: Layout, transaction: Transaction, digest: TreeDigest, name: st
     """Move a doomed artifact into the trash, unless it was added again meanwhile."""
     if transaction.get(DOOMED + digest) is None:
         return
+    _move_to_trash(layout, digest, layout.artifact(digest, name))
+    transaction.delete(DOOMED + digest)
+
+
+def _move_to_trash(layout: Layout, digest: TreeDigest, place: str) -> None:
     tag = f"{layout.trash}/{digest.hex()}.{os.urandom(4).hex()}"
     with contextlib.suppress(FileNotFoundError):
-        fs.rename(layout.artifact(digest, name), tag)
+        fs.rename(place, tag)
     with contextlib.suppress(FileNotFoundError):
         fs.rename(layout.sidecar(digest), f"{tag}.tree")
-    transaction.delete(DOOMED + digest)
 
 
 def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
@@ -169,7 +175,7 @@ def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
     for each in refs.references(transaction, digest):
         transaction.delete(REFERRER + each + digest)
         refs.release(transaction, each, now)
-    for table in (ARTIFACT, REFERENCES, COUNT, DEAD):
+    for table in (ARTIFACT, REFERENCES, COUNT, DEAD, PENDING):
         transaction.delete(table + digest)
     for key, _ in transaction.scan(PRODUCED + digest):
         build = BuildKey(key[-32:])
@@ -180,18 +186,19 @@ def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
             if transaction.get(DERIVATION + realisation.derivation) == build:
                 transaction.delete(DERIVATION + realisation.derivation)
         transaction.delete(key)
-    transaction.put(DOOMED + digest, name.encode("utf-8", "surrogateescape"))
+    transaction.put(DOOMED + digest, encode(name))
 
 
 def empty_trash(layout: Layout, database: Database) -> int:
     """Free what interrupted and finished collections left in the trash; returns bytes of disk space."""
-    doomed = [(TreeDigest(key[1:]), value.decode("utf-8", "surrogateescape")) for key, value in database.scan(DOOMED)]
+    doomed = [(TreeDigest(key[1:]), decode(value)) for key, value in database.scan(DOOMED)]
     if doomed:
-        with database.transaction() as transaction:
+        with database.transaction(durable=False) as transaction:
             for digest, name in doomed:
                 _hide(layout, transaction, digest, name)
     freed = 0
     for path in abandoned_staging(layout):
+        _take_unknown(layout, database, path)
         fs.remove_tree(path)
     try:
         names = set(os.listdir(layout.trash))
@@ -202,6 +209,19 @@ def empty_trash(layout: Layout, database: Database) -> int:
             continue
         freed += _free(layout, f"{layout.trash}/{name}")
     return freed
+
+
+def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
+    """Take away the tree that a process showed and then was killed before the journal knew of it."""
+    try:
+        with open(f"{staging}/goal", "rb") as file:
+            relative = decode(file.read())
+        digest = TreeDigest.parse(os.path.basename(relative)[:64])
+    except (OSError, ValueError):
+        return
+    with database.transaction() as transaction:
+        if transaction.get(ARTIFACT + digest) is None:
+            _move_to_trash(layout, digest, f"{layout.root}/{relative}")
 
 
 def _free(layout: Layout, path: str) -> int:

@@ -17,12 +17,13 @@ from blake3 import blake3
 from nexis_store import fs, refs
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
-from nexis_store.errors import ConflictError, NotInStoreError, StoreError
+from nexis_store.durability import Durability
+from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write
 from nexis_store.layout import Layout
-from nexis_store.names import check_name, check_path
-from nexis_store.records import ARTIFACT, DEAD, DOOMED, ArtifactRecord, pack_number
+from nexis_store.names import check_name, check_path, encode
+from nexis_store.records import ARTIFACT, DEAD, DOOMED, PENDING, ArtifactRecord, pack_number
 from nexis_store.session import Session
-from nexis_store.sidecar import decode_sidecar, encode_sidecar
+from nexis_store.sidecar import encode_sidecar
 from nexis_store.tree import (
     DEFAULT,
     Attributes,
@@ -69,8 +70,9 @@ class Host(Protocol):
         """Where an artifact is."""
         ...
 
-    def sync(self) -> None:
-        """Make all bytes written so far durable."""
+    @property
+    def durability(self) -> Durability:
+        """How bytes get to the disk."""
         ...
 
 
@@ -100,9 +102,13 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._staging is not None:
-            staging, self._staging = self._staging, None
-            fs.remove_tree(staging)
+        staging, self._staging = self._staging, None
+        # A staging directory that names a tree which could not be taken back is left to the next collection.
+        if staging is not None and (error is None or os.path.exists(f"{staging}/tree")):
+            with contextlib.suppress(OSError):
+                fs.remove_tree(staging)
+        if isinstance(error, OSError):
+            raise cannot_write(error, self.name) from error
 
     def _claim(self, path: str) -> str:
         """Check a new path and make its parents; returns where it goes on disk."""
@@ -350,23 +356,32 @@ class Writer:
         digest = manifest.digest
         host = self._host
         host.session.protect(digest)
+        added_ns = time.time_ns()
         if host.database.get(ARTIFACT + digest) is None:
-            self._finish_directories()
-            host.sync()
-        artifact = publish(host, manifest, self.name, wanted, self._staging)
+            self._stage(manifest, wanted, added_ns)
+        artifact = publish(host, manifest, self.name, wanted, self._staging, added_ns)
         fresh, self._fresh = self._fresh, {}
         self._share(fresh, artifact.path)
         return artifact
 
-    def _finish_directories(self) -> None:
-        directories = [path for path, entry in self._entries.items() if entry.kind == "d"]
+    def _stage(self, manifest: Manifest, wanted: tuple[TreeDigest, ...], added_ns: int) -> None:
+        """Bring everything that publishing needs to the disk."""
+        assert self._staging is not None
+        tree = self._tree
+        directories = [f"{tree}/{path}" for path, entry in self._entries.items() if entry.kind == "d"]
         directories.sort(reverse=True)
-        for path in directories:
+        for directory in directories:
             if self._fix_modes:
-                fs.finish_path(f"{self._tree}/{path}", 0o755)
+                fs.finish_path(directory, 0o755)
             else:
-                fs.stamp(f"{self._tree}/{path}")
-        fs.finish_path(self._tree, 0o755)
+                fs.stamp(directory)
+        fs.finish_path(tree, 0o755)
+        description = f"{self._staging}/description"
+        goal = f"{self._staging}/goal"
+        fs.write_file(description, encode_sidecar(self.name, wanted, manifest, added_ns), 0o444)
+        fs.write_file(goal, encode(self._layout.relative_artifact(manifest.digest, self.name)), 0o444)
+        above = [tree, self._staging, self._layout.staging]
+        self._host.durability.sync([*self._fresh.values(), description, goal, *directories, *above])
 
     def _share(self, fresh: dict[tuple[FileDigest, bool], str], tree: Path) -> None:
         """Offer new contents to later artifacts. Only now, when they are durable: see ``docs/store.md``."""
@@ -384,8 +399,32 @@ class Writer:
                         fs.link(prefix + place[skip:], pool)
 
 
-def publish(host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str) -> Artifact:
-    """Show the durable tree ``staging``/tree under its digest, or add references to what is there already."""
+def publish(
+    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
+) -> Artifact:
+    """Show the durable tree in ``staging`` under its digest, or add references to what is there already."""
+    try:
+        return _publish(host, manifest, name, wanted, staging, added_ns)
+    except BaseException:
+        _withdraw(host, manifest.digest, name, staging)
+        raise
+
+
+def _withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
+    """Take back a tree that was shown although the journal could not take it."""
+    if os.path.exists(f"{staging}/tree"):
+        return
+    with host.database.transaction() as transaction:
+        if transaction.get(ARTIFACT + digest) is None:
+            with contextlib.suppress(FileNotFoundError):
+                fs.rename(host.layout.artifact(digest, name), f"{staging}/tree")
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(host.layout.sidecar(digest))
+
+
+def _publish(
+    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
+) -> Artifact:
     digest, layout = manifest.digest, host.layout
     with host.database.transaction() as transaction:
         for each in wanted:
@@ -394,29 +433,34 @@ def publish(host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest,
                     f"{name} refers to {each}, which is not in the store", hint="add what is referred to first"
                 )
         stored = transaction.get(ARTIFACT + digest)
+        before = refs.references(transaction, digest)
+        after = refs.add_references(transaction, digest, wanted)
         if stored is not None:
             record = ArtifactRecord.decode(stored)
-            before = refs.references(transaction, digest)
-            after = refs.add_references(transaction, digest, wanted)
             if after != before:
                 data = encode_sidecar(record.name, after, manifest, record.added_ns)
-                fs.write_atomically(layout.sidecar(digest), data)
+                fs.write_atomically(layout.sidecar(digest), data, mode=0o444)
+        elif not os.path.exists(f"{staging}/description"):
+            raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
         else:
-            now = time.time_ns()
-            record = ArtifactRecord(name, manifest.size_bytes, len(manifest), now)
-            after = refs.add_references(transaction, digest, wanted)
-            place = layout.artifact(digest, name)
-            fs.make_directories(layout.bucket(digest))
-            fs.write_atomically(layout.sidecar(digest), encode_sidecar(name, after, manifest, now), durable=False)
-            if os.path.lexists(place):
-                # A tree without metadata is garbage (an interrupted collection); it was not verified, so it goes.
-                fs.rename(place, f"{staging}/garbage")
-            fs.rename(f"{staging}/tree", place)
-            fs.sync_path(layout.bucket(digest))
+            record = ArtifactRecord(name, manifest.size_bytes, len(manifest), added_ns)
+            show(layout, digest, name, staging)
             transaction.put(ARTIFACT + digest, record.encode())
-            transaction.put(DEAD + digest, pack_number(now))
+            transaction.put(DEAD + digest, pack_number(added_ns))
+            transaction.put(PENDING + digest, encode(os.path.basename(staging)))
             transaction.delete(DOOMED + digest)
     return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
+
+
+def show(layout: Layout, digest: TreeDigest, name: str, staging: str) -> None:
+    """Rename a staged tree into place, its description first."""
+    place = layout.artifact(digest, name)
+    fs.make_directories(layout.bucket(digest))
+    fs.rename(f"{staging}/description", layout.sidecar(digest))
+    if os.path.lexists(place):
+        # A tree that no metadata name (an interrupted collection, a lost journal) was not verified by us: it goes.
+        fs.rename(place, f"{staging}/garbage")
+    fs.rename(f"{staging}/tree", place)
 
 
 def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
@@ -426,6 +470,3 @@ def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
             return file.read()
     except FileNotFoundError:
         raise NotInStoreError(f"the store has no {digest}") from None
-
-
-__all__ = ["Artifact", "Host", "Writer", "decode_sidecar", "publish", "read_sidecar"]

@@ -67,6 +67,16 @@ class Layout:
         return f"{self.root}/.db/lock"
 
     @property
+    def history_file(self) -> str:
+        """All realisations, for ``recover``."""
+        return f"{self.root}/.db/history.log"
+
+    @property
+    def boot_file(self) -> str:
+        """In which boot of the machine the store was last written to."""
+        return f"{self.root}/.db/boot"
+
+    @property
     def links(self) -> str:
         """One inode for each file content."""
         return f"{self.root}/.links"

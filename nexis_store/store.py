@@ -19,13 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nexis_store import fs, gc, landing, refs, roots, unpack, verify
+from nexis_store import fs, gc, landing, recovery, refs, roots, unpack, verify
 from nexis_store import union as merging
 from nexis_store.database import Database
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+from nexis_store.durability import Durability
 from nexis_store.errors import NotInStoreError, StoreError
 from nexis_store.gc import GcPlan, GcResult, Progress
+from nexis_store.history import settle
 from nexis_store.ingest import Artifact, Writer, read_sidecar
+from nexis_store.journal import create_segment
 from nexis_store.layout import FORMAT_VERSION, Layout
 from nexis_store.locks import locked, locked_while_needed
 from nexis_store.metadata.base import Backend
@@ -79,10 +82,15 @@ def default_store_root() -> Path:
 class Store:
     """One store. Safe for many threads and beside many processes. Make it with ``open``, end it with ``close``."""
 
-    def __init__(self, layout: Layout, backend: Backend) -> None:
+    def __init__(self, layout: Layout, backend: Backend, *, readonly: bool = False) -> None:
         self.layout = layout
         self.session = Session(layout)
-        self.database = Database(backend, layout.commit_lock)
+        self.durability = Durability(layout.root)
+        self.database = Database(
+            backend, layout.database, readonly=readonly, before_checkpoint=lambda changes: settle(layout, changes)
+        )
+        if not readonly:
+            recovery.after_power_cut(layout, self.database)
         self._manifests = lru_cache(maxsize=512)(self._read_manifest)
 
     @classmethod
@@ -112,7 +120,7 @@ class Store:
                 hint="use the program that made it, or another store",
             )
         try:
-            return cls(layout, _backend(layout, found["backend"], readonly=readonly))
+            return cls(layout, _backend(layout, found["backend"], readonly=readonly), readonly=readonly)
         except PermissionError as error:
             raise StoreError(
                 f"the store at {layout.root} is not writable: {error.strerror}",
@@ -136,10 +144,6 @@ class Store:
     def root(self) -> Path:
         """Where the store is."""
         return Path(self.layout.root)
-
-    def sync(self) -> None:
-        """Make all bytes written to the store so far durable."""
-        fs.sync_file_system(self.layout.root)
 
     # Writing
 
@@ -434,6 +438,8 @@ def _create(layout: Layout, profile: str) -> dict[str, object]:
             there: dict[str, object] = json.loads(file.read())
             return there
         found: dict[str, object] = {"version": FORMAT_VERSION, "backend": "lmdb"}
+        fs.make_directory(f"{layout.database}/journal", exist_ok=True)
+        create_segment(f"{layout.database}/journal", 1)
         _backend(layout, "lmdb", readonly=False).close()
         fs.write_atomically(layout.format_file, json.dumps(found).encode() + b"\n")
     return found

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Backend(Protocol):
-    """An ordered map of bytes on disk. Safe to use from several threads."""
+    """An ordered map of bytes on disk. Safe to use from several threads; ``apply`` by one process at a time."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``."""
@@ -19,6 +19,10 @@ class Backend(Protocol):
 
     def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
         """Put (or, for ``None``, delete) all keys of ``batch``: all or nothing, durable on return."""
+        ...
+
+    def refresh(self) -> None:
+        """See what other processes have applied, if that does not happen by itself."""
         ...
 
     def close(self) -> None:

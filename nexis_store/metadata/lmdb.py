@@ -60,6 +60,9 @@ class LmdbBackend:
                 else:
                     transaction.put(key, value)
 
+    def refresh(self) -> None:
+        """Nothing to do: every transaction sees the newest state of all processes."""
+
     def close(self) -> None:
         """Close the environment when nobody else in this process uses it."""
         with _guard:

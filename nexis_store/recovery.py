@@ -1,0 +1,45 @@
+"""Putting a store in order after a power cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from nexis_store import fs
+from nexis_store.database import Database
+from nexis_store.digest import TreeDigest
+from nexis_store.ingest import show
+from nexis_store.layout import Layout
+from nexis_store.names import decode
+from nexis_store.records import ARTIFACT, PENDING, ArtifactRecord
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def _boot_id() -> bytes:
+    try:
+        with open(_BOOT_ID, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b"unknown\n"
+
+
+def after_power_cut(layout: Layout, database: Database) -> None:
+    """If the machine was restarted since the last opening: do again the renames that did not reach the disk."""
+    boot = _boot_id()
+    with contextlib.suppress(FileNotFoundError), open(layout.boot_file, "rb") as file:
+        if file.read() == boot:
+            return
+    with database.transaction(durable=False) as transaction:
+        for key, value in transaction.scan(PENDING):
+            digest = TreeDigest(key[1:])
+            stored = transaction.get(ARTIFACT + digest)
+            staging = f"{layout.staging}/{decode(value)}"
+            if stored is None or not os.path.isdir(f"{staging}/tree"):
+                continue
+            name = ArtifactRecord.decode(stored).name
+            if os.path.exists(f"{staging}/description"):
+                show(layout, digest, name, staging)
+            elif not os.path.lexists(layout.artifact(digest, name)):
+                fs.rename(f"{staging}/tree", layout.artifact(digest, name))
+    fs.write_atomically(layout.boot_file, boot, durable=False)
