@@ -2,8 +2,8 @@
 
 A segment is a header, then records. A record is a u32 length, 16 bytes of BLAKE3 over segment number, offset and
 payload, then the payload: a u32 count, and for each key u16 and u32 lengths (``NO_VALUE`` deletes), key, value. An
-empty payload is the seal: the next segment goes on. Integers are big-endian. The position is part of the checksum so that
-bytes of an earlier file in the same blocks can never pass for a record.
+empty payload is the seal: the next segment goes on. Integers are big-endian. The position is part of the checksum so
+that bytes of an earlier file in the same blocks can never pass for a record.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from nexis_store.journal import create_segment
 from nexis_store.layout import FORMAT_VERSION, Layout
 from nexis_store.locks import locked, locked_while_needed
 from nexis_store.metadata.base import Backend
+from nexis_store.metadata.choose import PROFILES, backend_for, open_backend
 from nexis_store.names import encode
 from nexis_store.realisation import Realisation
 from nexis_store.records import (
@@ -120,7 +121,7 @@ class Store:
                 hint="use the program that made it, or another store",
             )
         try:
-            return cls(layout, _backend(layout, found["backend"], readonly=readonly), readonly=readonly)
+            return cls(layout, open_backend(layout, str(found["backend"]), readonly=readonly), readonly=readonly)
         except PermissionError as error:
             raise StoreError(
                 f"the store at {layout.root} is not writable: {error.strerror}",
@@ -424,7 +425,7 @@ def _latest_key(label: str, platform: str) -> bytes:
 
 def _create(layout: Layout, profile: str) -> dict[str, object]:
     """Make an empty store; two processes that do it at once make one."""
-    if profile not in ("auto", "desktop", "server"):
+    if profile not in PROFILES:
         raise StoreError(f"there is no store profile {profile!r}", hint="use desktop, server or auto")
     try:
         fs.make_directories(layout.database)
@@ -437,20 +438,13 @@ def _create(layout: Layout, profile: str) -> dict[str, object]:
         with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
             there: dict[str, object] = json.loads(file.read())
             return there
-        found: dict[str, object] = {"version": FORMAT_VERSION, "backend": "lmdb"}
+        backend = backend_for(layout.root, profile)
+        found: dict[str, object] = {"version": FORMAT_VERSION, "backend": backend}
         fs.make_directory(f"{layout.database}/journal", exist_ok=True)
         create_segment(f"{layout.database}/journal", 1)
-        _backend(layout, "lmdb", readonly=False).close()
+        open_backend(layout, backend, readonly=False).close()
         fs.write_atomically(layout.format_file, json.dumps(found).encode() + b"\n")
     return found
-
-
-def _backend(layout: Layout, name: str, *, readonly: bool) -> Backend:
-    if name == "lmdb":
-        from nexis_store.metadata.lmdb import LmdbBackend
-
-        return LmdbBackend(layout.database, readonly=readonly)
-    raise StoreError(f"the store at {layout.root} has the unknown backend {name!r}")
 
 
 __all__ = ["Artifact", "ArtifactInfo", "Store", "default_store_root"]

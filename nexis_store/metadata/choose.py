@@ -1,0 +1,50 @@
+"""Which backend a store gets, and opening it."""
+
+from __future__ import annotations
+
+import os
+
+from nexis_store.errors import StoreError
+from nexis_store.layout import Layout
+from nexis_store.metadata.base import Backend
+
+PROFILES = ("auto", "desktop", "server")
+
+_REFLINKING = ("xfs", "btrfs", "bcachefs")
+
+
+def file_system_type(path: str) -> str:
+    """The name of the file system that holds ``path``, as in ``/proc/self/mounts``; empty if that cannot be told."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                before, _, after = line.partition(" - ")
+                if before.split()[2] == wanted:
+                    return after.split()[0]
+    except OSError:
+        return ""
+    return ""
+
+
+def backend_for(path: str, profile: str) -> str:
+    """``desktop`` is LMDB, ``server`` RocksDB; ``auto`` takes RocksDB where the file system is one of servers."""
+    if profile == "auto":
+        profile = "server" if file_system_type(path) in _REFLINKING else "desktop"
+    return "rocksdb" if profile == "server" else "lmdb"
+
+
+def open_backend(layout: Layout, name: str, *, readonly: bool) -> Backend:
+    """Open the database of a store. Its library is imported only now."""
+    if name == "lmdb":
+        from nexis_store.metadata.lmdb import LmdbBackend
+
+        return LmdbBackend(layout.database, readonly=readonly)
+    if name == "rocksdb":
+        from nexis_store.metadata.rocksdb import RocksBackend
+
+        return RocksBackend(layout.database, readonly=readonly)
+    raise StoreError(
+        f"the store at {layout.root} has the unknown backend {name!r}", hint="use the program that made the store"
+    )

@@ -1,0 +1,110 @@
+"""RocksDB: the backend for large stores with many writers; its writes stay cheap when the tables outgrow memory.
+
+Only one process may have a RocksDB open for writing, and that lock would shut out all others. But all writes come from
+the journal, in batches, under the store's lock. So each process keeps it open for reading only and opens it for writing
+just for ``apply``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def _options() -> Any:
+    from rocksdict import Options
+
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    # Readers must survive a writer that compacts: they hold all files open from the start.
+    options.set_max_open_files(-1)
+    options.set_keep_log_file_num(2)
+    return options
+
+
+class RocksBackend:
+    """One database in ``directory``/rocks."""
+
+    def __init__(self, directory: str, *, readonly: bool = False) -> None:
+        from rocksdict import AccessType, Rdict
+
+        self._path = f"{directory}/rocks"
+        self._guard = threading.RLock()
+        if not readonly and not os.path.exists(f"{self._path}/CURRENT"):
+            Rdict(self._path, _options()).close()
+        self._read_only = AccessType.read_only()
+        self._database = self._open()
+        self._version = self._current()
+
+    def _open(self) -> Any:
+        from rocksdict import Rdict
+
+        return Rdict(self._path, _options(), access_type=self._read_only)
+
+    def _current(self) -> tuple[int, ...]:
+        """Changes whenever somebody has opened the database for writing."""
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(f"{self._path}/CURRENT")
+            return (status.st_ino, status.st_mtime_ns)
+        return ()
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``."""
+        with self._guard:
+            value: bytes | None = self._database.get(key)
+            return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All pairs whose key starts with ``prefix``, read at once."""
+        found: list[tuple[bytes, bytes]] = []
+        with self._guard:
+            cursor = self._database.iter()
+            cursor.seek(prefix)
+            while cursor.valid():
+                key = cursor.key()
+                if not key.startswith(prefix):
+                    break
+                found.append((key, cursor.value()))
+                cursor.next()
+        return iter(found)
+
+    def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
+        """Write all of ``batch`` in one synced write."""
+        from rocksdict import Rdict, WriteBatch, WriteOptions
+
+        changes = WriteBatch(raw_mode=True)
+        for key, value in batch.items():
+            if value is None:
+                changes.delete(key)
+            else:
+                changes.put(key, value)
+        options = WriteOptions()
+        options.sync = True
+        with self._guard:
+            writable = Rdict(self._path, _options())
+            try:
+                writable.write(changes, options)
+                writable.flush()
+            finally:
+                writable.close()
+            self._reopen()
+
+    def _reopen(self) -> None:
+        self._version = self._current()
+        fresh = self._open()
+        self._database.close()
+        self._database = fresh
+
+    def refresh(self) -> None:
+        """Open anew if another process has written."""
+        with self._guard:
+            if self._current() != self._version:
+                self._reopen()
+
+    def close(self) -> None:
+        """Release the files."""
+        with self._guard:
+            self._database.close()

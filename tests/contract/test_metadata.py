@@ -1,0 +1,133 @@
+"""One suite for every metadata backend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nexis_store.metadata.base import Backend
+from nexis_store.metadata.lmdb import LmdbBackend
+from nexis_store.metadata.rocksdb import RocksBackend
+
+Open = Callable[..., Backend]
+
+
+@pytest.fixture(params=[LmdbBackend, RocksBackend], ids=["lmdb", "rocksdb"])
+def open_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    return lambda **options: request.param(str(tmp_path), **options)
+
+
+@pytest.fixture
+def backend(open_backend: Open) -> Iterator[Backend]:
+    backend = open_backend()
+    yield backend
+    backend.close()
+
+
+def test_empty(backend: Backend) -> None:
+    assert backend.get(b"a") is None
+    assert list(backend.scan(b"")) == []
+
+
+def test_put_delete_scan(backend: Backend) -> None:
+    backend.apply({b"b": b"2", b"a": b"1", b"ab": b"", b"c" * 65: b"x" * 100_000, b"\xff\xff": b"last"})
+    assert backend.get(b"a") == b"1"
+    assert backend.get(b"ab") == b""
+    assert backend.get(b"c" * 65) == b"x" * 100_000
+    assert [key for key, _ in backend.scan(b"a")] == [b"a", b"ab"]
+    assert list(backend.scan(b"\xff")) == [(b"\xff\xff", b"last")]
+    backend.apply({b"a": None, b"absent": None, b"b": b"3"})
+    assert backend.get(b"a") is None
+    assert backend.get(b"b") == b"3"
+
+
+def test_a_scan_is_of_one_moment(backend: Backend) -> None:
+    backend.apply({b"a%d" % number: b"" for number in range(10)})
+    running = backend.scan(b"a")
+    next(running)
+    backend.apply({b"a%d" % number: None for number in range(10)})
+    assert len(list(running)) == 9
+
+
+def test_reopened(open_backend: Open) -> None:
+    first = open_backend()
+    first.apply({b"k": b"v"})
+    first.close()
+    for options in ({}, {"readonly": True}):
+        again = open_backend(**options)
+        assert again.get(b"k") == b"v"
+        again.close()
+
+
+def test_two_in_one_process_see_each_other(open_backend: Open) -> None:
+    one, two = open_backend(), open_backend()
+    one.apply({b"k": b"v"})
+    two.refresh()
+    assert two.get(b"k") == b"v"
+    two.apply({b"k": b"w"})
+    one.refresh()
+    assert one.get(b"k") == b"w"
+    one.close()
+    assert two.get(b"k") == b"w"
+    two.close()
+
+
+def test_other_processes_are_seen_after_refresh(backend: Backend, tmp_path: Path) -> None:
+    backend.apply({b"mine": b"1"})
+    kind = type(backend)
+    script = (
+        f"import sys; from {kind.__module__} import {kind.__name__} as B\n"
+        "b = B(sys.argv[1]); assert b.get(b'mine') == b'1'; b.apply({b'theirs': b'2'}); b.close()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
+    backend.refresh()
+    assert backend.get(b"theirs") == b"2"
+
+
+def test_threads(backend: Backend) -> None:
+    backend.apply({b"k%d" % number: b"v" for number in range(100)})
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            for number in range(300):
+                assert backend.get(b"k%d" % (number % 100)) == b"v"
+                assert len(list(backend.scan(b"k"))) == 100
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        backend.apply({b"other": b"x"})
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+keys = st.binary(min_size=1, max_size=3)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(keys, st.one_of(st.none(), st.binary(max_size=9)), max_size=6), max_size=5), keys)
+def test_like_a_dictionary(open_backend: Open, batches: list[dict[bytes, bytes | None]], prefix: bytes) -> None:
+    backend = open_backend()
+    backend.apply({key: None for key, _ in backend.scan(b"")})
+    model: dict[bytes, bytes] = {}
+    for batch in batches:
+        backend.apply(batch)
+        model.update({key: value for key, value in batch.items() if value is not None})
+        for key, value in batch.items():
+            if value is None:
+                model.pop(key, None)
+    assert dict(backend.scan(b"")) == model
+    assert list(backend.scan(prefix)) == sorted(pair for pair in model.items() if pair[0].startswith(prefix))
+    backend.close()
