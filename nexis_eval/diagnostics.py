@@ -1,8 +1,11 @@
-"""Renders errors for people: place, fact, source line with a caret, how the file came in, and the cure."""
+"""Renders errors: for people (place, fact, source line with a caret, how the file came in, cure), and for programs."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_store.errors import NexisError, Place
@@ -22,6 +25,81 @@ def render(error: NexisError, *, colour: bool) -> str:
     return _one(error, colour)
 
 
+def each_error(error: NexisError) -> tuple[NexisError, ...]:
+    """The single errors that ``error`` stands for."""
+    return error.errors if isinstance(error, ConfigErrors) else (error,)
+
+
+def as_json(error: NexisError) -> dict[str, object]:
+    """One error as plain data, for ``--format json``. Lines and columns count from 1, columns in characters."""
+    config = error if isinstance(error, ConfigError) else None
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "place": _json_place(error.place, config.length if config else 0),
+        "notes": [
+            {"message": note.text, "place": _json_place(note.place, note.length)}
+            for note in (config.notes if config else ())
+        ],
+        "included_from": [_json_place(place, 0) for place in (config.included_from if config else ())],
+    }
+
+
+def _json_place(place: Place | None, length: int) -> dict[str, object] | None:
+    if place is None:
+        return None
+    return {"file": place.file, "line": place.line, "column": place.column, "length": length}
+
+
+def as_sarif(errors: Sequence[NexisError], version: str) -> dict[str, object]:
+    """A SARIF 2.1.0 log, as editors and code-scanning services read it.
+
+    https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+    """
+    rules = {error.code: type(error) for error in errors}
+    codes = sorted(rules)
+    results = []
+    for error in errors:
+        result: dict[str, object] = {
+            "ruleId": error.code,
+            "ruleIndex": codes.index(error.code),
+            "level": "error",
+            "message": {"text": f"{error.message}\nhint: {error.hint}" if error.hint else error.message},
+        }
+        config = error if isinstance(error, ConfigError) else None
+        if error.place:
+            result["locations"] = [_sarif_location(error.place, config.length if config else 0)]
+        if config and config.notes:
+            result["relatedLocations"] = [
+                {**_sarif_location(note.place, note.length), "message": {"text": note.text}} for note in config.notes
+            ]
+        results.append(result)
+    driver = {
+        "name": "nexis-eval",
+        "version": version,
+        "rules": [
+            {"id": code, "fullDescription": {"text": inspect.cleandoc(rules[code].__doc__ or "")}} for code in codes
+        ],
+    }
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        # Columns are counted in code points here as in the messages; the default of SARIF would be UTF-16 units.
+        "runs": [{"columnKind": "unicodeCodePoints", "tool": {"driver": driver}, "results": results}],
+    }
+
+
+def _sarif_location(place: Place, length: int) -> dict[str, object]:
+    physical: dict[str, object] = {"artifactLocation": {"uri": quote(place.file)}}
+    if place.line:
+        region = {"startLine": place.line, "startColumn": place.column}
+        if length:
+            region["endColumn"] = place.column + length
+        physical["region"] = region
+    return {"physicalLocation": physical}
+
+
 def _paint(text: str, code: str, colour: bool) -> str:
     return f"{code}{text}{_PLAIN}" if colour else text
 
@@ -35,7 +113,7 @@ def _one(error: NexisError, colour: bool) -> str:
     if isinstance(error, ConfigError):
         for note in error.notes:
             lines.append(f"{_paint(str(note.place), _BOLD, colour)}: {_paint('note', _BLUE, colour)}: {note.text}")
-            lines += excerpt(note.place, 0, colour=colour)
+            lines += excerpt(note.place, note.length, colour=colour)
         lines += [f"included from {place}" for place in error.included_from]
     if error.hint:
         lines.append(f"{_paint('hint', _GREEN, colour)}: {error.hint}")

@@ -21,6 +21,11 @@ COMMANDS: dict[str, str] = {
     "why-rebuild": "say what changed since the last build",
     "why-depends": "say why one target needs another",
     "log": "print the log of a build",
+    "check": "read the configuration and report all mistakes",
+    "explain": "say who set a value, and why it counts",
+    "options": "list or search all settings",
+    "schema": "print the JSON Schema of configurations",
+    "explain-error": "explain an error by its code",
     "lock": "pin versions and hashes in nexis.lock",
 }
 

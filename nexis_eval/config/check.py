@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from nexis_eval.config import errors
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
-from nexis_eval.config.origin import Origins, Problem, Spot
+from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
 
 DEPENDENCY_KEYS = ("dependencies", "build_dependencies", "native_dependencies", "runtime_dependencies")
 DEFAULT_MIRRORS = ("debian", "debian-security")
 """Mirror sets that need no ``[mirrors]``: the machine's apt configuration has them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What is not in the configuration, and why."""
+
+    removed: Mapping[KeyPath, Spot]
+    """Named by ``[remove]``."""
+    inactive: Mapping[KeyPath, Spot]
+    """Declared for other architectures or profiles."""
+
+
 class _Checker:
-    def __init__(self, origins: Origins, report: Callable[[Problem], None]) -> None:
+    def __init__(self, origins: Origins, problems: list[Problem], elsewhere: Elsewhere) -> None:
         self.origins = origins
-        self.report = report
+        self.report = problems.append
+        self.elsewhere = elsewhere
+        self.wrong = origins.keys_of(problems)
 
     def problem(
         self,
@@ -27,18 +41,22 @@ class _Checker:
         message: str,
         hint: str | None,
         path: KeyPath,
-        notes: Iterable[tuple[KeyPath, str]] = (),
+        notes: Iterable[tuple[KeyPath | Spot, str]] = (),
+        *,
+        missing: KeyPath | None = None,
     ) -> None:
-        spots = tuple((self.origins.spot(other), text) for other, text in notes)
-        self.report(Problem(error, message, hint, self.spot(path), spots))
+        """Report; ``missing`` names the key whose absence is complained about: if it was given, but wrongly, it has
+        an error of its own and there is nothing to say.
+        """
+        if missing in self.wrong:
+            return
+        spots = tuple((other if isinstance(other, Spot) else self.origins.spot(other), text) for other, text in notes)
+        self.report(Problem(error, message, hint, self.origins.spot(path), spots))
 
-    def spot(self, path: KeyPath) -> Spot:
-        return self.origins.spot(path)
 
-
-def check(config: Config, origins: Origins, report: Callable[[Problem], None]) -> None:
-    """Report everything in ``config`` that contradicts itself or leads nowhere."""
-    checker = _Checker(origins, report)
+def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: Elsewhere) -> None:
+    """Add to ``problems`` everything in ``config`` that contradicts itself or leads nowhere."""
+    checker = _Checker(origins, problems, elsewhere)
     _dependencies(config, checker)
     _packages(config, checker)
     _services(config, checker)
@@ -115,11 +133,21 @@ def _unknown_dependency(package: Package, name: str, packages: Mapping[str, Pack
     for key in DEPENDENCY_KEYS:
         names: tuple[str, ...] = getattr(package, key)
         if name in names:
+            hint = _did_you_mean(name, packages, f'declare it: [[packages]] name = "{name}" …')
+            notes = []
+            removed = checker.elsewhere.removed.get(("packages", name))
+            inactive = checker.elsewhere.inactive.get(("packages", name))
+            if removed is not None:
+                hint, notes = "keep it, or remove what depends on it as well", [(removed, "it is removed here")]
+            elif inactive is not None:
+                hint = "declare it for every architecture and profile, or move the dependency into the same part"
+                notes = [(inactive, "it is declared only here, in a part that does not count")]
             checker.problem(
                 errors.UnknownDependencyError,
                 f"package '{package.name}' depends on '{name}', which is not declared",
-                _did_you_mean(name, packages, f'declare it: [[packages]] name = "{name}" …'),
+                hint,
                 ("packages", package.name, key, names.index(name)),
+                notes,
             )
 
 
@@ -159,16 +187,32 @@ def _packages(config: Config, checker: _Checker) -> None:
         at: KeyPath = ("packages", name)
         if package.prebuilt_hash and not package.prebuilt:
             message = f"package '{name}' has 'prebuilt_hash' but no 'prebuilt'"
-            checker.problem(errors.PackageError, message, "delete it, or add prebuilt = …", (*at, "prebuilt_hash"))
+            checker.problem(
+                errors.PackageError,
+                message,
+                "delete it, or add prebuilt = …",
+                (*at, "prebuilt_hash"),
+                missing=(*at, "prebuilt"),
+            )
         if package.hash and not package.source:
             message = f"package '{name}' has 'hash' but no 'source'"
-            checker.problem(errors.PackageError, message, "delete it, or add source = …", (*at, "hash"))
+            checker.problem(
+                errors.PackageError, message, "delete it, or add source = …", (*at, "hash"), missing=(*at, "source")
+            )
         if package.fallback_to_source and not package.source:
             message = f"package '{name}' falls back to its source, but has no 'source'"
-            checker.problem(errors.PackageError, message, "add source = …", (*at, "fallback_to_source"))
+            checker.problem(
+                errors.PackageError, message, "add source = …", (*at, "fallback_to_source"), missing=(*at, "source")
+            )
         if package.smoke_test and not package.prebuilt:
             message = f"package '{name}' has 'smoke_test' but no 'prebuilt' binaries that it could test"
-            checker.problem(errors.PackageError, message, "use check = true for built packages", (*at, "smoke_test"))
+            checker.problem(
+                errors.PackageError,
+                message,
+                "use check = true for built packages",
+                (*at, "smoke_test"),
+                missing=(*at, "prebuilt"),
+            )
         if package.debian and (package.source or package.prebuilt):
             other = "source" if package.source else "prebuilt"
             checker.problem(
@@ -190,6 +234,7 @@ def _services(config: Config, checker: _Checker) -> None:
                 f"service '{name}' of type '{service.type}' has no 'command'",
                 'add command = …, or type = "internal" for a service that runs nothing',
                 at,
+                missing=(*at, "command"),
             )
         if service.type == "bgprocess" and not service.pid_file:
             checker.problem(
@@ -197,6 +242,7 @@ def _services(config: Config, checker: _Checker) -> None:
                 f"service '{name}' of type 'bgprocess' has no 'pid_file'",
                 'add pid_file = …, or type = "process" if the command stays in the foreground',
                 (*at, "type"),
+                missing=(*at, "pid_file"),
             )
         for index, each in enumerate(service.depends):
             if each not in services:
@@ -245,7 +291,11 @@ def _kernel(config: Config, checker: _Checker) -> None:
     if system.kernel_hash and not system.kernel_source:
         hint = "delete it, or add kernel_source = …"
         checker.problem(
-            errors.KernelError, "there is 'kernel_hash' but no 'kernel_source'", hint, ("system", "kernel_hash")
+            errors.KernelError,
+            "there is 'kernel_hash' but no 'kernel_source'",
+            hint,
+            ("system", "kernel_hash"),
+            missing=("system", "kernel_source"),
         )
     if system.kernel_source or not checker.origins.setters(at) or kernel_package(config) is not None:
         return
@@ -257,7 +307,7 @@ def _kernel(config: Config, checker: _Checker) -> None:
     else:
         message = f"there is no package '{system.kernel}' to be the kernel"
         hint = _did_you_mean(system.kernel, config.packages, "declare it with [[packages]], or set kernel_source")
-    checker.problem(errors.KernelError, message, hint, at)
+    checker.problem(errors.KernelError, message, hint, at, missing=("system", "kernel_source"))
 
 
 def _network(config: Config, checker: _Checker) -> None:
@@ -272,7 +322,13 @@ def _network(config: Config, checker: _Checker) -> None:
         return
     if network.static_ip is None:
         hint = 'add static_ip = "192.168.1.100/24", or dhcp = true'
-        checker.problem(errors.NetworkError, "without DHCP there has to be a 'static_ip'", hint, ("network", "dhcp"))
+        checker.problem(
+            errors.NetworkError,
+            "without DHCP there has to be a 'static_ip'",
+            hint,
+            ("network", "dhcp"),
+            missing=("network", "static_ip"),
+        )
         return
     if network.gateway is not None:
         import ipaddress
@@ -382,13 +438,16 @@ def _local_files(config: Config, checker: _Checker) -> None:
         if local.path.exists():
             message, hint = f"the {what} is not a file: '{local.written}'", "name a file"
         else:
-            message, hint = f"the {what} is missing: '{local.written}'", _near(local)
+            message, hint = f"the {what} is missing: '{local.written}'", near_file(local.written, local.path)
         checker.problem(errors.MissingLocalFileError, message, hint, at)
 
 
-def _near(local: LocalPath) -> str:
+def near_file(written: str, path: Path) -> str:
+    """A hint for a file that is not there: one of nearly that name, or how paths are understood."""
     try:
-        near = get_close_matches(local.path.name, os.listdir(local.path.parent), n=1)  # noqa: PTH208 - names are wanted
+        near = get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208 - names are wanted
     except OSError:
         near = []
-    return f"did you mean '{near[0]}'?" if near else f"looked for {local.path}; paths are relative to this file"
+    if near:
+        return f"did you mean '{os.path.join(os.path.dirname(written), near[0])}'?"  # noqa: PTH118, PTH120 - as written
+    return f"looked for {shown_path(path)}; paths are relative to the file that names them"

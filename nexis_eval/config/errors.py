@@ -17,6 +17,7 @@ class Note:
 
     place: Place
     text: str
+    length: int = 0
 
 
 class ConfigError(NexisError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
@@ -40,6 +40,12 @@ class Issue:
     message: str
     hint: str | None = None
     at: KeyPath = ()
+    on_key: bool = False
+    """Whether the key is wrong, and not its value."""
+
+    def below(self, key: str | int) -> Issue:
+        """The same, seen from the list or table around it."""
+        return replace(self, at=(key, *self.at))
 
 
 class InvalidValueError(Exception):
@@ -70,7 +76,8 @@ class Kind:
     choices: tuple[str, ...] = field(default=())
 
 
-def _type_name(value: object) -> str:
+def type_name(value: object) -> str:
+    """What TOML calls the type of a value."""
     names = {str: "a string", bool: "a boolean", int: "an integer", float: "a number", list: "a list", dict: "a table"}
     return names.get(type(value), "a date or time")
 
@@ -86,49 +93,46 @@ def _wrong_type(expected: str, value: object, hint: str | None = None) -> NoRetu
         elif isinstance(value, (bool, int, float)) and "string" in expected:
             written = str(value).lower() if isinstance(value, bool) else str(value)
             hint = f'write "{written}"'
-        elif expected == "a boolean" and isinstance(value, str) and value.lower() in ("true", "false", "yes", "no"):
-            hint = f"write {'true' if value.lower() in ('true', 'yes') else 'false'}, without quotes"
+        elif expected == "a boolean":
+            word = str(value).lower()
+            yes, no = word in ("true", "yes", "on", "1"), word in ("false", "no", "off", "0")
+            hint = f"write {'true' if yes else 'false' if no else 'true or false'}, without quotes"
         elif expected.startswith("an integer") and isinstance(value, str) and value.strip().isdigit():
             hint = f"write {value.strip()}, without quotes"
-    _fail(errors.WrongTypeError, f"expected {expected}, not {_type_name(value)}", hint)
+    _fail(errors.WrongTypeError, f"expected {expected}, not {type_name(value)}", hint)
 
 
 def _quoted(value: str) -> str:
-    return f'"{value}"' if "\n" not in value and '"' not in value else '"…"'
-
-
-def _one_line(value: str) -> bool:
-    return value.isprintable() or not _CONTROL.search(value)
+    if "\n" in value or '"' in value:
+        return '"…"'
+    return f'"{value}"' if len(value) <= 60 else f'"{value[:50]}…"'
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]+").fullmatch
 
 
 def text(
-    name: str = "a string",
+    name: str = "a string of one line",
     *,
     pattern: str | None = None,
     error: type[ConfigError] = errors.TextError,
-    expected: str = "",
     hint: str | None = None,
     accept: Callable[[str], bool] | None = None,
 ) -> Kind:
     """A string of one line that matches ``pattern`` as a whole, and ``accept``."""
-    match = re.compile(pattern).fullmatch if pattern else None
+    match = re.compile(pattern).fullmatch if pattern else _ONE_LINE
 
     def convert(value: object, _directory: str) -> object:
         if type(value) is not str:
-            _wrong_type(name, value)
-        if match is not None:
-            if match(value) and (accept is None or accept(value)):
-                return value
-        elif value and (value.isprintable() or not _CONTROL.search(value)) and (accept is None or accept(value)):
+            _wrong_type(f"a string ({name})" if pattern else "a string", value)
+        if match(value) and (accept is None or accept(value)):
             return value
         if not value:
-            _fail(error, f"an empty string is not {expected or name}", hint or "delete the key to have its default")
+            _fail(error, f"an empty string is not {name}", hint or "delete the key to have its default")
         if _CONTROL.search(value):
-            _fail(error, f"a line break or control character is not allowed in {expected or name}", hint)
-        _fail(error, f"{_quoted(value)} is not {expected or name}", hint)
+            _fail(error, f"a line break or control character cannot stand in {name}", hint)
+        _fail(error, f"{_quoted(value)} is not {name}", hint)
 
     schema: dict[str, object] = {"type": "string", "minLength": 1}
     if pattern:
@@ -157,7 +161,7 @@ def integer(low: int, high: int | None = None) -> Kind:
         if type(value) is not int:
             _wrong_type(name, value)
         if value < low or (high is not None and value > high):
-            _fail(errors.RangeError, f"{value} is not {name}")
+            _fail(errors.RangeError, f"{value} is out of range", f"write {name}")
         return value
 
     schema: dict[str, object] = {"type": "integer", "minimum": low}
@@ -178,7 +182,8 @@ def choice(*words: str) -> Kind:
             from difflib import get_close_matches
 
             near = get_close_matches(value.lower(), words, n=1)
-            _fail(errors.ChoiceError, f"{_quoted(value)} is not {name}", f'did you mean "{near[0]}"?' if near else None)
+            hint = f'did you mean "{near[0]}"? It is {name}' if near else f"write {name}"
+            _fail(errors.ChoiceError, f"{_quoted(value)} is not among the choices", hint)
         return value
 
     return Kind(name, convert, {"enum": list(words)}, choices=words)
@@ -203,7 +208,7 @@ def list_of(item: Kind, name: str) -> Kind:
             try:
                 good.append(one(each, directory))
             except InvalidValueError as problem:
-                issues += (Issue(it.error, it.message, it.hint, (index, *it.at)) for it in problem.issues)
+                issues += (issue.below(index) for issue in problem.issues)
         raise InvalidValueError(issues, tuple(good))
 
     return Kind(name, convert, {"type": "array", "items": item.schema}, Merge.JOIN)
@@ -232,12 +237,15 @@ def table_of(item: Kind, name: str, *, key: Kind | None = None) -> Kind:
         issues: list[Issue] = []
         good: dict[str, object] = {}
         for each, content in value.items():
-            try:
-                if key is not None:
+            if key is not None:
+                try:
                     key.convert(each, directory)
+                except InvalidValueError as problem:
+                    issues += (replace(issue.below(each), on_key=True) for issue in problem.issues)
+            try:
                 good[each] = item.convert(content, directory)
             except InvalidValueError as problem:
-                issues += (Issue(it.error, it.message, it.hint, (each, *it.at)) for it in problem.issues)
+                issues += (issue.below(each) for issue in problem.issues)
         if issues:
             raise InvalidValueError(issues, good)
         return good
@@ -263,7 +271,7 @@ def _local_path(value: object, directory: str) -> object:
     if type(value) is not str:
         _wrong_type("a string (the path of a file)", value)
     if not value or "\0" in value:
-        _fail(errors.TextError, "an empty string is not the path of a file")
+        _fail(errors.TextError, "an empty string is not the path of a file", "write a path relative to this file")
     return LocalPath(value, Path(os.path.normpath(os.path.join(directory, value))))  # noqa: PTH118 - 5 times faster
 
 
@@ -282,13 +290,13 @@ def _restart(value: object, _directory: str) -> object:
     if type(value) is bool:
         return "true" if value else "false"
     if type(value) is not str:
-        _wrong_type('a boolean or a string ("true", "false", "on-failure")', value)
+        _wrong_type("a boolean or a string", value, 'write true, false or "on-failure"')
     known = {"true": "true", "yes": "true", "false": "false", "no": "false", "on-failure": "on-failure"}
     if value not in known:
         _fail(
             errors.ChoiceError,
-            f'{_quoted(value)} is not one of "true", "false", "on-failure"',
-            'did you mean "true"?' if value in ("always", "on", "1") else None,
+            f"{_quoted(value)} is not among the choices",
+            'write true, false or "on-failure"',
         )
     return known[value]
 
@@ -415,57 +423,62 @@ _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 
 STRING = Kind("a string", _any_text, {"type": "string"}, plain=str)
-LINE = text("a string of one line")
+LINE = text(hint="write it on one line")
 BOOLEAN = Kind("a boolean", _boolean, {"type": "boolean"}, plain=bool)
 STRINGS = list_of(STRING, "a list of strings")
 LINES = list_of(LINE, "a list of strings")
 PORTS = list_of(integer(1, 65535), "a list of port numbers")
 HOSTNAME = text(
+    "a host name",
     pattern=rf"{_LABEL}(?:\.{_LABEL})*",
     accept=lambda value: len(value) <= 64,
     error=errors.HostnameError,
-    expected="a host name",
-    hint="letters, digits and hyphens, such as my-host",
+    hint="letters, digits and hyphens, at most 64, such as my-host",
 )
 LOCALE = text(
+    "a locale",
     pattern=r"C(?:\.UTF-8)?|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?(?:\.[A-Za-z0-9-]+)?(?:@[a-z]+)?",
     error=errors.LocaleError,
-    expected="a locale",
     hint="such as en_US.UTF-8 or C.UTF-8",
 )
-KEYBOARD = text(pattern=r"[A-Za-z0-9_()+,./-]+", expected="a keyboard layout", hint="such as us, de or fr-latin9")
+KEYBOARD = text("a keyboard layout", pattern=r"[A-Za-z0-9_()+,./-]+", hint="such as us, de or fr-latin9")
 ACCOUNT = text(
+    "an account name",
     pattern=_ACCOUNT,
     error=errors.AccountNameError,
-    expected="an account name",
     hint="lower-case letters, digits, _ and -, at most 32",
 )
 ACCOUNTS = list_of(ACCOUNT, "a list of account names")
 PASSWORD_HASH = Kind("a password hash", _password_hash, {"type": "string", "pattern": r"^(?:\$|[!*]$)"})
 SSH_KEYS = list_of(
     text(
+        "a public SSH key",
         pattern=_SSH_KEY,
         error=errors.SshKeyError,
-        expected="a public SSH key",
         hint="one line of a .pub file: 'ssh-ed25519 AAAA… comment'",
     ),
     "a list of public SSH keys",
 )
-INTERFACE = text(pattern=r"[^\s/:]{1,15}", error=errors.InterfaceError, expected="a network interface", hint="as eth0")
+INTERFACE = text(
+    "a network interface",
+    pattern=r"[^\s/:]{1,15}",
+    error=errors.InterfaceError,
+    hint="such as eth0; at most 15 characters",
+)
 ADDRESS = Kind("an IP address", _address, {"type": "string"})
 ADDRESSES = list_of(ADDRESS, "a list of IP addresses")
 INTERFACE_ADDRESS = Kind("an IP address with prefix length", _interface_address, {"type": "string", "pattern": "/"})
 PACKAGE_NAME = text(
+    "a package name",
     pattern=r"[A-Za-z0-9][A-Za-z0-9+._-]*",
     error=errors.PackageNameError,
-    expected="a package name",
     hint="letters, digits and + . _ -, starting with a letter or digit",
 )
 PACKAGE_NAMES = list_of(PACKAGE_NAME, "a list of package names")
 VERSION = text(
+    "a version",
     pattern=r"[A-Za-z0-9][A-Za-z0-9.+~:_-]*",
     error=errors.VersionError,
-    expected="a version",
     hint="such as 1.2.3, or latest",
 )
 URL = Kind("a URL", _url, {"type": "string", "pattern": f"^({'|'.join(map(re.escape, URL_SCHEMES))})://."})
@@ -474,27 +487,27 @@ HASH = Kind("a hash", _hash, {"type": "string", "pattern": r"^(sha256|sha512|bla
 LOCAL_PATH = Kind("the path of a file", _local_path, {"type": "string", "minLength": 1})
 LOCAL_PATHS = list_of(LOCAL_PATH, "a list of paths of files")
 ABSOLUTE_PATH = text(
+    "an absolute path",
     pattern=r"/[^\x00-\x1f\x7f]*",
     accept=_clean_absolute,
     error=errors.AbsolutePathError,
-    expected="an absolute path",
     hint="paths in the system start with '/' and have no '..'",
 )
 RUNTIME_DIRECTORIES = list_of(
     text(
+        "an absolute path",
         pattern=r"(?:/|\$[A-Z_]+)[^\x00-\x1f\x7f]*",
         accept=_clean_absolute,
         error=errors.AbsolutePathError,
-        expected="an absolute path",
         hint="'/…', or with a variable in front: '$XDG_RUNTIME_DIR/…'",
     ),
     "a list of absolute paths",
 )
 SUBDIRECTORY = text(
+    "a path inside the source",
     pattern=r"[^\x00-\x1f\x7f]+",
     accept=_clean_relative,
     error=errors.RelativePathError,
-    expected="a path inside the source",
     hint="relative, and without '..'",
 )
 MODE = Kind("a file mode", _mode, {"type": "string", "pattern": "^[0-7]{3,4}$"})
@@ -508,9 +521,9 @@ ENVIRONMENT = table_of(
     STRING,
     "a table of strings",
     key=text(
+        "the name of an environment variable",
         pattern=_IDENTIFIER,
         error=errors.EnvironmentNameError,
-        expected="the name of an environment variable",
         hint="letters, digits and _",
     ),
 )
@@ -518,9 +531,9 @@ TEXTS = table_of(STRING, "a table of strings")
 FREE = table_of(Kind("anything", _free, {}), "a table")
 ATTRIBUTES = table_of(
     text(
+        '"owner:group mode"',
         pattern=rf"{_ACCOUNT}:{_ACCOUNT}(?: [0-7]{{3,4}})?",
         error=errors.AttributesError,
-        expected='"owner:group mode"',
         hint='such as "root:shadow 2755"',
     ),
     "a table of attributes",
@@ -531,9 +544,9 @@ MIRRORS = table_of(
     URLS,
     "a table of URLs",
     key=text(
+        "the name of a mirror set",
         pattern=r"[a-z0-9][a-z0-9-]*",
         error=errors.MirrorNameError,
-        expected="the name of a mirror set",
         hint="lower-case letters, digits and hyphens",
     ),
 )

@@ -6,11 +6,12 @@ import gc
 import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from nexis_eval.config import errors, toml
-from nexis_eval.config.check import check
+from nexis_eval.config.check import Elsewhere, check, near_file
 from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_eval.config.merge import group, merge_fields, remove
 from nexis_eval.config.model import (
@@ -99,8 +100,8 @@ class _Loader:
             error.included_from = included_from(source)
             self.failed.append(error)
             return
-        own = Parts(self.parts.arch, self.parts.profiles, problems=self.parts.problems)
-        own.known_profiles = self.parts.known_profiles
+        # What is found on the way is shared, what merges in an order of its own is not.
+        own = replace(self.parts, entries=[], includes=[], removals=[])
         own.read(source, table, rank)
         for include in own.includes:
             self.include(include)
@@ -119,7 +120,9 @@ class _Loader:
             except OSError as error:
                 self.sources.remove(source)
                 del self.by_path[path]
-                self.missing(include, f"cannot include '{include.written}': {error.strerror}", _near_file(path))
+                self.missing(
+                    include, f"cannot include '{include.written}': {error.strerror}", near_file(include.written, path)
+                )
 
     def expand(self, include: Include) -> list[Path]:
         """The files that a path, pattern or directory stands for, in the order of their names."""
@@ -182,7 +185,9 @@ class _Loader:
                     # A bare word is a string: the quotes of TOML inside those of a shell are a nuisance.
                     table = toml.parse(f'{key} = """{value.strip()}"""', shown)
             except ConfigError as error:
-                hint = error.hint if isinstance(error, errors.OverrideSyntaxError) else "the value is TOML"
+                hint = (
+                    error.hint if isinstance(error, errors.OverrideSyntaxError) else "write KEY=VALUE, both as in TOML"
+                )
                 self.failed.append(errors.OverrideSyntaxError(error.message, hint=hint, place=Place(shown)))
                 continue
             self.sources.append(source)
@@ -195,17 +200,9 @@ class _Loader:
             if name not in self.parts.known_profiles:
                 near = get_close_matches(name, self.parts.known_profiles, n=1)
                 known = ", ".join(sorted(self.parts.known_profiles)) or "none"
-                hint = f"did you mean '{near[0]}'?" if near else f"the configuration defines: {known}"
+                hint = f"did you mean '{near[0]}'?" if near else f"profiles that the configuration has: {known}"
                 message = f"no [profile.{name}] in the configuration"
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
-
-
-def _near_file(path: Path) -> str:
-    try:
-        near = get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208 - names are wanted
-    except OSError:
-        return "paths are relative to the file that includes"
-    return f"did you mean '{near[0]}'?" if near else "paths are relative to the file that includes"
 
 
 def _finish(loader: _Loader) -> tuple[Config, Origins]:
@@ -216,7 +213,8 @@ def _finish(loader: _Loader) -> tuple[Config, Origins]:
     origins = Origins(loader.sources, groups)
     config = _build(loader.sources, loader.parts.arch, groups, origins, problems)
     if not loader.failed:
-        check(config, origins, problems.append)
+        removed = {each.path: Spot(each.source, each.at) for each in loader.parts.removals}
+        check(config, origins, problems, Elsewhere(removed, loader.parts.elsewhere))
     if problems or loader.failed:
         order = {source.shown: index for index, source in enumerate(loader.sources)}
         found = [*loader.failed, *located(problems, loader.sources)]
@@ -287,18 +285,16 @@ def _build(
 
 
 def _require(section: Section, tables: dict[str, dict[str, object]], origins: Origins, problems: list[Problem]) -> None:
-    wrong = {(problem.spot.source, problem.spot.at) for problem in problems}
-    report = problems.append
+    wrong = origins.keys_of(problems)
     required = [key for key, setting in section.settings.items() if setting.required]
     for name, fields in list(tables.items()):
         for key in required:
             if key in fields:
                 continue
             tables.pop(name, None)
-            entries = origins.entries[(*section.path, name)]
-            if any((entry.source, (*entry.at, key)) in wrong for entry in entries):
+            if (*section.path, name, key) in wrong:
                 continue
-            report(
+            problems.append(
                 Problem(
                     errors.MissingKeyError,
                     f"{section.title.replace('NAME', name)} has no '{key}'",

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from nexis_eval.config import positions
 from nexis_eval.config.errors import ConfigError, Note
 from nexis_eval.config.model import KeyPath
-from nexis_eval.config.positions import Span
+from nexis_eval.config.positions import Positions, UnreadableError
 from nexis_eval.config.toml import read_text
 from nexis_store.errors import NexisError, Place
 
@@ -28,7 +27,8 @@ class Source:
     """The path as messages have it: relative to the working directory where it is below."""
     included_by: tuple[Source, KeyPath] | None = None
     text: str | None = None
-    _spans: Mapping[KeyPath, Span] | None = None
+    _positions: Positions | None = None
+    _unreadable: bool = False
 
     @property
     def directory(self) -> str:
@@ -44,23 +44,23 @@ class Source:
 
     def locate(self, at: KeyPath, *, on_key: bool = False) -> tuple[Place, int]:
         """The place of a key or value and how many characters it has there; of the nearest table if it is not there."""
-        if self.text is not None:
-            return Place(self.shown), 0
-        try:
-            text = read_text(self.path, self.shown)
-            if self._spans is None:
-                self._spans = positions.find(text)
-        except (OSError, NexisError, positions.UnreadableError):
-            return Place(self.shown), 0
-        while at and at not in self._spans:
+        found = self._read()
+        span = None
+        while found and at and (span := found.find(at)) is None:
             at = at[:-1]
-        if not at:
+        if found is None or span is None:
             return Place(self.shown), 0
-        span = self._spans[at]
         start, end = (span.key_start, span.key_end) if on_key else (span.start, span.end)
-        line, column = positions.line_and_column(text, start)
-        line_end = text.find("\n", start, end)
-        return Place(self.shown, line, column), (line_end if line_end >= 0 else end) - start
+        return Place(self.shown, *found.line_and_column(start)), found.length_on_line(start, end)
+
+    def _read(self) -> Positions | None:
+        """Positions are wanted: read the text once more. ``None`` if it is gone, or is not what it was."""
+        if self._positions is None and self.text is None and not self._unreadable:
+            try:
+                self._positions = Positions(read_text(self.path, self.shown))
+            except (OSError, NexisError, UnreadableError):
+                self._unreadable = True
+        return self._positions
 
     def place(self, at: KeyPath, *, on_key: bool = False) -> Place:
         """The place alone."""
@@ -113,9 +113,14 @@ class Problem:
             hint=self.hint,
             place=place,
             length=length,
-            notes=[Note(spot.source.place(spot.at, on_key=spot.on_key), text) for spot, text in self.notes],
+            notes=[_note(spot, text) for spot, text in self.notes],
             included_from=included_from(self.spot.source),
         )
+
+
+def _note(spot: Spot, text: str) -> Note:
+    place, length = spot.source.locate(spot.at, on_key=spot.on_key)
+    return Note(place, text, length)
 
 
 def included_from(source: Source) -> tuple[Place, ...]:
@@ -177,6 +182,24 @@ class Origins:
                     return [Setter(each.rank, each.source, (*each.at, position), value)]
                 seen.append(value)
         return []
+
+    def keys_of(self, problems: Iterable[Problem]) -> set[KeyPath]:
+        """The keys (of tables of the result) that ``problems`` are about."""
+        by_source: dict[Source, list[KeyPath]] = {}
+        for problem in problems:
+            by_source.setdefault(problem.spot.source, []).append(problem.spot.at)
+        found: set[KeyPath] = set()
+        if not by_source:
+            return found
+        for entries in self.entries.values():
+            for entry in entries:
+                depth = len(entry.at)
+                found.update(
+                    (*entry.path, at[depth])
+                    for at in by_source.get(entry.source, ())
+                    if len(at) > depth and at[:depth] == entry.at
+                )
+        return found
 
     def place(self, path: KeyPath) -> Place | None:
         """Where a value was set; ``None`` if nothing is known."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from nexis_eval.config import errors
-from nexis_eval.config.kinds import InvalidValueError
+from nexis_eval.config.kinds import InvalidValueError, type_name
 from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Entry, Problem, Source, Spot
 from nexis_eval.config.settings import BY_PATH, DIRECTIVES, INCLUDES, PART_DOCS, REMOVE, SECTIONS, Form, Section
@@ -19,7 +19,7 @@ _SPECIFICITIES = 16
 DEFAULT, ORDINARY, FORCE, OVERRIDE = (priority * _SPECIFICITIES for priority in range(4))
 """Strength of a value. To each, one is added per condition (architecture, profile) that it stands below."""
 
-_ROOT = ("system", *(s.path[0] for s in SECTIONS if len(s.path) == 1), *(d.path[0] for d in DIRECTIVES), *PART_DOCS)
+_ROOT = (*(s.path[0] for s in SECTIONS if len(s.path) == 1), *(d.path[0] for d in DIRECTIVES), *PART_DOCS)
 _CHILDREN = {parent.path: {s.path[-1]: s for s in SECTIONS if s.path[:-1] == parent.path} for parent in SECTIONS}
 _CONVERTERS = {
     section.path: {key: setting.kind.convert for key, setting in section.settings.items()}
@@ -64,6 +64,8 @@ class Parts:
     removals: list[Removal] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     known_profiles: set[str] = field(default_factory=set)
+    elsewhere: dict[KeyPath, Spot] = field(default_factory=dict)
+    """Items of lists that are declared in parts that do not count."""
 
     def read(self, source: Source, table: Table, rank: int) -> None:
         """Take a whole file apart."""
@@ -86,7 +88,8 @@ class _Reader:
     def is_table(self, value: object, at: KeyPath, example: str) -> bool:
         if type(value) is dict:
             return True
-        self.problem(errors.WrongTypeError, f"expected a table ({example})", None, at, on_key=True)
+        hint = f"write {example}, and its keys below it"
+        self.problem(errors.WrongTypeError, f"expected a table, not {type_name(value)}", hint, at, on_key=True)
         return False
 
     def part(self, table: Table, at: KeyPath, rank: int, *, active: bool, inside: tuple[str, ...]) -> None:
@@ -106,7 +109,7 @@ class _Reader:
             if key not in table:
                 continue
             value, here = table[key], (*at, key)
-            if not self.is_table(value, here, PART_DOCS[key].split("`")[1]):
+            if not self.is_table(value, here, f"[{key}.system]"):
                 continue
             assert isinstance(value, dict)
             if key == "default":
@@ -130,16 +133,16 @@ class _Reader:
             else:
                 self.parts.known_profiles.add(name)
                 holds = name in self.parts.profiles
-            if self.is_table(value, here, f"[{key}.{name}.system], for example"):
+            if self.is_table(value, here, f"[{key}.{name}.system]"):
                 assert isinstance(value, dict)
                 self.part(value, here, rank + 1, active=active and holds, inside=inside)
 
     def section(self, section: Section, value: object, at: KeyPath, rank: int, *, active: bool) -> None:
         if section.form is Form.LIST:
             if type(value) is not list or not all(type(each) is dict for each in value):
-                self.problem(
-                    errors.WrongTypeError, f"expected a list of tables ({section.title})", None, at, on_key=True
-                )
+                hint = f"write {section.title} with two brackets, and {section.identity} = … below it"
+                message = f"expected a list of tables, not {type_name(value)}"
+                self.problem(errors.WrongTypeError, message, hint, at, on_key=True)
                 return
             self.tables(section, value, at, rank, active=active)
         elif not self.is_table(value, at, section.title):
@@ -170,6 +173,8 @@ class _Reader:
                     )
             elif active:
                 entries.append(Entry((*path, name), rank, source, here, fields))  # type: ignore[arg-type]
+            else:
+                self.parts.elsewhere[*path, name] = Spot(source, (*here, identity))  # type: ignore[arg-type]
 
     def named(self, section: Section, table: Table, at: KeyPath, rank: int, *, active: bool) -> None:
         for name, value in table.items():
@@ -208,7 +213,9 @@ class _Reader:
                 fields[key] = convert(value, directory)
             except InvalidValueError as invalid:
                 for issue in invalid.issues:
-                    self.problem(issue.error, f"{key}: {issue.message}", issue.hint, (*at, key, *issue.at))
+                    hint = issue.hint or f"it takes {section.settings[key].kind.name}; see 'nexis-eval options {key}'"
+                    message = f"{key}: {issue.message}"
+                    self.problem(issue.error, message, hint, (*at, key, *issue.at), on_key=issue.on_key)
                 if invalid.rest is not None:
                     fields[key] = invalid.rest
         return fields
@@ -220,7 +227,8 @@ class _Reader:
             fields = section.free.convert(table, self.directory)
         except InvalidValueError as invalid:
             for issue in invalid.issues:
-                self.problem(issue.error, issue.message, issue.hint, (*at, *issue.at))
+                hint = issue.hint or f"it takes {section.free.name}"
+                self.problem(issue.error, issue.message, hint, (*at, *issue.at), on_key=issue.on_key)
             fields = invalid.rest
         return fields if isinstance(fields, dict) else {}
 

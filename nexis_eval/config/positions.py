@@ -8,7 +8,9 @@ decided here except for which table a header opens. Grammar: https://toml.io/en/
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from bisect import bisect_right
+from contextlib import suppress
+from typing import NamedTuple
 
 import tomli
 
@@ -21,6 +23,11 @@ _STRING = re.compile(
     r'''"""(?:[^"\\]|\\.|"{1,2}(?!"))*+"{3,5}|\'\'\'(?:[^']|'{1,2}(?!'))*+'{3,5}|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+\'''',
     re.DOTALL,
 )
+# What nine of ten lines are: one key, and a value or a list of strings that ends on the line.
+_PLAIN = re.compile(
+    r"""([A-Za-z0-9_-]+)[ \t]*=[ \t]*"""
+    r"""(?:("[^"\\\n]*"|'[^'\n]*'|[^\s"'\[{#,]+)|(\[[ \t]*(?:"[^"\\\n]*"[ \t]*,?[ \t]*)*+\]))[ \t]*(?=\r?\n|\#|\Z)"""
+)
 _BARE = re.compile(r"[^,\]}#\r\n]*[^,\]}#\s]")
 
 
@@ -28,8 +35,7 @@ class UnreadableError(Exception):
     """The text is not the valid TOML that it was promised to be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Offsets in the text, in characters: of the key (or the header of a table) and of the value."""
 
     key_start: int
@@ -45,6 +51,10 @@ class _Finder:
         self.spans: dict[KeyPath, Span] = {}
         self.tables: dict[KeyPath, int] = {}
         """How often each array of tables was opened."""
+        self.lists: dict[KeyPath, int] = {}
+        """Where lists stand whose elements were not looked at."""
+        self.repeated: tuple[KeyPath, Span, Span] | None = None
+        """The last key or table that was there before (which valid TOML has for super-tables only)."""
 
     def skip(self, pattern: re.Pattern[str]) -> None:
         match = pattern.match(self.text, self.at)
@@ -99,15 +109,32 @@ class _Finder:
         path = (*path, name)
         span = Span(key_start, key_end, start, self.at)
         if brackets == 2:
+            if path in self.spans and path not in self.tables:
+                self.repeated = (path, self.spans[path], span)
             self.spans.setdefault(path, span)
             index = self.tables.get(path, 0)
             self.tables[path] = index + 1
             path = (*path, index)
+        if brackets == 1 and path in self.spans:
+            self.repeated = (path, self.spans[path], span)
         # A super-table may be opened after its parts: its own header is the better place.
         self.spans[path] = span
         return path
 
     def statement(self, table: KeyPath) -> KeyPath:
+        plain = _PLAIN.match(self.text, self.at)
+        if plain:
+            path = (*table, plain[1])
+            group = plain.lastindex
+            assert group is not None
+            span = Span(self.at, plain.end(1), *plain.span(group))
+            if path in self.spans:
+                self.repeated = (path, self.spans[path], span)
+            self.spans[path] = span
+            if group == 3:
+                self.lists[path] = plain.start(3)
+            self.at = plain.end()
+            return table
         parts = self.keys()
         self.expect("=")
         self.skip(_SPACE)
@@ -121,7 +148,10 @@ class _Finder:
             path = (*path, name)
             self.spans.setdefault(path, Span(key_start, key_end, key_start, self.at))
         name, key_start, key_end = parts[-1]
-        self.spans[(*path, name)] = Span(key_start, key_end, start, self.at)
+        path, span = (*path, name), Span(key_start, key_end, start, self.at)
+        if path in self.spans:
+            self.repeated = (path, self.spans[path], span)
+        self.spans[path] = span
         return table
 
     def value(self, path: KeyPath) -> None:
@@ -169,11 +199,49 @@ class _Finder:
         self.expect("}")
 
 
+class Positions:
+    """The spans of a text, and the lines and columns they stand at."""
+
+    def __init__(self, text: str) -> None:
+        self._finder = _Finder(text)
+        self._finder.document()
+        self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def find(self, path: KeyPath) -> Span | None:
+        """The span of a key, table or list element; ``None`` if the text has none at ``path``."""
+        finder = self._finder
+        if path not in finder.spans and path[:-1] in finder.lists:
+            finder.at = finder.lists.pop(path[:-1])
+            finder.value(path[:-1])
+        return finder.spans.get(path)
+
+    def line_and_column(self, offset: int) -> tuple[int, int]:
+        """Line and column, both from 1, in characters."""
+        line = bisect_right(self._lines, offset)
+        return line, offset - self._lines[line - 1] + 1
+
+    def length_on_line(self, start: int, end: int) -> int:
+        """How many characters of a span are on its first line."""
+        line = bisect_right(self._lines, start)
+        return min(end, self._lines[line] - 1 if line < len(self._lines) else end) - start
+
+
 def find(text: str) -> dict[KeyPath, Span]:
     """The span of every key, table and list element of ``text``, by key path; raises ``UnreadableError``."""
     finder = _Finder(text)
     finder.document()
+    for path, start in finder.lists.items():
+        finder.at = start
+        finder.value(path)
     return finder.spans
+
+
+def repeated(text: str) -> tuple[KeyPath, Span, Span] | None:
+    """The last key or table of a text that was there before, and where both are; the text may break off after it."""
+    finder = _Finder(text)
+    with suppress(UnreadableError):
+        finder.document()
+    return finder.repeated
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:

@@ -88,12 +88,12 @@ def _settings(*settings: Setting) -> dict[str, Setting]:
 
 
 _DEBIAN_PACKAGE = kinds.text(
+    "a Debian package",
     pattern=r"[a-z0-9{][a-z0-9+.{}-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+~:-]+)?",
     error=errors.PackageNameError,
-    expected="a Debian package",
     hint="name, or name=version",
 )
-_WORD = kinds.text(pattern=r"[a-z0-9][a-z0-9_.-]*", expected="a name", hint="lower-case letters, digits, _ . -")
+_WORD = kinds.text("a name", pattern=r"[a-z0-9][a-z0-9_.-]*", hint="lower-case letters, digits, _ . -")
 
 SYSTEM = Section(
     ("system",),

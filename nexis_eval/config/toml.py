@@ -7,34 +7,92 @@ from pathlib import Path
 
 import tomli
 
-from nexis_eval.config.errors import EncodingError, TomlSyntaxError
-from nexis_eval.config.positions import line_and_column
+from nexis_eval.config.errors import EncodingError, Note, TomlSyntaxError
+from nexis_eval.config.positions import line_and_column, repeated
 from nexis_store.errors import Place
 
 _BOM = b"\xef\xbb\xbf"
 
-_CURES = (
-    ("Invalid value", "strings need quotes, lists […]; true and false are lower-case"),
-    ("Expected newline or end of document", "one key and one value a line; is a quote or a bracket missing before?"),
-    ("Unterminated string", 'close the string with the quotes that opened it; """ … """ may span lines'),
-    ("Illegal character '\\n'", 'close the string on its line, or use """ … """ for several lines'),
-    ("Unclosed array", "a comma between two values, and ] at the end"),
-    ("Unclosed inline table", "'{ a = 1, b = 2 }' takes commas, and one line; a [table] of its own may be longer"),
-    ("Cannot overwrite a value", "the key is set twice in this table; keep one of the two"),
-    ("Duplicate inline table key", "the key is set twice in this table; keep one of the two"),
-    ("twice", "join the two tables under one header; [[name]] with two brackets makes a list of tables"),
-    ("Cannot mutate immutable namespace", "'{ … }' and '[ … ]' are complete where they are written"),
-    ("Cannot redefine namespace", "the name is a list of tables elsewhere: write [[name]] with two brackets"),
-    ("Unescaped '\\'", "write \\\\ for one backslash, or take single quotes, in which nothing is escaped"),
-    ("Expected '='", "a key without dots, spaces or umlauts needs no quotes; others do; then '=' and a value"),
-    ("Invalid statement", "a line is a comment (#), a [table], or key = value"),
-    ("Expected ']'", "a table's header ends with as many brackets as it starts with"),
-    ("Invalid initial character for a key part", "a key comes first: letters, digits, _ and -, or in quotes"),
+_SAID = (
+    ("Invalid value", "a value is expected here", "strings need quotes, lists brackets"),
+    (
+        "Expected newline or end of document",
+        "something follows that does not belong here",
+        "one key and one value a line; is a quote or a bracket missing before?",
+    ),
+    ("Unterminated string", "the string is not closed", 'close it as it was opened; """ … """ may span lines'),
+    ("Illegal character '\\n'", "the string is not closed on its line", 'close it, or use """ … """ for several lines'),
+    ("Illegal character", "a control character cannot stand here", 'write it as an escape: "\\u001b"'),
+    ("Unclosed array", "a comma or ']' is missing before this", "a comma between two values, and ] at the end"),
+    ("Unclosed inline table", "a comma or '}' is missing before this", "{ a = 1, b = 2 }"),
+    ("Cannot mutate immutable namespace", "the table is complete where it is written", "write all of it in one place"),
+    ("Cannot redefine namespace", "the name has another meaning above", "[[name]] is a list of tables, [name] a table"),
+    (
+        "Unescaped '\\'",
+        "the backslash starts no escape",
+        "write \\\\, or take single quotes, in which nothing is escaped",
+    ),
+    (
+        "Invalid hex value",
+        "the backslash starts no escape",
+        "write \\\\, or take single quotes, in which nothing is escaped",
+    ),
+    ("Expected '='", "'=' is missing after the key", "a key with spaces or dots in it needs quotes"),
+    ("Invalid statement", "neither a key nor a table nor a comment", "a line is key = value, [table] or # comment"),
+    ("Expected ']", "the header is not closed", "a table's header ends with as many brackets as it starts with"),
+    (
+        "Invalid initial character for a key part",
+        "a key is expected here",
+        "letters, digits, _ and -, or quotes around",
+    ),
 )
+_TWICE = ("Cannot overwrite a value", "Duplicate inline table key", "Cannot declare")
+_WORD = re.compile(r"[^\s,\]}#\"']+")
 
 
-def _cure(problem: str) -> str:
-    return next((cure for start, cure in _CURES if start in problem), "see https://toml.io/en/v1.0.0")
+def _said(problem: str, text: str, offset: int) -> tuple[str, str]:
+    """What tomli says, in words that help."""
+    message, cure = f"not valid TOML: {problem[:1].lower()}{problem[1:]}", "see https://toml.io/en/v1.0.0"
+    for start, ours, hint in _SAID:
+        if problem.startswith(start):
+            message, cure = f"not valid TOML: {ours}", hint
+            break
+    if problem.startswith("Invalid value"):
+        word = _WORD.match(text, offset)
+        if word is None:
+            message = "not valid TOML: the key has no value"
+        elif word[0].lower() in ("true", "false"):
+            cure = f"write {word[0].lower()}"
+        else:
+            cure = f'write "{word[0]}"'
+    elif problem.startswith("Expected newline") and text[offset - 1 : offset] == "0":
+        message, cure = "not valid TOML: a number cannot start with 0", "leave the 0 out, or write the value in quotes"
+    return message, cure
+
+
+def _twice(text: str, shown: str) -> TomlSyntaxError | None:
+    """The error for something that is there twice; ``text`` ends with the second."""
+    found = repeated(text)
+    if found is None:
+        return None
+    path, first, second = found
+    name = ".".join(str(each) for each in path if isinstance(each, str))
+    if text[second.start : second.start + 1] == "[" and second.key_start > second.start:
+        message, cure = f"not valid TOML: the table '{name}' is there twice", "join the two under one header"
+        if text.startswith("[[", second.start) != text.startswith("[[", first.start):
+            message = f"not valid TOML: '{name}' is both a table and a list of tables"
+            cure = f"write [[{name}]] with two brackets in both places"
+    else:
+        message, cure = f"not valid TOML: '{name}' is set twice", "keep one of the two"
+    return TomlSyntaxError(
+        message,
+        hint=cure,
+        place=Place(shown, *line_and_column(text, second.key_start)),
+        length=second.key_end - second.key_start,
+        notes=[
+            Note(Place(shown, *line_and_column(text, first.key_start)), "first here", first.key_end - first.key_start)
+        ],
+    )
 
 
 def decode(data: bytes, shown: str) -> str:
@@ -57,14 +115,16 @@ def parse(text: str, shown: str) -> dict[str, object]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        message = re.sub(r" \(at .*\)$", "", str(error))
-        line, column = line_and_column(error.doc, min(error.pos, len(error.doc)))
-        raise TomlSyntaxError(
-            f"not valid TOML: {message[:1].lower()}{message[1:]}",
-            hint=_cure(message),
-            place=Place(shown, line, column),
-            length=1,
-        ) from None
+        problem = re.sub(r" \(at .*\)$", "", str(error))
+        offset = min(error.pos, len(error.doc))
+        if problem.startswith(_TWICE):
+            line_end = error.doc.find("\n", offset)
+            found = _twice(error.doc[: line_end if line_end >= 0 else None], shown)
+            if found is not None:
+                raise found from None
+        message, cure = _said(problem, error.doc, offset)
+        place = Place(shown, *line_and_column(error.doc, offset))
+        raise TomlSyntaxError(message, hint=cure, place=place, length=1) from None
     except RecursionError:
         raise TomlSyntaxError(
             "not readable: lists or tables are nested too deeply", hint="flatten them", place=Place(shown)

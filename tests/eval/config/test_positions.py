@@ -10,7 +10,7 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.config.positions import UnreadableError, find, line_and_column
+from nexis_eval.config.positions import Positions, UnreadableError, find, line_and_column
 
 TRICKY = {
     "dotted keys": 'a.b."c d".\'e.f\' = 1\na.b.x = 2\n"" = 3\nq . r = 4\n1.2 = 5\n',
@@ -48,8 +48,11 @@ def check(text: str) -> None:
     values = tomli.loads(text)
     spans = find(text)
     assert set(spans) == {path for path, _ in leaves(values)}
+    late = Positions(text)
     for path, value in leaves(values):
         span = spans[path]
+        assert late.find(path) == span
+        assert late.line_and_column(span.start) == line_and_column(text, span.start)
         name = path[-1]
         if isinstance(name, str):
             key = text[span.key_start : span.key_end]

@@ -1,0 +1,62 @@
+"""Read a configuration with everything it includes and report all mistakes, without building or fetching anything.
+
+The exit code is 0 if there are none, else 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from nexis_eval.cli.common import add_system_arguments, load_config
+from nexis_eval.config.model import Config
+from nexis_eval.diagnostics import as_json, as_sarif, each_error, render
+from nexis_store.errors import NexisError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_system_arguments(parser)
+    parser.add_argument(
+        "--format",
+        choices=("human", "json", "sarif"),
+        default="human",
+        help="json and sarif are for editors and CI, on standard output (default: human)",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print nothing where there is no mistake")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load, and print what is wrong."""
+    config: Config | None = None
+    errors: tuple[NexisError, ...] = ()
+    code = 0
+    try:
+        config = load_config(arguments)
+    except NexisError as error:
+        errors, code = each_error(error), error.exit_code
+        if arguments.format == "human":
+            print(render(error, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    if arguments.format == "json":
+        print(json.dumps({"valid": not errors, "errors": [as_json(each) for each in errors]}, indent=2))
+    elif arguments.format == "sarif":
+        from importlib.metadata import version
+
+        print(json.dumps(as_sarif(errors, version("nexisos")), indent=2))
+    elif config is not None and not arguments.quiet:
+        print(f"{arguments.file}: no mistakes ({_summary(config)})")
+    return code
+
+
+def _summary(config: Config) -> str:
+    counts = (
+        (len(config.files), "file"),
+        (len(config.packages), "package"),
+        (len(config.users), "user"),
+        (len(config.services), "service"),
+        (len(config.config_files), "config file"),
+    )
+    parts = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts if number]
+    return ", ".join([config.arch, *parts])

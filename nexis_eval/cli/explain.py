@@ -1,0 +1,125 @@
+"""Say what a value is, which places set it, and which of them counts.
+
+KEY is written as in TOML: system.firewall.backend, packages.zlib.version, users.root. A table lists its keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+
+from nexis_eval.cli.common import add_system_arguments
+from nexis_eval.config.explain import Explanation, UnknownKeyPathError, explain, keys_at, parse_key, written_key
+from nexis_eval.config.load import load_with_origins
+from nexis_eval.config.model import KeyPath, LocalPath
+from nexis_eval.config.origin import Origins
+from nexis_eval.config.reference import toml_text
+
+_TABLE = "(a table)"
+_WIDTH = 100
+"""Longer values are cut in the listing of a table, in characters."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("key", metavar="KEY", help="such as system.hostname")
+    add_system_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the explanation."""
+    path = parse_key(arguments.key)
+    _config, origins = load_with_origins(
+        arguments.file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides
+    )
+    keys = keys_at(origins, path)
+    if keys:
+        return _table(origins, keys, arguments.json)
+    if len(path) == 1:
+        raise UnknownKeyPathError(
+            f"the configuration sets nothing in '{arguments.key}'", hint="see 'nexis-eval options'"
+        )
+    explanation = explain(origins, path)
+    print(json.dumps(_json(explanation), indent=2, ensure_ascii=False) if arguments.json else _text(explanation))
+    return 0
+
+
+def _table(origins: Origins, keys: list[KeyPath], as_json: bool) -> int:
+    if as_json:
+        leaves = [key for key in keys if key not in origins.entries]
+        print(json.dumps([_json(explain(origins, key)) for key in leaves], indent=2, ensure_ascii=False))
+        return 0
+    rows = []
+    for key in keys:
+        if key in origins.entries:
+            rows.append((written_key(key), _TABLE, str(origins.place(key))))
+        else:
+            rows.append((written_key(key), _shown(explain(origins, key)), str(origins.place(key))))
+    for name, value, place in rows:
+        short = value if len(value) <= _WIDTH else value[: _WIDTH - 1] + "…"
+        print(f"[{name}]" if value == _TABLE else f"{name} = {short}")
+        print(f"    {place}")
+    return 0
+
+
+def _value(value: object, key: str) -> str:
+    if key.endswith(".mode") and isinstance(value, int):
+        return f'"{value:04o}"'
+    return toml_text(value)
+
+
+def _shown(explanation: Explanation) -> str:
+    if explanation.value is dataclasses.MISSING or explanation.value is None:
+        return "(not set)"
+    return _value(explanation.value, explanation.key)
+
+
+def _text(explanation: Explanation) -> str:
+    lines = [f"{explanation.key} = {_shown(explanation)}", f"  {explanation.rule}"]
+    for step in explanation.steps:
+        mark = "->" if step.counts else "  "
+        lines.append(f"  {mark} {step.place}  ({step.strength})  {_value(step.value, explanation.key)}")
+        lines += [f"       included from {place}" for place in step.included_from]
+    if explanation.default is not dataclasses.MISSING and explanation.default is not None:
+        mark = "  " if explanation.is_set else "->"
+        lines.append(f"  {mark} built-in default  {_value(explanation.default, explanation.key)}")
+    setting = explanation.setting
+    if setting is not None:
+        lines += ["", f"  {setting.doc}", f"  It is {setting.kind.name}; used by {setting.used_by}."]
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, LocalPath):
+        return value.written
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return None if value is dataclasses.MISSING else value
+
+
+def _json(explanation: Explanation) -> dict[str, object]:
+    setting = explanation.setting
+    return {
+        "key": explanation.key,
+        "value": _plain(explanation.value),
+        "is_set": explanation.is_set,
+        "rule": explanation.rule,
+        "default": _plain(explanation.default),
+        "steps": [
+            {
+                "place": dataclasses.asdict(step.place),
+                "strength": step.strength,
+                "value": _plain(step.value),
+                "counts": step.counts,
+                "included_from": [dataclasses.asdict(place) for place in step.included_from],
+            }
+            for step in explanation.steps
+        ],
+        "type": setting.kind.name if setting else None,
+        "doc": setting.doc if setting else None,
+        "used_by": setting.used_by if setting else None,
+    }

@@ -1,0 +1,19 @@
+"""Options and fixtures for all tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--accept",
+        action="store_true",
+        help="rewrite the expected output of golden tests; read the difference before you commit it",
+    )
+
+
+@pytest.fixture
+def accept(request: pytest.FixtureRequest) -> bool:
+    """Whether golden tests rewrite what they expect."""
+    return bool(request.config.getoption("--accept"))
