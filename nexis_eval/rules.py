@@ -1,16 +1,16 @@
-"""Build systems as data: reads ``rules/build/*.toml`` and renders a package's build script from one.
+"""Rules: how a build system is driven, as data. Reads ``rules/build/*.toml`` and renders them into build scripts.
 
-A rule lists phases as Jinja2 text, the tool sets they need, and the options they accept; it may extend another rule.
-Nothing here knows the name of a build system: a new one is a new file.
+A rule is a file: tool sets, options, environment, and the text of each phase as a Jinja2 template of bash. ``extends``
+takes over what another rule has; nothing here knows any build system by name. Rendering is pure.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,291 +19,405 @@ from nexis_eval.platforms import Platform
 from nexis_store.errors import NexisError, Place
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Environment
 
-PHASES = ("unpack", "patch", "configure", "build", "check", "install", "fixup")
-STEPS = tuple(f"{when}{phase}" for phase in PHASES for when in ("pre_", "", "post_"))
-KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "bool": bool,
-    "string": str,
-    "list": list,
-    "int": int,
-    "file": LocalPath,
-}
-
-PROLOGUE = """\
-set -euo pipefail
-phase() { echo "@nexis phase $1" >&3; }
-trap 'echo "nexis: failed: $BASH_COMMAND" >&2' ERR
-export OUT=/out
-"""
+OPTION_TYPES = ("string", "boolean", "integer", "list", "table", "file")
+KEYS = frozenset(
+    ("summary", "doc", "extends", "abstract", "order", "toolsets", "cross", "cross_toolsets", "options", "env")
+    + ("cross_env", "prelude", "phases")
+)
 
 
 class RuleError(NexisError):
-    """A rule file, or a package's use of it, is wrong."""
+    """A file of a rule cannot be understood, or its template fails.
 
-    code = "E0406"
+    Rules are TOML files below `rules/build/`; `docs/rules.md` describes their keys.
+    """
+
+    code = "E0410"
+    exit_code = 2
+
+
+class RuleOptionError(NexisError):
+    """A package gives its rule an option or a phase that the rule does not have, or one of the wrong type.
+
+    `nexis-eval rules NAME` and `docs/rules.md` list the options of each rule.
+    """
+
+    code = "E0411"
+    exit_code = 2
+
+
+class CrossBuildError(NexisError):
+    """A package is to be built for another architecture by a rule that cannot do that.
+
+    Build on that architecture, use a prebuilt archive, or leave the package out there:
+    `[arch.NAME.remove] packages = ["…"]`.
+    """
+
+    code = "E0412"
     exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option that a rule accepts in a package's ``options``."""
+    """One option that a rule accepts in ``options``."""
 
-    kind: str
-    default: object
+    name: str
+    type: str
     doc: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One build system."""
+    """One build system: a file of ``rules/build/`` with all that it extends worked in."""
 
     name: str
     summary: str
-    toolsets: tuple[str, ...]
-    cross: bool | str
-    """Whether it can build for another architecture; a text says why not."""
-    options: Mapping[str, Option]
-    env: Mapping[str, str]
-    phases: Mapping[str, str]
-    """Step (``build``, ``pre_configure`` …) → Jinja2 text."""
+    doc: str = ""
+    extends: str | None = None
     abstract: bool = False
+    """Only there to be extended."""
+    toolsets: tuple[str, ...] = ()
+    cross: bool | str = True
+    """Whether it can build for another architecture; a string is the reason why not."""
+    cross_toolsets: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    cross_env: Mapping[str, str] = field(default_factory=dict)
+    prelude: str = ""
+    """Shell text ahead of all phases."""
+    order: tuple[str, ...] = ()
+    phases: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """What a script is rendered for. All paths are absolute paths inside the sandbox."""
+    """What a rule is rendered for. The paths are absolute ones inside the sandbox."""
 
     package: Package
     platform: Platform
     build_platform: Platform
-    source: str | None
+    source: str | None = None
     patches: tuple[str, ...] = ()
     pre_build: str | None = None
     post_build: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
-    """Options that name a file: option → path."""
+    """Options that name a file of the user's → where the sandbox has it."""
 
     @property
     def cross(self) -> bool:
-        """Whether the result is for another architecture than the one that builds."""
+        """Whether target and build machine differ."""
         return self.platform.arch != self.build_platform.arch
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedBuild:
-    """A complete script, its environment, and the tool sets it needs."""
+    """What to run, with which environment, in a root with which tool sets."""
 
     script: str
     env: tuple[tuple[str, str], ...]
     toolsets: tuple[str, ...]
 
 
-def _option(name: str, table: Mapping[str, Any], file: Path) -> Option:
-    if table.get("type") not in KINDS or "doc" not in table:
-        raise RuleError(
-            f"option '{name}' needs a doc and a type ({', '.join(KINDS)})",
-            hint="see docs/rules.md",
-            place=Place(str(file)),
-        )
-    return Option(table["type"], table.get("default"), table["doc"])
+# Reading
 
 
 def load_rules(*directories: Path) -> Mapping[str, Rule]:
-    """Read every rule file of ``directories``; a later directory's rule replaces one of the same name.
+    """Read every ``*.toml`` of ``directories``; a later directory replaces a rule of the same name.
 
-    Raises ``RuleError`` with the file for a rule that is not well-formed.
+    Raises ``RuleError`` with the file (and, for TOML that cannot be parsed, the line).
     """
+    tables: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for directory in directories:
+        for path in sorted(directory.glob("*.toml")):
+            tables[path.stem] = (str(path), _table(path))
+    known: dict[str, Rule] = {}
+    for name in sorted(tables):
+        _resolve(name, tables, known, ())
+    return known
+
+
+def _table(path: Path) -> Mapping[str, Any]:
     import tomli
 
-    files: dict[str, Path] = {}
-    for directory in directories:
-        files.update({path.stem: path for path in sorted(directory.glob("*.toml"))})
-    tables: dict[str, dict[str, Any]] = {}
-    for name, path in files.items():
-        try:
-            tables[name] = tomli.loads(path.read_text(encoding="utf-8"))
-        except tomli.TOMLDecodeError as error:
-            raise RuleError(str(error), hint="correct the rule file", place=Place(str(path))) from None
-    rules: dict[str, Rule] = {}
-    pending = list(tables)
-    while pending:
-        name = pending.pop()
-        if name in rules:
-            continue
-        base = tables[name].get("extends")
-        if base is not None and base not in rules:
-            if base not in tables or _is_cyclic(name, tables):
-                raise RuleError(
-                    f"rule '{name}' extends '{base}', which "
-                    + ("extends it in turn" if base in tables else "does not exist"),
-                    hint=f"rules: {', '.join(sorted(tables))}",
-                    place=Place(str(files[name])),
-                )
-            pending.extend((name, base))
-            continue
-        rules[name] = _rule(name, tables[name], rules.get(base) if base else None, files[name])
-    return dict(sorted(rules.items()))
+    try:
+        table = tomli.loads(path.read_text(encoding="utf-8"))
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        line = re.search(r"at line (\d+), column (\d+)", str(error))
+        place = Place(str(path), int(line[1]), int(line[2])) if line else Place(str(path))
+        raise RuleError(f"not TOML: {error}", place=place) from None
+    unknown = sorted(set(table) - KEYS)
+    if unknown:
+        raise RuleError(
+            f"unknown key '{unknown[0]}' in a rule", hint=f"keys are: {', '.join(sorted(KEYS))}", place=Place(str(path))
+        )
+    if not isinstance(table.get("summary"), str):
+        raise RuleError("a rule needs a 'summary'", place=Place(str(path)))
+    return table
 
 
-def _is_cyclic(name: str, tables: Mapping[str, Mapping[str, Any]]) -> bool:
-    seen: set[str] = set()
-    current: str | None = name
-    while current is not None and current in tables:
-        if current in seen:
-            return True
-        seen.add(current)
-        current = tables[current].get("extends")
-    return False
+def _resolve(
+    name: str, tables: Mapping[str, tuple[str, Mapping[str, Any]]], known: dict[str, Rule], using: tuple[str, ...]
+) -> Rule:
+    if name in known:
+        return known[name]
+    file, table = tables[name]
+    base = table.get("extends")
+    if base is None:
+        known[name] = _merge(Rule(name, "", file=file), name, file, table)
+        return known[name]
+    if base not in tables:
+        raise RuleError(f"extends '{base}', which is no rule", place=Place(file))
+    if base == name or base in using:
+        raise RuleError(f"rules extend each other: {' → '.join((*using, name, base))}", place=Place(file))
+    known[name] = _merge(_resolve(base, tables, known, (*using, name)), name, file, table)
+    return known[name]
 
 
-def _rule(name: str, table: Mapping[str, Any], base: Rule | None, file: Path) -> Rule:
-    known = {"summary", "abstract", "extends", "toolsets", "cross", "options", "env", "phases"}
-    for key in table:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            raise RuleError(
-                f"unknown key '{key}'",
-                hint=f"did you mean '{near[0]}'?" if near else f"keys: {', '.join(sorted(known))}",
-                place=Place(str(file)),
-            )
-    for step in table.get("phases", {}):
-        if step not in STEPS:
-            raise RuleError(f"no phase is called '{step}'", hint=f"phases: {', '.join(PHASES)}", place=Place(str(file)))
-    options = {each: _option(each, value, file) for each, value in table.get("options", {}).items()}
-    return Rule(
+def _merge(base: Rule, name: str, file: str, table: Mapping[str, Any]) -> Rule:
+    """``table`` over ``base``: tables key by key, lists of tool sets added, all else replaced."""
+    order = tuple(table.get("order", base.order))
+    phases = {**base.phases, **table.get("phases", {})}
+    for phase in phases:
+        if _bare(phase) not in order:
+            raise RuleError(f"phase '{phase}' is not in 'order' ({', '.join(order)})", place=Place(file))
+    return replace(
+        base,
         name=name,
-        summary=table.get("summary", ""),
-        toolsets=tuple(table.get("toolsets", base.toolsets if base else ())),
-        cross=table.get("cross", base.cross if base else True),
-        options={**(base.options if base else {}), **options},
-        env={**(base.env if base else {}), **table.get("env", {})},
-        phases={**(base.phases if base else {}), **table.get("phases", {})},
+        summary=table["summary"],
+        doc=table.get("doc", ""),
+        extends=table.get("extends"),
         abstract=table.get("abstract", False),
+        toolsets=_union(base.toolsets, table.get("toolsets", ())),
+        cross=table.get("cross", base.cross),
+        cross_toolsets=_union(base.cross_toolsets, table.get("cross_toolsets", ())),
+        options={
+            **base.options,
+            **{key: _option(key, value, file) for key, value in table.get("options", {}).items()},
+        },
+        env={**base.env, **table.get("env", {})},
+        cross_env={**base.cross_env, **table.get("cross_env", {})},
+        prelude=base.prelude + table.get("prelude", ""),
+        order=order,
+        phases=phases,
+        file=file,
     )
 
 
-@lru_cache(maxsize=1)
+def _union(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+def _option(name: str, table: Mapping[str, Any], file: str) -> Option:
+    place = Place(file)
+    kind = table.get("type", "string")
+    if kind not in OPTION_TYPES:
+        raise RuleError(f"option '{name}': no type is called '{kind}'", hint=" ".join(OPTION_TYPES), place=place)
+    if "doc" not in table:
+        raise RuleError(f"option '{name}' needs a 'doc'", place=place)
+    option = Option(
+        name, kind, table["doc"], table.get("default"), tuple(table.get("choices", ())), table.get("required", False)
+    )
+    if option.default is not None and not _fits(option, option.default):
+        raise RuleError(f"option '{name}': the default is not {_described(option)}", place=place)
+    return option
+
+
+# Checking what a package asks for
+
+
+def _fits(option: Option, value: object) -> bool:
+    match option.type:
+        case "string":
+            return isinstance(value, str) and (not option.choices or value in option.choices)
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "list":
+            return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        case "table":
+            return isinstance(value, Mapping)
+        case _:
+            return isinstance(value, LocalPath)
+
+
+def _described(option: Option) -> str:
+    if option.choices:
+        return f"one of {', '.join(repr(each) for each in option.choices)}"
+    return {
+        "string": "a string",
+        "boolean": "true or false",
+        "integer": "an integer",
+        "list": "a list of strings",
+        "table": "a table",
+        "file": 'a file: { file = "path" }',
+    }[option.type]
+
+
+def _near(word: str, known: Iterable[str], what: str) -> str:
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(word, names, n=1)
+    listed = f"{what}: {', '.join(names) or 'none'}"
+    return f"did you mean '{near[0]}'? {listed}" if near else listed
+
+
+def _options(rule: Rule, context: BuildContext) -> dict[str, Any]:
+    """The package's options over the rule's defaults, files as paths inside the sandbox."""
+    given = context.package.options
+    for name, value in given.items():
+        option = rule.options.get(name)
+        if option is None:
+            raise RuleOptionError(
+                f"package '{context.package.name}': rule '{rule.name}' has no option '{name}'",
+                hint=_near(name, rule.options, f"options of '{rule.name}'"),
+            )
+        if not _fits(option, value):
+            raise RuleOptionError(
+                f"package '{context.package.name}': option '{name}' must be {_described(option)}", hint=option.doc
+            )
+    for option in rule.options.values():
+        if option.required and option.name not in given:
+            raise RuleOptionError(
+                f"package '{context.package.name}': rule '{rule.name}' needs the option '{option.name}'",
+                hint=f"options = {{ {option.name} = … }}: {option.doc}",
+            )
+    values = {name: option.default for name, option in rule.options.items()}
+    return {**values, **given, **context.files}
+
+
+def _bare(phase: str) -> str:
+    return phase.removeprefix("pre_").removeprefix("post_")
+
+
+# Rendering
+
+
+def _quote(value: object) -> str:
+    """Quote for the shell: a string as one word, a list as so many words."""
+    if isinstance(value, str):
+        return shlex.quote(value)
+    if isinstance(value, Iterable):
+        return " ".join(shlex.quote(str(each)) for each in value)
+    return shlex.quote(str(value))
+
+
+def _matches(value: str, pattern: str) -> bool:
+    return re.fullmatch(pattern, value) is not None
+
+
+@cache
 def _environment() -> Environment:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-        # The default opening, "{#", stands in every shell expansion of a length.
-        comment_start_string="{##",
-        comment_end_string="##}",
+        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters["sh"] = lambda value: shlex.quote(str(value))
+    environment.filters["sh"] = _quote
+    environment.tests["matching"] = _matches
     return environment
 
 
-@lru_cache(maxsize=512)
-def _template(text: str) -> Template:
-    return _environment().from_string(text)
-
-
-def _options(rule: Rule, package: Package) -> dict[str, object]:
-    values = {name: option.default for name, option in rule.options.items()}
-    for name, value in package.options.items():
-        option = rule.options.get(name)
-        if option is None:
-            near = get_close_matches(name, rule.options, n=1)
-            raise RuleError(
-                f"package '{package.name}': the rule '{rule.name}' has no option '{name}'",
-                hint=f"did you mean '{near[0]}'?" if near else f"options: {', '.join(sorted(rule.options)) or 'none'}",
-            )
-        given = list(value) if option.kind == "list" and isinstance(value, tuple) else value
-        if not isinstance(given, KINDS[option.kind]):
-            wanted = '{ file = "path" }' if option.kind == "file" else f"a {option.kind}"
-            raise RuleError(
-                f"package '{package.name}': option '{name}' of the rule '{rule.name}' must be {wanted}",
-                hint=option.doc,
-            )
-        values[name] = given
-    return values
-
-
-def _values(rule: Rule, context: BuildContext) -> dict[str, object]:
-    package, platform = context.package, context.platform
-    return {
-        "name": package.name,
-        "version": package.version,
-        "arch": platform.arch,
-        "debarch": platform.debian,
-        "triplet": platform.triplet,
-        "build_triplet": context.build_platform.triplet,
-        "kernel_arch": platform.kernel,
-        "kernel_image": platform.kernel_image,
-        "goarch": platform.go,
-        "rust_target": platform.rust,
-        "cross": context.cross,
-        "tool_prefix": f"{platform.triplet}-" if context.cross else "",
-        "target_prefix": f"/usr/{platform.triplet}" if context.cross else "/usr",
-        "source": context.source,
-        "subdir": package.subdir,
-        "patches": context.patches,
-        "pre_build": context.pre_build,
-        "post_build": context.post_build,
-        "build_flags": list(package.build_flags),
-        "configure_flags": list(package.configure_flags),
-        "options": _options(rule, package),
-        "files": dict.fromkeys(rule.options) | dict(context.files),
-    }
-
-
-def _render(text: str, values: Mapping[str, object], what: str) -> str:
-    import jinja2
+def _render(rule: Rule, what: str, template: str, values: Mapping[str, Any]) -> str:
+    from jinja2 import TemplateError
 
     try:
-        return _template(text).render(values)
-    except jinja2.TemplateError as error:
+        return _environment().from_string(template).render(values)
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
         raise RuleError(
-            f"{what}: {error}", hint="the text is a Jinja2 template; docs/rules.md lists what it can use"
+            f"rule '{rule.name}': the template of {what}{where} fails: {error}", place=Place(rule.file)
         ) from None
 
 
-def render(rule: Rule, context: BuildContext) -> RenderedBuild:
-    """The script that builds a package; raises ``RuleError`` for wrong options or templates."""
-    package = context.package
-    if rule.abstract:
-        raise RuleError(f"package '{package.name}': the rule '{rule.name}' is only there for others to extend")
-    if context.cross and rule.cross is not True:
-        why = f": {rule.cross}" if isinstance(rule.cross, str) else ""
-        raise RuleError(
-            f"package '{package.name}': the rule '{rule.name}' cannot build for another architecture{why}",
-            hint=f"build it on {context.platform.arch}, or leave it out there with [arch.{context.platform.arch}]",
-        )
-    for step in package.phases:
-        if step not in STEPS:
-            raise RuleError(
-                f"package '{package.name}': no phase is called '{step}'",
-                hint=f"phases: {', '.join(PHASES)}, each with pre_ and post_",
+def _function(phase: str, parts: Sequence[str]) -> str:
+    body = "\n".join(part.strip("\n") for part in parts if part.strip())
+    return f"phase_{phase}() {{\n{body}\n}}\n" if body else ""
+
+
+def _phase_texts(rule: Rule, context: BuildContext, values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The parts of each phase in order: the rule's text, or the package's in its stead, and what the package adds."""
+    own = context.package.phases
+    for phase in own:
+        if _bare(phase) not in rule.order:
+            raise RuleOptionError(
+                f"package '{context.package.name}': rule '{rule.name}' has no phase '{_bare(phase)}'",
+                hint=_near(_bare(phase), rule.order, f"phases of '{rule.name}'"),
             )
-    values = _values(rule, context)
-    what = f"package '{package.name}'"
-    lines = [PROLOGUE]
-    for phase in PHASES:
-        if phase == "check" and not package.check:
+    texts = {}
+    for phase in rule.order:
+        if phase == "check" and not context.package.check:
             continue
-        texts = []
-        for step in (f"pre_{phase}", phase, f"post_{phase}"):
-            own = package.phases.get(step)
-            if own is not None and step == phase:
-                texts.append(_render(own, values, f"{what}, phases.{step}"))
-                continue
-            texts.append(_render(rule.phases.get(step, ""), values, f"{what}, rule '{rule.name}', {step}"))
-            if own is not None:
-                texts.append(_render(own, values, f"{what}, phases.{step}"))
-        body = "\n".join(text.strip("\n") for text in texts if text.strip())
-        if body:
-            lines.append(f"phase {phase}\n{body}\n")
-    env = {name: _render(text, values, f"{what}, env") for name, text in rule.env.items()}
-    toolsets = list(rule.toolsets)
-    if context.cross and rule.toolsets != ("core",):
-        toolsets.insert(0, f"cross-{context.platform.arch}")
-    return RenderedBuild("\n".join(lines), tuple(sorted({**env, **package.env}.items())), tuple(toolsets))
+        main = own[phase] if phase in own else _render(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values)
+        around = [
+            _render(rule, f"phase '{name}'", rule.phases.get(name, ""), values) for name in (f"pre_{phase}", f"post_{phase}")
+        ]
+        texts[phase] = [own.get(f"pre_{phase}", ""), around[0], main, around[1], own.get(f"post_{phase}", "")]
+    return texts
+
+
+def _values(rule: Rule, context: BuildContext) -> dict[str, Any]:
+    """The names that templates can use."""
+    package = context.package
+    return {
+        "package": package,
+        "name": package.name,
+        "version": package.version,
+        "platform": context.platform,
+        "build_platform": context.build_platform,
+        "cross": context.cross,
+        "options": _options(rule, context),
+        "source": context.source or "",
+        "patches": context.patches,
+        "pre_build": context.pre_build,
+        "post_build": context.post_build,
+        "build_flags": package.build_flags,
+        "configure_flags": package.configure_flags,
+    }
+
+
+def render(rule: Rule, context: BuildContext) -> RenderedBuild:
+    """The script, environment and tool sets by which ``rule`` builds a package.
+
+    Raises ``RuleOptionError`` for options and phases that the rule does not have, ``CrossBuildError`` where it cannot
+    build for the target, ``RuleError`` where a template fails.
+    """
+    if context.cross and rule.cross is not True:
+        reason = f": {rule.cross}" if isinstance(rule.cross, str) else ""
+        raise CrossBuildError(
+            f"package '{context.package.name}' cannot be built for {context.platform.arch} on "
+            f"{context.build_platform.arch} by rule '{rule.name}'{reason}",
+            hint=f"leave it out there ([arch.{context.platform.arch}.remove] packages = "
+            f'["{context.package.name}"]), or give it a \'prebuilt\' archive or \'debian\' packages',
+        )
+    values = _values(rule, context)
+    env = {name: _render(rule, f"env.{name}", text, values) for name, text in rule.env.items()}
+    if context.cross:
+        env |= {name: _render(rule, f"cross_env.{name}", text, values) for name, text in rule.cross_env.items()}
+    env |= context.package.env
+    functions = {
+        phase: function
+        for phase, parts in _phase_texts(rule, context, values).items()
+        if (function := _function(phase, parts))
+    }
+    toolsets = (*rule.toolsets, *(rule.cross_toolsets if context.cross else ()))
+    script = "\n".join(
+        (
+            _render(rule, "prelude", rule.prelude, values).strip("\n") + "\n",
+            *functions.values(),
+            "".join(f"run {phase}\n" for phase in functions),
+        )
+    )
+    return RenderedBuild(
+        script,
+        tuple(sorted((name, value) for name, value in env.items() if value != "")),
+        tuple(name for name in (_render(rule, "toolsets", each, values) for each in toolsets) if name),
+    )

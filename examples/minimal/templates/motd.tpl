@@ -1,0 +1,2 @@
+{{ greeting }}
+This is {{ name }}, built from {{ name }}/system.toml.
