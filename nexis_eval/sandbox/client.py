@@ -8,16 +8,13 @@ import marshal
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from nexis_eval.sandbox.errors import SandboxError, setup_error
+from nexis_eval.sandbox.isolated import command
 from nexis_eval.sandbox.spec import SandboxSpec
 from nexis_eval.sandbox.wire import encode, wire_spec
 
-_PACKAGES = Path(__file__).parent.parent.parent
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from nexis_eval.sandbox.spawner import main; main({})"
 _MAX_REPORT = 65536
 
 
@@ -110,7 +107,7 @@ class SpawnerClient:
             self._channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with other:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _PROGRAM.format(other.fileno()), str(_PACKAGES)],
+                    command("nexis_eval.sandbox.spawner", str(other.fileno())),
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
                     env={},
@@ -146,18 +143,17 @@ class SpawnerClient:
 
     def _lost(self) -> None:
         """The spawner ended, and with it every build."""
-        self._stop()
-        error = SandboxError(
-            "the process that starts build sandboxes ended", hint="run the same command again; was memory short?"
+        self._stop(
+            SandboxError(
+                "the process that starts build sandboxes ended", hint="run the same command again; was memory short?"
+            )
         )
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(error)
-        self._ready = None
-        for ended in self._running.values():
-            if not ended.done():
-                ended.set_exception(error)
 
-    def _stop(self) -> None:
+    async def close(self) -> None:
+        """End the spawner; every sandbox still running is killed and its ``run`` raises ``SandboxError``."""
+        self._stop(SandboxError("the sandboxes were closed while builds were running"))
+
+    def _stop(self, error: SandboxError) -> None:
         if self._channel is not None:
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self._channel.close()
@@ -166,11 +162,12 @@ class SpawnerClient:
             # It ends by itself when the channel closes, and does nothing in between that could take long.
             self._process.wait()
             self._process = None
-
-    async def close(self) -> None:
-        """End the spawner; every sandbox still running is killed."""
-        self._stop()
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(error)
         self._ready = None
+        for ended in self._running.values():
+            if not ended.done():
+                ended.set_exception(error)
 
 
 def _ended(status: int, cpu_ns: int, max_rss: int, data: bytes, late: float | None) -> Ended:

@@ -115,6 +115,14 @@ def unshare(flags: int) -> None:
     _check("unshare", _libc.unshare(ctypes.c_int(flags)))
 
 
+def drop_groups() -> None:
+    """Leave all supplementary groups, which only root can; others keep theirs (they show as ``nogroup`` inside)."""
+    try:
+        os.setgroups([])
+    except PermissionError:
+        return
+
+
 def map_user(inside_uid: int, inside_gid: int, outside_uid: int, outside_gid: int) -> None:
     """Give the user namespace of this process its one user and one group."""
     for name, text in (

@@ -36,7 +36,7 @@ PROC_HIDDEN = ("kcore", "keys", "timer_list")
 def enter(spec: WireSpec) -> None:
     """Build the root that ``spec`` asks for and move into it; afterwards nothing of the host's tree is reachable."""
     linux.make_mounts_private()
-    overlays = [(at, _overlay(layers)) for at, layers in spec["overlays"]]
+    overlays = [(at, overlay_tree(layers)) for at, layers in spec["overlays"]]
     binds = [(at, _bind(source, READ_ONLY)) for at, source in spec["binds"]]
     build, out = _bind(spec["build"], WRITABLE), _bind(spec["out"], WRITABLE)
     proc = linux.file_system("proc", (("hidepid", "ptraceable"),), WRITABLE | linux.MOUNT_ATTR_NOEXEC)
@@ -54,7 +54,8 @@ def enter(spec: WireSpec) -> None:
     linux.attach(out, "/out")
 
 
-def _overlay(layers: list[str]) -> int:
+def overlay_tree(layers: list[str]) -> int:
+    """The directories ``layers`` merged read-only, the first one topmost, as a mount that hangs nowhere."""
     descriptors = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers]
     try:
         if len(descriptors) == 1:

@@ -105,23 +105,22 @@ class Spawner:
         self._channel.send(marshal.dumps(answer))
 
 
-def _prepare() -> tuple[str, int]:
+def prepare() -> tuple[str, int]:
     """Enter the user namespace that owns all sandboxes; returns the step that failed and its errno, or ("", 0)."""
     uid, gid = os.geteuid(), os.getegid()
     try:
-        if uid == 0:
-            os.setgroups([])
+        linux.drop_groups()
         linux.unshare(linux.CLONE_NEWUSER)
         linux.map_user(0, 0, uid, gid)
     except OSError as error:
-        return str(error.filename or "setgroups"), error.errno or 0
+        return str(error.filename), error.errno or 0
     return "", 0
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: str) -> None:
     """Serve on the socket ``descriptor``."""
-    channel = _socket.socket(fileno=descriptor)
-    channel.send(marshal.dumps(("ready", *_prepare())))
+    channel = _socket.socket(fileno=int(descriptor))
+    channel.send(marshal.dumps(("ready", *prepare())))
     # Nothing here makes reference cycles, and a collection in a child would copy pages for nothing.
     gc.disable()
     gc.freeze()

@@ -1,0 +1,58 @@
+"""Tries every kernel feature that a sandbox needs, and prints the first that fails: ``errno step``.
+
+Run as a program of its own (see ``check``): the namespaces it enters would be in the way of anything else.
+"""
+
+from __future__ import annotations
+
+import os
+
+from nexis_eval.sandbox import linux
+from nexis_eval.sandbox.root import overlay_tree
+from nexis_eval.sandbox.spawner import NAMESPACES, prepare
+
+
+def main() -> None:
+    """Print the step that failed and its errno, or nothing."""
+    step, number = prepare()
+    if not step:
+        step, number = _in_child()
+    if step:
+        print(number, step)  # noqa: T201
+
+
+def _in_child() -> tuple[str, int]:
+    reading, writing = os.pipe()
+    try:
+        pid, _ = linux.clone(NAMESPACES)
+    except OSError as error:
+        return str(error.filename), error.errno or 0
+    if pid == 0:
+        status = 1
+        try:
+            _try_features()
+            status = 0
+        except OSError as error:
+            os.write(writing, f"{error.errno} {error.filename}".encode())
+        finally:
+            os._exit(status)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    told = os.read(reading, 4096).decode()
+    if not told:
+        return "", 0
+    number, _, step = told.partition(" ")
+    return step, int(number)
+
+
+def _try_features() -> None:
+    linux.set_host_name("nexis")
+    linux.loopback_up()
+    linux.make_mounts_private()
+    overlay_tree(["/usr", "/etc"])
+    linux.set_mount_attributes(linux.clone_tree("/dev/null"), linux.MOUNT_ATTR_RDONLY)
+    linux.file_system("proc", (("hidepid", "ptraceable"),))
+    linux.file_system("devpts", (("ptmxmode", "0666"),))
+    linux.pivot_to(linux.file_system("tmpfs"), "/dev")
+    # The build's own user namespace, below the one that owns the mounts.
+    linux.unshare(linux.CLONE_NEWUSER)

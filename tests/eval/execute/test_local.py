@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.execute.base import BuildResult
+from nexis_eval.execute.local import LocalExecutor, PhaseReader
+from nexis_eval.sandbox.errors import SandboxError, SandboxSpecError
+from nexis_eval.sandbox.spec import Bind, Limits, Overlay
+from tests.eval.sandbox.rooms import Room
+
+
+def processes_with(text: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and text.encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_exit_code_output_and_times(room: Room) -> None:
+    result = room.run("echo to stdout; echo to stderr >&2; for i in {1..20000}; do :; done; echo x > /out/f; exit 7")
+    assert (result.exit_code, result.ok, result.reason) == (7, False, "")
+    assert room.log == "to stdout\nto stderr\n"
+    assert (room.out / "f").read_text() == "x\n"
+    assert result.duration_ns > result.cpu_ns // 4 > 0
+    assert result.max_rss_bytes > 1 << 20
+
+
+def test_a_signal_is_reported_as_the_shell_does(room: Room) -> None:
+    assert room.run("kill -SEGV $$").exit_code == 128 + 11
+
+
+def test_standard_input_is_empty_and_pipes_break_as_usual(room: Room) -> None:
+    result = room.run("cat; set -o pipefail; yes | head -n1; echo ${PIPESTATUS[0]}")
+    assert result.ok
+    assert room.log == "y\n141\n"
+
+
+def test_phases_are_told_as_they_begin(room: Room) -> None:
+    seen: list[str] = []
+    result = room.run(
+        "echo '@nexis phase unpack' >&3; echo noise >&3; echo '@nexis phase build' >&3; false", on_phase=seen.append
+    )
+    assert seen == ["unpack", "build"]
+    assert result.phase == "build"
+
+
+def test_several_at_once_and_one_after_another(tmp_path: Path, room: Room) -> None:
+    async def work() -> list[BuildResult]:
+        executor = LocalExecutor()
+        rooms = [Room.make(tmp_path / str(index)) for index in range(6)]
+        try:
+            return await asyncio.gather(
+                *(executor.execute(each.request(f"sleep 0.1; exit {i}")) for i, each in enumerate(rooms))
+            )
+        finally:
+            await executor.close()
+
+    assert [result.exit_code for result in asyncio.run(work())] == [0, 1, 2, 3, 4, 5]
+
+
+def test_cancelling_leaves_no_process(room: Room) -> None:
+    async def work() -> float:
+        executor = LocalExecutor()
+        script = (
+            "(trap '' TERM INT HUP; setsid sleep 98765 & setsid nohup sleep 98765) & touch /out/up; wait; sleep 98765"
+        )
+        task = asyncio.create_task(executor.execute(room.request(script)))
+        while not (room.out / "up").exists():
+            await asyncio.sleep(0.01)
+        started = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        took = time.monotonic() - started
+        assert processes_with("98765") == []
+        await executor.close()
+        return took
+
+    assert asyncio.run(work()) < 1
+
+
+def test_what_a_build_leaves_running_ends_with_it(room: Room) -> None:
+    assert room.run("setsid nohup sleep 98764 >/dev/null 2>&1 & disown; exit 0").ok
+    assert processes_with("98764") == []
+
+
+def test_the_engine_dying_kills_the_build(room: Room) -> None:
+    async def work() -> None:
+        executor = LocalExecutor()
+        task = asyncio.create_task(executor.execute(room.request("touch /out/up; sleep 98763")))
+        while not (room.out / "up").exists():
+            await asyncio.sleep(0.01)
+        # What a killed engine does to the spawner: the channel closes and nobody says goodbye.
+        await executor.close()
+        task.cancel()
+        await asyncio.wait((task,), timeout=0)
+
+    asyncio.run(work())
+    deadline = time.monotonic() + 2
+    while processes_with("98763") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes_with("98763") == []
+
+
+def test_a_build_that_takes_too_long_says_so(room: Room) -> None:
+    started = time.monotonic()
+    result = room.run("echo '@nexis phase check' >&3; sleep 60", limits=Limits(wall_seconds=0.2))
+    assert time.monotonic() - started < 5
+    assert (result.exit_code, result.reason, result.phase) == (137, "it took longer than 0.2 s", "check")
+
+
+def test_a_missing_mount_point_is_named(room: Room) -> None:
+    overlay = Overlay("/usr/no-such-triplet", (room.root,))
+    with pytest.raises(SandboxSpecError, match="no-such-triplet"):
+        room.run("true", overlays=(*room.spec("").overlays, overlay))
+
+
+def test_a_missing_input_is_named(room: Room) -> None:
+    with pytest.raises(SandboxSpecError, match="no/such/file"):
+        room.run("true", binds=(Bind("/in/x", Path("/no/such/file")),))
+
+
+def test_a_missing_command_is_named(room: Room) -> None:
+    with pytest.raises(SandboxSpecError, match="/no/such/shell"):
+        room.run("", argv=("/no/such/shell",))
+
+
+def test_the_spawner_dying_is_an_error_and_not_the_end(room: Room) -> None:
+    async def work() -> BuildResult:
+        executor = LocalExecutor()
+        task = asyncio.create_task(executor.execute(room.request("touch /out/up; sleep 98762")))
+        while not (room.out / "up").exists():
+            await asyncio.sleep(0.01)
+        process = executor._spawner._process
+        assert process is not None
+        process.kill()
+        with pytest.raises(SandboxError, match="ended"):
+            await task
+        result = await executor.execute(room.request("true"))
+        await executor.close()
+        return result
+
+    assert asyncio.run(work()).ok
+
+
+@pytest.mark.parametrize("cut", [lambda data: [data], lambda data: [data[i : i + 1] for i in range(len(data))]])
+def test_phase_lines_however_they_are_cut(cut: Callable[[bytes], list[bytes]]) -> None:
+    seen: list[str] = []
+    reader = PhaseReader(seen.append)
+    for piece in cut(
+        b"@nexis phase a\njunk\n@nexis phase b \x1b[31m\n" + b"x" * 5000 + b"\n@nexis phase c\n@nexis phase d"
+    ):
+        reader.feed(piece)
+    assert seen[:2] == ["a", "b [31m"]
+    assert seen[2:] == ["c"]

@@ -1,0 +1,86 @@
+"""Sandboxes for tests: the host's own /usr as the root's content, because no toolchain is the point here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexis_eval.execute.base import BuildRequest, BuildResult
+from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.sandbox.check import available
+from nexis_eval.sandbox.errors import SandboxError
+from nexis_eval.sandbox.spec import Overlay, SandboxSpec
+
+ENVIRONMENT = (("HOME", "/build"), ("LC_ALL", "C.UTF-8"), ("PATH", "/usr/bin:/usr/sbin"))
+
+
+def require_sandbox() -> None:
+    """Skip the calling test where the machine forbids sandboxes."""
+    try:
+        available()
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+@dataclass(frozen=True)
+class Room:
+    """A directory with all that a sandboxed command needs."""
+
+    path: Path
+
+    @classmethod
+    def make(cls, path: Path) -> Room:
+        root = path / "root"
+        for name in ("proc", "dev", "tmp", "build", "out", "in", "usr", "etc"):
+            (root / name).mkdir(parents=True)
+        for name in ("bin", "sbin", "lib", "lib64"):
+            (root / name).symlink_to(f"usr/{name}")
+        (path / "build").mkdir()
+        (path / "out").mkdir()
+        return cls(path)
+
+    @property
+    def root(self) -> Path:
+        return self.path / "root"
+
+    @property
+    def build(self) -> Path:
+        return self.path / "build"
+
+    @property
+    def out(self) -> Path:
+        return self.path / "out"
+
+    @property
+    def log(self) -> str:
+        return (self.path / "log").read_text()
+
+    def spec(self, script: str, **changes: Any) -> SandboxSpec:
+        spec = SandboxSpec(
+            overlays=(Overlay("/", (self.root,)), Overlay("/usr", (Path("/usr"),))),
+            build_directory=self.build,
+            out_directory=self.out,
+            argv=("/bin/bash", "-c", script),
+            env=ENVIRONMENT,
+        )
+        return replace(spec, **changes)
+
+    def request(self, script: str, on_phase: Callable[[str], None] | None = None, **changes: Any) -> BuildRequest:
+        return BuildRequest("test", self.spec(script, **changes), self.path / "log", on_phase)
+
+    def run(self, script: str, on_phase: Callable[[str], None] | None = None, **changes: Any) -> BuildResult:
+        """Run ``script`` in a sandbox; its output is in ``log``."""
+
+        async def work() -> BuildResult:
+            executor = LocalExecutor()
+            try:
+                return await executor.execute(self.request(script, on_phase, **changes))
+            finally:
+                await executor.close()
+
+        return asyncio.run(work())
