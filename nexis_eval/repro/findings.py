@@ -123,3 +123,9 @@ class Difference:
     after: str = ""
     view: View | None = None
     verdict: Verdict | None = None
+    more_verdicts: tuple[Verdict, ...] = ()
+    """Further causes that act on the same path, as the bisection found them."""
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """All of them."""
+        return (self.verdict, *self.more_verdicts) if self.verdict else ()

@@ -1,0 +1,132 @@
+"""Builds one recipe again under given conditions, apart from the store: what comes out is compared, never recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
+from nexis_eval.execute.workspace import Workspace, remove_tree
+from nexis_eval.repro.compare import Tree
+from nexis_eval.repro.surroundings import Surroundings
+from nexis_eval.repro.vary import Conditions, Machine, Setup, Tools, clock_shown, conditions, prepare
+from nexis_eval.sandbox.spec import Identity, SandboxSpec
+from nexis_store.digest import TreeDigest
+from nexis_store.store import Store
+
+LOG_TAIL_LINES = 12
+DEEP = "another/place/with quite/a-long.name"
+
+
+class Recipe(Protocol):
+    """Something that can be built again and again."""
+
+    @property
+    def label(self) -> str:
+        """``name-version``."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Who the build is when nothing is varied."""
+        ...
+
+    def stage(self, directory: Path, identity: Identity, jobs: int, run_time: Mapping[str, str]) -> SandboxSpec:
+        """Lay out ``directory`` and describe the sandbox."""
+        ...
+
+    def land(self, store: Store, directory: Path, *, move: bool) -> Mapping[str, TreeDigest]:
+        """Take the outputs of a build in ``directory`` into ``store`` under the landing rules."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One more build: its outputs, or why there are none."""
+
+    trees: Mapping[str, Tree]
+    surroundings: Surroundings
+    result: BuildResult
+    log_tail: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.result.ok
+
+
+class Laboratory:
+    """Where rebuilds happen: work directories and a store of its own, both gone at the end. A context manager."""
+
+    def __init__(self, parent: Path, executor: Executor, tools: Tools, jobs: int) -> None:
+        self._parent = parent
+        self._stack = ExitStack()
+        self._executor = executor
+        self.tools = tools
+        self._jobs = jobs
+        self.machine = Machine()
+        self._last_end = 0.0
+
+    def __enter__(self) -> Self:
+        self._workspace = self._stack.enter_context(Workspace(self._parent))
+        self.store = self._stack.enter_context(Store.open(self._workspace.path / "store"))
+        other = self.tools.other_file_system
+        if other is not None:
+            away = tempfile.mkdtemp(prefix="nexis-repro-", dir=other)
+            self._stack.callback(remove_tree, Path(away))
+            self.tools = replace(self.tools, other_file_system=Path(away))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    async def build(self, recipe: Recipe, setup: Setup) -> Built:
+        """Build once. Unless the clock is pinned, it has moved on by a second since the last build ended."""
+        if not setup.pinned:
+            await asyncio.sleep(max(0.0, self._last_end + 1.05 - time.time()))
+        started = time.time()
+        given = conditions(setup, recipe.identity, self._jobs, self.tools, self.machine, int(started))
+        directory = self._directory(recipe, given)
+        try:
+            spec = await asyncio.to_thread(recipe.stage, directory / "b", given.identity, given.jobs, given.run_time)
+            spec = await asyncio.to_thread(prepare, spec, given, self.tools, directory)
+            log = directory / "log"
+            result = await self._executor.execute(BuildRequest(recipe.label, spec, log))
+            self._last_end = time.time()
+            surroundings = replace(
+                given.surroundings,
+                directory=os.fspath(spec.build_directory),
+                clock=clock_shown(given, started, self._last_end),
+            )
+            if not result.ok:
+                tail = tuple(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+                return Built({}, surroundings, result, tail)
+            outputs = await asyncio.to_thread(
+                recipe.land, self.store, directory / "b", move=not given.on_other_file_system
+            )
+            trees = {
+                name: Tree(self.store.manifest(digest), self.store.path(digest)) for name, digest in outputs.items()
+            }
+            return Built(trees, surroundings, result)
+        finally:
+            await asyncio.to_thread(remove_tree, directory)
+
+    def _directory(self, recipe: Recipe, given: Conditions) -> Path:
+        if given.on_other_file_system and self.tools.other_file_system is not None:
+            place = Path(tempfile.mkdtemp(dir=self.tools.other_file_system))
+        else:
+            place = self._workspace.directory(recipe.label)
+        if given.deep_directory:
+            place = place / DEEP
+        (place / "b").mkdir(parents=True)
+        return place

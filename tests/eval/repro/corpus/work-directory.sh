@@ -1,0 +1,5 @@
+# summary: the directory outside the sandbox, read from mountinfo
+# cause: path
+# variation: path|filesystem
+mkdir -p /out/usr/share
+awk '$5 == "/build" { print "build directory: " $4 }' /proc/self/mountinfo | sed 's/-[^/]*\/b\/build$//' > /out/usr/share/where
