@@ -427,6 +427,9 @@ def local_paths(config: Config) -> Iterator[tuple[LocalPath, KeyPath, str]]:
             yield package.pre_build_script, ("packages", name, "pre_build_script"), f"pre-build script of '{name}'"
         if package.post_build_script:
             yield package.post_build_script, ("packages", name, "post_build_script"), f"post-build script of '{name}'"
+        for option, value in package.options.items():
+            if isinstance(value, LocalPath):
+                yield value, ("packages", name, "options", option, "file"), f"file of the option '{option}' of '{name}'"
         if package.context_file:
             yield package.context_file, ("packages", name, "context_file"), f"SELinux context file of '{name}'"
 

@@ -71,8 +71,8 @@ class Kind:
     schema: Schema
     """JSON Schema (draft 2020-12) of what may be written."""
     merge: Merge = Merge.SAME
-    plain: type | None = None
-    """The Python type whose values need no conversion at all."""
+    accepts: Callable[[str], object] | None = None
+    """For kinds of strings that are kept as they are: true for those that are right; raises ``TypeError`` for others."""
     choices: tuple[str, ...] = field(default=())
 
 
@@ -109,7 +109,6 @@ def _quoted(value: str) -> str:
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]+").fullmatch
 
 
 def text(
@@ -121,7 +120,8 @@ def text(
     accept: Callable[[str], bool] | None = None,
 ) -> Kind:
     """A string of one line that matches ``pattern`` as a whole, and ``accept``."""
-    match = re.compile(pattern).fullmatch if pattern else _ONE_LINE
+    written = pattern or r"[^\x00-\x1f\x7f]+"
+    match = re.compile(written).fullmatch
 
     def convert(value: object, _directory: str) -> object:
         if type(value) is not str:
@@ -134,10 +134,8 @@ def text(
             _fail(error, f"a line break or control character cannot stand in {name}", hint)
         _fail(error, f"{_quoted(value)} is not {name}", hint)
 
-    schema: dict[str, object] = {"type": "string", "minLength": 1}
-    if pattern:
-        schema["pattern"] = f"^(?:{pattern})$"
-    return Kind(name, convert, schema)
+    schema = {"type": "string", "minLength": 1, "pattern": f"^(?:{written})$"}
+    return Kind(name, convert, schema, accepts=match if accept is None else None)
 
 
 def _any_text(value: object, _directory: str) -> object:
@@ -191,11 +189,17 @@ def choice(*words: str) -> Kind:
 
 def list_of(item: Kind, name: str) -> Kind:
     """A list whose elements are of one kind."""
-    one = item.convert
+    one, accepts = item.convert, item.accepts
 
     def convert(value: object, directory: str) -> object:
         if type(value) is not list:
             _wrong_type(name, value)
+        try:
+            # The common case without a call of Python code per element.
+            if accepts is not None and all(map(accepts, value)):
+                return tuple(value)
+        except TypeError:
+            return _all_of(value, directory)
         try:
             return tuple([one(each, directory) for each in value])
         except InvalidValueError:
@@ -265,6 +269,13 @@ def _free(value: object, directory: str) -> object:
     if isinstance(value, (str, bool, int, float)):
         return value
     _wrong_type("a string, number, boolean, list or table", value, "write the date as a string")
+
+
+def _option(value: object, directory: str) -> object:
+    """Like ``_free``, and ``{ file = "path" }`` is a file of the user's own."""
+    if type(value) is dict and value.keys() == {"file"}:
+        return _local_path(value["file"], directory)
+    return _free(value, directory)
 
 
 def _local_path(value: object, directory: str) -> object:
@@ -422,9 +433,9 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 
-STRING = Kind("a string", _any_text, {"type": "string"}, plain=str)
+STRING = Kind("a string", _any_text, {"type": "string"})
 LINE = text(hint="write it on one line")
-BOOLEAN = Kind("a boolean", _boolean, {"type": "boolean"}, plain=bool)
+BOOLEAN = Kind("a boolean", _boolean, {"type": "boolean"})
 STRINGS = list_of(STRING, "a list of strings")
 LINES = list_of(LINE, "a list of strings")
 PORTS = list_of(integer(1, 65535), "a list of port numbers")
@@ -529,6 +540,7 @@ ENVIRONMENT = table_of(
 )
 TEXTS = table_of(STRING, "a table of strings")
 FREE = table_of(Kind("anything", _free, {}), "a table")
+RULE_OPTIONS = table_of(Kind("anything, or { file = \"path\" }", _option, {}), "a table")
 ATTRIBUTES = table_of(
     text(
         '"owner:group mode"',

@@ -274,7 +274,7 @@ PACKAGES = Section(
         Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "rules"),
         Setting("build_flags", kinds.LINES, "Arguments for the build; what they mean is up to the rule.", "rules"),
         Setting("configure_flags", kinds.LINES, "Arguments for the configuring step.", "rules"),
-        Setting("options", kinds.FREE, "Options of the rule.", "rules"),
+        Setting("options", kinds.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "rules"),
         Setting(
             "phases",
             kinds.TEXTS,
