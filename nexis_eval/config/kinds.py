@@ -72,7 +72,7 @@ class Kind:
     """JSON Schema (draft 2020-12) of what may be written."""
     merge: Merge = Merge.SAME
     accepts: Callable[[str], object] | None = None
-    """For kinds of strings that are kept as they are: true for those that are right; raises ``TypeError`` for others."""
+    """For strings that are kept as they are: true for those that are right; raises ``TypeError`` for what is no string."""
     choices: tuple[str, ...] = field(default=())
 
 
@@ -540,7 +540,7 @@ ENVIRONMENT = table_of(
 )
 TEXTS = table_of(STRING, "a table of strings")
 FREE = table_of(Kind("anything", _free, {}), "a table")
-RULE_OPTIONS = table_of(Kind("anything, or { file = \"path\" }", _option, {}), "a table")
+RULE_OPTIONS = table_of(Kind('anything, or { file = "path" }', _option, {}), "a table")
 ATTRIBUTES = table_of(
     text(
         '"owner:group mode"',

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tomli
 
+from nexis_eval.config import plain
 from nexis_eval.config.errors import EncodingError, Note, TomlSyntaxError
 from nexis_eval.config.positions import line_and_column, repeated
 from nexis_store.errors import Place
@@ -112,6 +113,9 @@ def decode(data: bytes, shown: str) -> str:
 
 def parse(text: str, shown: str) -> dict[str, object]:
     """The values of a TOML text; raises ``TomlSyntaxError`` with a place. ``shown`` is how messages call the file."""
+    values = plain.read(text)
+    if values is not None:
+        return values
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
