@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 OPTION_TYPES = ("string", "boolean", "integer", "list", "table", "file")
 KEYS = frozenset(
     ("summary", "doc", "extends", "abstract", "order", "toolsets", "cross", "cross_toolsets", "options", "env")
-    + ("cross_env", "prelude", "phases")
-)
+) | frozenset(("cross_env", "prelude", "phases"))
 
 
 class RuleError(NexisError):
@@ -318,7 +317,14 @@ def _environment() -> Environment:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # The default, "{#", is in bash's ${#array[@]}.
+        comment_start_string="{##",
+        comment_end_string="##}",
     )
     environment.filters["sh"] = _quote
     environment.tests["matching"] = _matches
@@ -358,7 +364,8 @@ def _phase_texts(rule: Rule, context: BuildContext, values: Mapping[str, Any]) -
             continue
         main = own[phase] if phase in own else _render(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values)
         around = [
-            _render(rule, f"phase '{name}'", rule.phases.get(name, ""), values) for name in (f"pre_{phase}", f"post_{phase}")
+            _render(rule, f"phase '{name}'", rule.phases.get(name, ""), values)
+            for name in (f"pre_{phase}", f"post_{phase}")
         ]
         texts[phase] = [own.get(f"pre_{phase}", ""), around[0], main, around[1], own.get(f"post_{phase}", "")]
     return texts
@@ -396,7 +403,7 @@ def render(rule: Rule, context: BuildContext) -> RenderedBuild:
             f"package '{context.package.name}' cannot be built for {context.platform.arch} on "
             f"{context.build_platform.arch} by rule '{rule.name}'{reason}",
             hint=f"leave it out there ([arch.{context.platform.arch}.remove] packages = "
-            f'["{context.package.name}"]), or give it a \'prebuilt\' archive or \'debian\' packages',
+            f"[\"{context.package.name}\"]), or give it a 'prebuilt' archive or 'debian' packages",
         )
     values = _values(rule, context)
     env = {name: _render(rule, f"env.{name}", text, values) for name, text in rule.env.items()}
