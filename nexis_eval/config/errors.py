@@ -70,11 +70,11 @@ class ConfigErrors(NexisError):  # noqa: N818 - it is several
 
 
 class TomlSyntaxError(ConfigError):
-    """The file is not valid TOML 1.0.
+    """The file is not valid TOML.
 
     The place is where reading could not go on; the mistake is there or just before it. Common causes: a string
-    without quotes, a quote that is not closed, a comma missing between the values of a list, a key set twice, a line
-    break inside ``{ … }``. The syntax is at https://toml.io/en/v1.0.0.
+    without quotes, a quote that is not closed, a comma missing between the values of a list, a key that is set twice, a
+    table that is opened twice. The syntax is at https://toml.io/en/v1.0.0.
     """
 
     code = "C0101"

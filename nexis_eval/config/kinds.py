@@ -72,7 +72,7 @@ class Kind:
     """JSON Schema (draft 2020-12) of what may be written."""
     merge: Merge = Merge.SAME
     accepts: Callable[[str], object] | None = None
-    """For strings that are kept as they are: true for those that are right; raises ``TypeError`` for what is no string."""
+    """For strings that are kept as they are: true for the right ones; raises ``TypeError`` for other types."""
     choices: tuple[str, ...] = field(default=())
 
 

@@ -26,7 +26,7 @@ _STRING = re.compile(
 # What nine of ten lines are: one key, and a value or a list of strings that ends on the line.
 _PLAIN = re.compile(
     r"""([A-Za-z0-9_-]+)[ \t]*=[ \t]*"""
-    r"""(?:("[^"\\\n]*"|'[^'\n]*'|[^\s"'\[{#,]+)|(\[[ \t]*(?:"[^"\\\n]*"[ \t]*,?[ \t]*)*+\]))[ \t]*(?=\r?\n|\#|\Z)"""
+    r"""(?:("[^"\\\n]*"|'[^'\n]*'|[^\s"'\[\]{}#,]+)|(\[[ \t]*(?:"[^"\\\n]*"[ \t]*,?[ \t]*)*+\]))[ \t]*(?=\r?\n|\#|\Z)"""
 )
 _BARE = re.compile(r"[^,\]}#\r\n]*[^,\]}#\s]")
 
