@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from nexis_store import fs
-from nexis_store.errors import StoreError, cannot_write
+from nexis_store.errors import StoreError, cannot_write, writing
 from nexis_store.journal import (
     EMPTY_SIZE,
     SEAL,
@@ -288,7 +288,7 @@ class Database:
 
     def _give_up_segment(self, error: OSError) -> None:
         """After a failed sync nothing says which bytes are on the disk: write all anew, elsewhere, and say so."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(StoreError):
             self.checkpoint()
         raise StoreError(
             f"the store's journal could not be written: {error.strerror}",
@@ -297,7 +297,7 @@ class Database:
 
     def checkpoint(self) -> None:
         """Move what the journal says into the database and begin a new segment."""
-        with self._locked():
+        with writing("the store's database"), self._locked():
             self._checkpoint()
 
     def _checkpoint(self) -> None:
@@ -340,7 +340,7 @@ class Database:
     def close(self) -> None:
         """Release everything; a journal worth it is moved into the database first, if nobody is writing."""
         if not self._readonly:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, StoreError):
                 if self._segment.offset > CLOSE_BYTES:
                     fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     fcntl.flock(self._lock_fd, fcntl.LOCK_UN)

@@ -7,7 +7,9 @@ as one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -94,3 +96,12 @@ def cannot_write(error: OSError, what: str) -> StoreError:
         error.errno or 0, "nothing that was acknowledged is lost; remove the cause, then repeat the command"
     )
     return StoreError(f"{what} could not be written: {error.strerror or error}", hint=hint)
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turn what the system refuses inside the block (or the decorated function) into a ``StoreError``."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(error, what) from error

@@ -18,7 +18,7 @@ from nexis_store import fs, refs
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write
+from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
 from nexis_store.layout import Layout
 from nexis_store.names import check_name, check_path, encode
 from nexis_store.records import ARTIFACT, DEAD, DOOMED, PENDING, ArtifactRecord, pack_number
@@ -93,9 +93,10 @@ class Writer:
         self._fix_modes = False
 
     def __enter__(self) -> Writer:
-        self._staging = self._host.session.new_staging()
-        self._tree = f"{self._staging}/tree"
-        fs.make_directory(self._tree)
+        with writing(self.name):
+            self._staging = self._host.session.new_staging()
+            self._tree = f"{self._staging}/tree"
+            fs.make_directory(self._tree)
         self._fix_modes = os.stat(self._tree).st_mode & 0o777 != 0o755
         return self
 
@@ -438,8 +439,12 @@ def _publish(
         if stored is not None:
             record = ArtifactRecord.decode(stored)
             if after != before:
+                # A kill before the journal knows leaves a description with references too many: recovery may use them
+                # or not. The other order could leave too few.
                 data = encode_sidecar(record.name, after, manifest, record.added_ns)
-                fs.write_atomically(layout.sidecar(digest), data, mode=0o444)
+                fs.write_file(f"{staging}/references", data, 0o444)
+                fs.sync_path(f"{staging}/references")
+                fs.rename(f"{staging}/references", layout.sidecar(digest))
         elif not os.path.exists(f"{staging}/description"):
             raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
         else:

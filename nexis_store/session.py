@@ -65,7 +65,8 @@ class Session:
         """Give up all temporary roots."""
         with self._mutex:
             if self._fd is not None and self._pid == os.getpid():
-                with contextlib.suppress(FileNotFoundError):
+                # Without its lock the file means nothing, and the next collection removes it.
+                with contextlib.suppress(OSError):
                     fs.unlink(f"{self._layout.temporary_roots}/{self._name}")
                 os.close(self._fd)
             self._fd = None

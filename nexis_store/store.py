@@ -24,7 +24,7 @@ from nexis_store import union as merging
 from nexis_store.database import Database
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.errors import NotInStoreError, StoreError, writing
 from nexis_store.gc import GcPlan, GcResult, Progress
 from nexis_store.history import settle
 from nexis_store.ingest import Artifact, Writer, read_sidecar
@@ -120,13 +120,13 @@ class Store:
                 f"the store at {layout.root} has version {found.get('version')}, this program knows {FORMAT_VERSION}",
                 hint="use the program that made it, or another store",
             )
-        try:
-            return cls(layout, open_backend(layout, str(found["backend"]), readonly=readonly), readonly=readonly)
-        except PermissionError as error:
-            raise StoreError(
-                f"the store at {layout.root} is not writable: {error.strerror}",
-                hint="use a store of your own with --store or $NEXIS_STORE",
-            ) from error
+        with writing(f"the store at {layout.root}"):
+            backend = open_backend(layout, str(found["backend"]), readonly=readonly)
+            try:
+                return cls(layout, backend, readonly=readonly)
+            except BaseException:
+                backend.close()
+                raise
 
     def close(self) -> None:
         """Release files, locks and temporary roots."""
@@ -202,6 +202,7 @@ class Store:
             unpack.unpack(writer, stream, format, rules)
             return writer.commit(references)
 
+    @writing("the union")
     def union(
         self,
         name: str,
@@ -313,6 +314,7 @@ class Store:
 
     # Builds
 
+    @writing("the realisation")
     def record(self, realisation: Realisation) -> None:
         """Remember what a build came out as. Its outputs must be in the store."""
         with self.database.transaction() as transaction:
@@ -355,6 +357,7 @@ class Store:
         value = self.database.get(DURATION + encode(label))
         return unpack_number(value) if value is not None else None
 
+    @writing("the log")
     def put_log(self, key: BuildKey, data: bytes) -> None:
         """Keep the log of a build, compressed. Not worth waiting for the disk."""
         import zstandard
@@ -382,16 +385,19 @@ class Store:
 
     # Roots and garbage
 
+    @writing("the list of what this process uses")
     def temporary_root(self, digest: TreeDigest) -> bool:
         """Keep an artifact until this process ends; says whether it is there to be kept."""
         if self.session.protect(digest):
             self.database.pass_by()
         return self.has(digest)
 
+    @writing("the root")
     def set_root(self, name: str, digest: TreeDigest) -> None:
         """Keep an artifact and all it refers to until the root is removed or set to another one."""
         roots.set_root(self.layout, self.database, name, digest)
 
+    @writing("the root")
     def remove_root(self, name: str) -> None:
         """Stop keeping what the root kept; raises ``NotInStoreError``."""
         roots.remove_root(self.layout, self.database, name)
@@ -400,10 +406,12 @@ class Store:
         """All named roots, in order."""
         return dict(sorted((name, digest) for name, digest in roots.on_disk(self.layout) if self.has(digest)))
 
+    @writing("the roots")
     def plan_gc(self, *, max_freed: int | None = None, older_than_ns: int | None = None) -> GcPlan:
         """Work out what is garbage: ``gc.plan_gc``."""
         return gc.plan_gc(self.layout, self.database, max_freed=max_freed, older_than_ns=older_than_ns)
 
+    @writing("the trash")
     def execute_gc(self, plan: GcPlan, progress: Progress | None = None) -> GcResult:
         """Carry out a plan: ``gc.execute_gc``."""
         result = gc.execute_gc(self.layout, self.database, plan, progress)
@@ -427,13 +435,12 @@ def _create(layout: Layout, profile: str) -> dict[str, object]:
     """Make an empty store; two processes that do it at once make one."""
     if profile not in PROFILES:
         raise StoreError(f"there is no store profile {profile!r}", hint="use desktop, server or auto")
-    try:
+    with writing(f"the new store at {layout.root}"):
         fs.make_directories(layout.database)
-    except OSError as error:
-        raise StoreError(
-            f"no store can be made at {layout.root}: {error.strerror}",
-            hint="choose another place with --store or $NEXIS_STORE",
-        ) from error
+        return _fill(layout, profile)
+
+
+def _fill(layout: Layout, profile: str) -> dict[str, object]:
     with locked(layout.commit_lock):
         with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
             there: dict[str, object] = json.loads(file.read())
