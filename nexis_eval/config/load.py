@@ -73,6 +73,7 @@ class _Loader:
         self.parts = parts
         self.sources: list[Source] = []
         self.by_path: dict[Path, Source] = {}
+        self.listings: dict[str, tuple[str, ...]] = {}
         self.failed: list[ConfigError] = []
         """Files that could not be read: what depends on their content cannot be judged."""
 
@@ -127,16 +128,13 @@ class _Loader:
     def expand(self, include: Include) -> list[Path]:
         """The files that a path, pattern or directory stands for, in the order of their names."""
         base = os.path.normpath(os.path.join(include.source.directory, include.written))  # noqa: PTH118 - no links
-        if _PATTERN & set(include.written):
-            found = [Path(each) for each in sorted(glob.glob(base, recursive=True))]  # noqa: PTH207 - base is absolute
-            found = [each for each in found if each != include.source.path and each.is_file()]
-            if not found:
-                self.missing(include, f"no file matches '{include.written}'", "correct or delete the pattern")
-            return found
-        path = Path(base)
-        if path.is_dir():
-            return [each for each in sorted(path.glob("*.toml")) if each != include.source.path]
-        return [path]
+        files = list_files(base)
+        if files is None:
+            return [Path(base)]
+        self.listings[base] = files
+        if not files and _PATTERN & set(base):
+            self.missing(include, f"no file matches '{include.written}'", "correct or delete the pattern")
+        return [path for path in map(Path, files) if path != include.source.path]
 
     def missing(self, include: Include, message: str, hint: str) -> None:
         problem = Problem(errors.MissingIncludeError, message, hint, Spot(include.source, include.at))
@@ -205,12 +203,22 @@ class _Loader:
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
 
 
+def list_files(base: str) -> tuple[str, ...] | None:
+    """The files that a directory or pattern stands for, in the order of their names; ``None`` for any other path."""
+    if not _PATTERN & set(base):
+        if not os.path.isdir(base):  # noqa: PTH112 - a string like its neighbours
+            return None
+        base = os.path.join(glob.escape(base), "*.toml")  # noqa: PTH118
+    found = sorted(glob.glob(base, recursive=True))  # noqa: PTH207 - base is absolute
+    return tuple(each for each in found if os.path.isfile(each))  # noqa: PTH113
+
+
 def _finish(loader: _Loader) -> tuple[Config, Origins]:
     problems = loader.parts.problems
     groups = group(loader.parts.entries, problems.append)
     if not loader.failed:
         remove(groups, loader.parts.removals, problems.append)
-    origins = Origins(loader.sources, groups)
+    origins = Origins(loader.sources, groups, loader.listings)
     config = _build(loader.sources, loader.parts.arch, groups, origins, problems)
     if not loader.failed:
         removed = {each.path: Spot(each.source, each.at) for each in loader.parts.removals}
