@@ -52,7 +52,6 @@ def _run(spec: WireSpec, log: int, phases: int, alive: int) -> Report:
         os._exit(1)
     linux.default_signals(linux.SIGINT)
     linux.set_host_name(spec["hostname"])
-    linux.loopback_up()
     enter(spec)
     if spec["clock_offset_seconds"]:
         linux.unshare(linux.CLONE_NEWTIME)

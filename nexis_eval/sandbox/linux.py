@@ -123,6 +123,11 @@ def drop_groups() -> None:
         return
 
 
+def enter_namespace(descriptor: int, kind: int) -> None:
+    """Move this process into an existing namespace of ``kind`` (``CLONE_NEW…``)."""
+    _check("setns", _libc.setns(ctypes.c_int(descriptor), ctypes.c_int(kind)))
+
+
 def map_user(inside_uid: int, inside_gid: int, outside_uid: int, outside_gid: int) -> None:
     """Give the user namespace of this process its one user and one group."""
     for name, text in (

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 from nexis_eval.sandbox import linux
-from nexis_eval.sandbox.root import overlay_tree
+from nexis_eval.sandbox.networks import NetworkPool
+from nexis_eval.sandbox.root import SCRATCH, overlay_tree
 from nexis_eval.sandbox.spawner import NAMESPACES, prepare
 
 
@@ -24,6 +25,7 @@ def main() -> None:
 def _in_child() -> tuple[str, int]:
     reading, writing = os.pipe()
     try:
+        NetworkPool().take()
         pid, _ = linux.clone(NAMESPACES)
     except OSError as error:
         return str(error.filename), error.errno or 0
@@ -47,12 +49,9 @@ def _in_child() -> tuple[str, int]:
 
 def _try_features() -> None:
     linux.set_host_name("nexis")
-    linux.loopback_up()
-    linux.make_mounts_private()
     overlay_tree(["/usr", "/etc"])
-    linux.set_mount_attributes(linux.clone_tree("/dev/null"), linux.MOUNT_ATTR_RDONLY)
     linux.file_system("proc", (("hidepid", "ptraceable"),))
     linux.file_system("devpts", (("ptmxmode", "0666"),))
-    linux.pivot_to(linux.file_system("tmpfs"), "/dev")
+    linux.pivot_to(linux.file_system("tmpfs"), SCRATCH)
     # The build's own user namespace, below the one that owns the mounts.
     linux.unshare(linux.CLONE_NEWUSER)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 READ_ONLY = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
 WRITABLE = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
-SCRATCH = "/dev"
-"""A directory that every host has, to mount on for a moment in our own mount namespace."""
+NOTHING_SPECIAL = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC
+TEMPLATE = SCRATCH = "/sys"
+"""A directory of the host to mount on in our own mount namespace; nothing below it is ever needed there."""
 
 DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 DEVICE_LINKS = (
@@ -33,25 +34,64 @@ PROC_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 PROC_HIDDEN = ("kcore", "keys", "timer_list")
 
 
+def prepare() -> None:
+    """Once in the spawner: its own mount namespace, with the ``/dev`` that all sandboxes get copies of at ``TEMPLATE``.
+
+    The copies share the file system, which is read-only once it is made.
+    """
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.make_mounts_private()
+    devices = [(name, _bind(f"/dev/{name}", linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID)) for name in DEVICES]
+    dev = linux.file_system("tmpfs", (("mode", "0755"),), linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC)
+    linux.attach(dev, TEMPLATE)
+    for name, device in devices:
+        _touch(f"{TEMPLATE}/{name}")
+        linux.attach(device, f"{TEMPLATE}/{name}")
+    for name, target in DEVICE_LINKS:
+        os.symlink(target, f"{TEMPLATE}/{name}")
+    os.mkdir(f"{TEMPLATE}/pts")
+    os.mkdir(f"{TEMPLATE}/shm")
+    # The devices' own mounts are read-only too, which guards the nodes' permissions, not what is written to them.
+    linux.set_mount_attributes(dev, linux.MOUNT_ATTR_RDONLY, recursive=False)
+
+
 def enter(spec: WireSpec) -> None:
     """Build the root that ``spec`` asks for and move into it; afterwards nothing of the host's tree is reachable."""
-    linux.make_mounts_private()
     overlays = [(at, overlay_tree(layers)) for at, layers in spec["overlays"]]
     binds = [(at, _bind(source, READ_ONLY)) for at, source in spec["binds"]]
     build, out = _bind(spec["build"], WRITABLE), _bind(spec["out"], WRITABLE)
     proc = linux.file_system("proc", (("hidepid", "ptraceable"),), WRITABLE | linux.MOUNT_ATTR_NOEXEC)
-    devices = [(name, _bind(f"/dev/{name}", linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID)) for name in DEVICES]
+    dev = linux.clone_tree(TEMPLATE)
 
     linux.pivot_to(overlays[0][1], SCRATCH)
     for at, tree in overlays[1:]:
         linux.attach(tree, at)
     linux.attach(proc, "/proc")
-    _make_dev(devices)
+    temporary, shared, inputs = _scratch_directories()
+    linux.attach(dev, "/dev")
     _protect_proc()
-    linux.attach(linux.file_system("tmpfs", (("mode", "1777"),), WRITABLE), "/tmp")
-    _make_in(binds)
+    linux.attach(linux.file_system("devpts", (("mode", "0620"), ("ptmxmode", "0666")), NOTHING_SPECIAL), "/dev/pts")
+    linux.attach(shared, "/dev/shm")
+    linux.attach(temporary, "/tmp")
+    linux.attach(inputs, "/in")
+    for at, tree in binds:
+        _make_mount_point(at, is_directory=_is_directory(tree))
+        linux.attach(tree, at)
+    linux.set_mount_attributes(inputs, linux.MOUNT_ATTR_RDONLY, recursive=False)
     linux.attach(build, "/build")
     linux.attach(out, "/out")
+
+
+def _scratch_directories() -> list[int]:
+    """Trees for ``/tmp``, ``/dev/shm`` and ``/in`` out of one new tmpfs, which costs as much as all their mounts."""
+    linux.attach(linux.file_system("tmpfs", (("mode", "0755"),), WRITABLE), "/dev")
+    trees = []
+    for name, mode in (("tmp", 0o1777), ("shm", 0o1777), ("in", 0o755)):
+        os.mkdir(f"/dev/{name}")
+        os.chmod(f"/dev/{name}", mode)
+        trees.append(linux.clone_tree(f"/dev/{name}"))
+    linux.detach("/dev")
+    return trees
 
 
 def overlay_tree(layers: list[str]) -> int:
@@ -77,25 +117,6 @@ def _bind(source: str, attributes: int) -> int:
     return tree
 
 
-def _make_dev(devices: list[tuple[str, int]]) -> None:
-    dev = linux.file_system("tmpfs", (("mode", "0755"),), linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC)
-    linux.attach(dev, "/dev")
-    for name, device in devices:
-        _touch(f"/dev/{name}")
-        linux.attach(device, f"/dev/{name}")
-    for name, target in DEVICE_LINKS:
-        os.symlink(target, f"/dev/{name}")
-    os.mkdir("/dev/pts")
-    os.mkdir("/dev/shm")
-    terminals = linux.file_system(
-        "devpts", (("mode", "0620"), ("ptmxmode", "0666")), linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC
-    )
-    linux.attach(terminals, "/dev/pts")
-    # The devices' own mounts stay usable: a read-only mount guards their permissions, not what is written to them.
-    _seal(dev)
-    linux.attach(linux.file_system("tmpfs", (("mode", "1777"),), WRITABLE), "/dev/shm")
-
-
 def _protect_proc() -> None:
     for name in PROC_READ_ONLY:
         try:
@@ -107,20 +128,6 @@ def _protect_proc() -> None:
     for name in PROC_HIDDEN:
         if os.path.exists(f"/proc/{name}"):
             linux.attach(linux.clone_tree("/dev/null"), f"/proc/{name}")
-
-
-def _make_in(binds: list[tuple[str, int]]) -> None:
-    inputs = linux.file_system("tmpfs", (("mode", "0755"),), WRITABLE)
-    linux.attach(inputs, "/in")
-    for at, tree in binds:
-        _make_mount_point(at, is_directory=_is_directory(tree))
-        linux.attach(tree, at)
-    _seal(inputs)
-
-
-def _seal(mount: int) -> None:
-    """Make this one mount read-only; those below it are not touched."""
-    linux.set_mount_attributes(mount, linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
 def _make_mount_point(path: str, *, is_directory: bool) -> None:

@@ -24,9 +24,10 @@ import os
 import select
 import sys
 
-from nexis_eval.sandbox import inside, linux
+from nexis_eval.sandbox import inside, linux, root
+from nexis_eval.sandbox.networks import NetworkPool
 
-NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 MAX_DATAGRAM = 512
 MAX_DESCRIPTORS = 4
 
@@ -38,8 +39,9 @@ class Spawner:
         self._channel = channel
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
+        self._networks = NetworkPool()
         self._processes: dict[int, int] = {}
-        self._ends: dict[int, tuple[int, int]] = {}
+        self._ends: dict[int, tuple[int, int, int]] = {}
         self._alive, self._life = os.pipe2(os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -69,6 +71,7 @@ class Spawner:
 
     def _start(self, number: int, request: int, log: int, phases: int, report: int) -> None:
         try:
+            network = self._networks.take()
             pid, end = linux.clone(NAMESPACES)
         except OSError as error:
             os.write(report, marshal.dumps({"failed": "creating namespaces", "errno": error.errno}))
@@ -77,7 +80,7 @@ class Spawner:
             if pid == 0:
                 self._become_sandbox(request, log, phases, report)
             self._processes[number] = pid
-            self._ends[end] = (number, pid)
+            self._ends[end] = (number, pid, network)
             self._poll.register(end, select.POLLIN)
         for descriptor in (request, log, phases, report):
             os.close(descriptor)
@@ -93,13 +96,14 @@ class Spawner:
             os._exit(status)
 
     def _collect(self, end: int) -> None:
-        number, pid = self._ends.pop(end)
+        number, pid, network = self._ends.pop(end)
         self._poll.unregister(end)
         os.close(end)
         _, status, usage = os.wait4(pid, 0)
         del self._processes[number]
         cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
         self._answer(("ended", number, status, cpu_ns, usage.ru_maxrss * 1024))
+        self._networks.give_back(network)
 
     def _answer(self, answer: tuple[str | int, ...]) -> None:
         self._channel.send(marshal.dumps(answer))
@@ -112,6 +116,7 @@ def prepare() -> tuple[str, int]:
         linux.drop_groups()
         linux.unshare(linux.CLONE_NEWUSER)
         linux.map_user(0, 0, uid, gid)
+        root.prepare()
     except OSError as error:
         return str(error.filename), error.errno or 0
     return "", 0
