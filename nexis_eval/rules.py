@@ -358,36 +358,45 @@ def _phase_texts(rule: Rule, context: BuildContext, values: Mapping[str, Any]) -
                 f"package '{context.package.name}': rule '{rule.name}' has no phase '{_bare(phase)}'",
                 hint=_near(_bare(phase), rule.order, f"phases of '{rule.name}'"),
             )
+
+    def added(phase: str) -> str:
+        return _render(rule, f"phases.{phase} of package '{context.package.name}'", own.get(phase, ""), values)
+
     texts = {}
     for phase in rule.order:
         if phase == "check" and not context.package.check:
             continue
-        main = own[phase] if phase in own else _render(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values)
-        around = [
+        main = added(phase) if phase in own else _render(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values)
+        before, after = (
             _render(rule, f"phase '{name}'", rule.phases.get(name, ""), values)
             for name in (f"pre_{phase}", f"post_{phase}")
-        ]
-        texts[phase] = [own.get(f"pre_{phase}", ""), around[0], main, around[1], own.get(f"post_{phase}", "")]
+        )
+        texts[phase] = [added(f"pre_{phase}"), before, main, after, added(f"post_{phase}")]
     return texts
 
 
 def _values(rule: Rule, context: BuildContext) -> dict[str, Any]:
-    """The names that templates can use."""
-    package = context.package
+    """The names that templates can use; ``docs/rules.md`` explains them."""
+    package, platform = context.package, context.platform
     return {
         "package": package,
         "name": package.name,
         "version": package.version,
-        "platform": context.platform,
-        "build_platform": context.build_platform,
-        "cross": context.cross,
+        "subdir": package.subdir,
+        "build_flags": package.build_flags,
+        "configure_flags": package.configure_flags,
         "options": _options(rule, context),
         "source": context.source or "",
         "patches": context.patches,
         "pre_build": context.pre_build,
         "post_build": context.post_build,
-        "build_flags": package.build_flags,
-        "configure_flags": package.configure_flags,
+        "cross": context.cross,
+        "platform": platform,
+        "build_platform": context.build_platform,
+        "arch": platform.arch,
+        "triplet": platform.triplet,
+        "tool_prefix": f"{platform.triplet}-" if context.cross else "",
+        "target_prefix": f"/usr/{platform.triplet}" if context.cross else "/usr",
     }
 
 
@@ -397,6 +406,10 @@ def render(rule: Rule, context: BuildContext) -> RenderedBuild:
     Raises ``RuleOptionError`` for options and phases that the rule does not have, ``CrossBuildError`` where it cannot
     build for the target, ``RuleError`` where a template fails.
     """
+    if rule.abstract:
+        raise RuleOptionError(
+            f"package '{context.package.name}': the rule '{rule.name}' is only there for other rules to extend"
+        )
     if context.cross and rule.cross is not True:
         reason = f": {rule.cross}" if isinstance(rule.cross, str) else ""
         raise CrossBuildError(
