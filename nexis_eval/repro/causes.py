@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from nexis_eval.repro.findings import Cause, Evidence, Strength, Verdict
 
@@ -40,7 +41,7 @@ REFINEMENTS: dict[str, frozenset[Cause]] = {
     "user": frozenset((Cause.IDENTITY, Cause.RANDOMNESS, Cause.PATH)),
     "filesystem": frozenset((Cause.FILESYSTEM, Cause.ORDER)),
     "kernel": frozenset((Cause.KERNEL,)),
-    "environment": frozenset((Cause.ENVIRONMENT, Cause.PATH, Cause.UNINITIALISED)),
+    "environment": frozenset((Cause.ENVIRONMENT, Cause.PATH, Cause.UNINITIALISED, Cause.ORDER)),
     "home": frozenset((Cause.PATH, Cause.ENVIRONMENT)),
 }
 """Causes that a variation can bring out besides its own; anything else is overruled by the trigger."""
@@ -58,6 +59,27 @@ def judge(evidence: Iterable[Evidence], culprits: Sequence[str] | None = None) -
     elif not reasons:
         reasons = [each.why for each in found if each.strength is not Strength.FOLLOWS][:1]
     return Verdict(cause, tuple(dict.fromkeys(reasons))[:4], None if culprits is None else tuple(culprits))
+
+
+PRIORITY = ("memory", "time", "random", "order")
+"""Where several variations make a path differ, the first of these says most about the reason."""
+
+
+def judge_all(reasons: Sequence[tuple[tuple[str, ...], Sequence[Evidence]]]) -> tuple[Verdict, ...]:
+    """The verdicts on one path that differs under several sets of variations, the most telling first.
+
+    What comes out in another order whatever is varied (a hash table keyed by addresses, say) has one cause, the order.
+    """
+    verdicts = [judge(evidence, culprits) for culprits, evidence in reasons]
+    reordered = [any(each.cause is Cause.ORDER for each in evidence) for _, evidence in reasons]
+    if len(verdicts) > 1 and all(reordered):
+        verdicts = [replace(each, cause=Cause.ORDER) for each in verdicts]
+
+    def rank(verdict: Verdict) -> int:
+        first = verdict.culprits[0] if verdict.culprits else ""
+        return PRIORITY.index(first) if first in PRIORITY else len(PRIORITY)
+
+    return tuple(sorted(verdicts, key=rank))
 
 
 def _trigger_reason(culprits: Sequence[str]) -> str:

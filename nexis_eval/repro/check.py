@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from nexis_eval.repro.bisect import minimal_set
-from nexis_eval.repro.causes import judge
+from nexis_eval.repro.causes import judge_all
 from nexis_eval.repro.compare import Tree, compare_trees
-from nexis_eval.repro.findings import Difference
+from nexis_eval.repro.findings import Difference, Evidence
 from nexis_eval.repro.rebuild import Built, Laboratory, Recipe
 from nexis_eval.repro.report import Status, Subject, merge_differences
 from nexis_eval.repro.surroundings import Surroundings
@@ -96,6 +96,10 @@ async def check(
     return done(Status.DIFFERS, differences)
 
 
+def _evidence(difference: Difference) -> tuple[Evidence, ...]:
+    return tuple(difference.view.all_evidence()) if difference.view else ()
+
+
 def _failure(conditions: str, built: Built) -> tuple[str, ...]:
     reason = built.result.reason or f"exit code {built.result.exit_code}"
     return (f"the build failed when run {conditions}: {reason}", *built.log_tail)
@@ -149,12 +153,12 @@ class _Bisection:
         intrinsic = compare_outputs(self._pinned.trees, again.trees, sides) if again.ok else ()
         explained: dict[str, list[tuple[tuple[str, ...], Difference]]] = {}
         for each in intrinsic:
-            explained.setdefault(each.path, []).append(((), each))
+            explained.setdefault(each.key, []).append(((), each))
         names = list(self._names)
-        beyond_control = frozenset(each.path for each in intrinsic)
+        beyond_control = frozenset(each.key for each in intrinsic)
 
         async def differs(varied: frozenset[str]) -> frozenset[str]:
-            return frozenset(each.path for each in await self._differences(varied)) - beyond_control
+            return frozenset(each.key for each in await self._differences(varied)) - beyond_control
 
         while names:
             wanted = await differs(frozenset(names))
@@ -162,29 +166,35 @@ class _Bisection:
                 break
             culprits = await minimal_set(names, wanted, differs)
             for each in await self._differences(frozenset(culprits)):
-                if each.path not in beyond_control:
-                    explained.setdefault(each.path, []).append((culprits, each))
+                if each.key not in beyond_control:
+                    explained.setdefault(each.key, []).append((culprits, each))
             names = [name for name in names if name not in culprits]
+        await self._confirm(explained)
         return self._merge(differences, explained)
+
+    async def _confirm(self, explained: dict[str, list[tuple[tuple[str, ...], Difference]]]) -> None:
+        """Two pinned builds may agree by luck. If a third does not, what it differs in is nobody's fault."""
+        assert self._pinned is not None
+        third = await self._build(frozenset(), "bisecting, everything pinned a third time")
+        if not third.ok:
+            return
+        sides = (self._pinned.surroundings, third.surroundings)
+        for each in compare_outputs(self._pinned.trees, third.trees, sides):
+            explained[each.key] = [((), each)]
 
     def _merge(
         self, differences: tuple[Difference, ...], explained: Mapping[str, list[tuple[tuple[str, ...], Difference]]]
     ) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
         merged = []
         for each in differences:
-            reasons = explained.get(each.path)
+            reasons = explained.get(each.key)
             if not reasons:
                 merged.append(each)
                 continue
-            verdicts = []
-            for culprits, isolated in reasons:
-                evidence = tuple(isolated.view.all_evidence()) if isolated.view else ()
-                if not evidence and each.view is not None:
-                    evidence = tuple(each.view.all_evidence())
-                verdicts.append(judge(evidence, culprits))
-            merged.append(replace(each, verdict=verdicts[0], more_verdicts=tuple(verdicts[1:])))
+            verdicts = judge_all([(culprits, _evidence(isolated) or _evidence(each)) for culprits, isolated in reasons])
+            merged.append(replace(each, verdict=verdicts[0], more_verdicts=verdicts[1:]))
         notes = [f"bisected with {self._builds} builds"]
-        left = [each.path for each in differences if each.path not in explained]
+        left = [each.path for each in differences if each.key not in explained]
         if left:
             notes.append(f"not explained by any one of the variations: {', '.join(left[:5])}")
         return tuple(merged), tuple(notes)

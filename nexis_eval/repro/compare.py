@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nexis_eval.repro.causes import judge
 from nexis_eval.repro.content.base import Data
-from nexis_eval.repro.evidence import of_field
+from nexis_eval.repro.evidence import of_field, of_lines
 from nexis_eval.repro.findings import Cause, Difference, Evidence, Strength, View
 from nexis_eval.repro.opening import open_pair
 from nexis_eval.repro.surroundings import UNKNOWN_SIDES, Sides
@@ -33,9 +33,53 @@ def compare_trees(before: Tree, after: Tree, sides: Sides = UNKNOWN_SIDES) -> tu
     if before.manifest.digest == after.manifest.digest:
         return ()
     found: list[Difference] = []
+    renamed = _renamed(before.manifest, after.manifest)
+    old_names, new_names = set(renamed), set(renamed.values())
     for path in _changed_paths(before.manifest, after.manifest):
-        found += _differences(path, before, after, sides, opened=len(found) < MAX_OPENED)
+        if _below(path, old_names) or _below(path, new_names) or path in new_names:
+            continue
+        if path in renamed:
+            found.append(_rename(path, renamed[path], before, after, sides))
+        else:
+            found += _differences(path, before, after, sides, opened=len(found) < MAX_OPENED)
     return tuple(found)
+
+
+def _below(path: str, directories: set[str]) -> bool:
+    if not directories:
+        return False
+    cut = path.rfind("/")
+    while cut > 0:
+        if path[:cut] in directories:
+            return True
+        cut = path.rfind("/", 0, cut)
+    return False
+
+
+def _renamed(before: Manifest, after: Manifest) -> dict[str, str]:
+    """Names that changed: each side has one entry more of a kind in a directory, as with a date in a file's name."""
+    gone, come = _only_in(before, after), _only_in(after, before)
+    return {old[0]: come[place][0] for place, old in gone.items() if len(old) == 1 and len(come.get(place, ())) == 1}
+
+
+def _only_in(one: Manifest, other: Manifest) -> dict[tuple[str, str], list[str]]:
+    """The topmost entries that ``other`` lacks, by directory and kind."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for entry in one.entries():
+        parent = entry.path.rpartition("/")[0]
+        if other.get(entry.path) is None and (not parent or other.get(parent) is not None):
+            found.setdefault((parent, entry.kind), []).append(entry.path)
+    return found
+
+
+def _rename(path: str, other: str, before: Tree, after: Tree, sides: Sides) -> Difference:
+    old, new = (each.rpartition("/")[2] for each in (path, other))
+    view = View("name", "field", old, new, evidence=tuple(of_lines(old, new, sides)))
+    entry, moved = before.manifest.get(path), after.manifest.get(other)
+    if entry and moved and entry.digest != moved.digest and before.root and after.root:
+        content = open_files(path, before.root / path, after.root / other, sides)
+        view = View("name and content", "member", parts=(view, content)) if content else view
+    return Difference(path, "name", old, new, view, judge(tuple(view.all_evidence())))
 
 
 def _changed_paths(before: Manifest, after: Manifest) -> Iterator[str]:

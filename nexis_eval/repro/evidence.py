@@ -260,7 +260,7 @@ def differing_ranges(before: bytes, after: bytes, join: int = 4, limit: int = 64
 def _range_evidence(before: bytes, after: bytes, start: int, end: int, sides: Sides) -> Iterator[Evidence]:
     old, new = before[start : min(end, start + MAX_SPAN_BYTES)], after[start : min(end, start + MAX_SPAN_BYTES)]
     for fill, text, which in ((sides[1].fill, new, "second"), (sides[0].fill, old, "first")):
-        if fill and len(set(text)) <= 2 and set(text) <= set(fill):
+        if fill and len(text) > 1 and set(text) <= set(fill):
             why = f"{len(text)} bytes at offset {start} hold what the {which} build's memory was filled with"
             yield Evidence(Cause.UNINITIALISED, Strength.PROOF, why)
             return

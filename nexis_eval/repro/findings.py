@@ -114,8 +114,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One path that differs between two trees. ``change`` is ``added``, ``removed``, ``content``, ``kind``, ``target``,
-    ``mode``, ``owner`` or ``attributes``."""
+    """One path that differs between two trees. ``change`` is ``added``, ``removed``, ``name``, ``content``, ``kind``,
+    ``target``, ``mode``, ``owner`` or ``attributes``; a ``name`` changed if each side has one file more in a directory.
+    """
 
     path: str
     change: str
@@ -125,6 +126,11 @@ class Difference:
     verdict: Verdict | None = None
     more_verdicts: tuple[Verdict, ...] = ()
     """Further causes that act on the same path, as the bisection found them."""
+
+    @property
+    def key(self) -> str:
+        """What this is in another comparison of the same recipe: the path, or the directory if the name changes."""
+        return f"{self.path.rpartition('/')[0]}/*" if self.change == "name" else self.path
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """All of them."""

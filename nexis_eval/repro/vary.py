@@ -242,13 +242,14 @@ def _settings(varied: frozenset[str], setup: Setup, started: int) -> tuple[str, 
     fills = _fills(varied, setup)
     if fills:
         lines.append(f"fill {fills[0]}")
+    elif setup.pinned:
+        lines.append("fill 0")
     return tuple(lines)
 
 
 def _fills(varied: frozenset[str], setup: Setup) -> tuple[int, ...]:
-    if "memory" in varied:
-        return (FILLS[setup.round % 2], FILLS[setup.round % 2] ^ 255)
-    return (0,) if setup.pinned else ()
+    """What stack and heap hold, and the complement, which freed memory holds."""
+    return (FILLS[setup.round % 2], FILLS[setup.round % 2] ^ 255) if "memory" in varied else ()
 
 
 def kernel_2_6(release: str) -> str:

@@ -95,11 +95,29 @@ static void __attribute__((constructor)) read_settings(void)
 			set(line, space + 1);
 		}
 	}
-	if (fill >= 0) {
-		/* The allocator stores the complement in fresh blocks. */
-		mallopt(M_PERTURB, fill ^ 255);
-		dirty_stack(fill);
-	}
+	if (fill >= 0)
+		mallopt(M_PERTURB, fill ^ 255); /* the allocator stores the complement in fresh blocks */
+}
+
+/* ---- the stack ---- */
+
+static int (*real_main)(int, char **, char **);
+
+/* The loader ran on the same stack; what it left is overwritten last, just below where main will stand. */
+static int clean_main(int count, char **arguments, char **environment)
+{
+	dirty_stack(fill);
+	return real_main(count, arguments, environment);
+}
+
+int __libc_start_main(int (*main)(int, char **, char **), int count, char **arguments, void (*init)(void),
+		      void (*fini)(void), void (*loader_fini)(void), void *stack_end)
+{
+	int (*real)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void), void *);
+
+	*(void **)&real = dlsym(RTLD_NEXT, "__libc_start_main");
+	real_main = main;
+	return real(fill >= 0 ? clean_main : main, count, arguments, init, fini, loader_fini, stack_end);
 }
 
 /* ---- the clock ---- */
@@ -613,6 +631,27 @@ int openat64(int directory, const char *path, int flags, ...)
 {
 	MODE_OF(flags, flags)
 	return open_file(directory, path, flags, mode);
+}
+
+/* What a fortified program calls when the compiler cannot see the flags. */
+int __open_2(const char *path, int flags)
+{
+	return open_file(AT_FDCWD, path, flags, 0);
+}
+
+int __open64_2(const char *path, int flags)
+{
+	return open_file(AT_FDCWD, path, flags, 0);
+}
+
+int __openat_2(int directory, const char *path, int flags)
+{
+	return open_file(directory, path, flags, 0);
+}
+
+int __openat64_2(int directory, const char *path, int flags)
+{
+	return open_file(directory, path, flags, 0);
 }
 
 FILE *fopen(const char *restrict path, const char *restrict how)

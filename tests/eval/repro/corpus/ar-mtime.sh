@@ -1,6 +1,6 @@
 # summary: a static library made with ar U
-# cause: timestamp
-# variation: time
+# cause: timestamp|user or host
+# variation: time|user
 # needs: gcc
 echo 'int f(void) { return 1; }' > f.c
 gcc -c f.c

@@ -1,6 +1,6 @@
 # summary: __DATE__ and __TIME__ in a program, with SOURCE_DATE_EPOCH unset
 # cause: timestamp
-# variation: time
+# variation: time|timezone
 # needs: gcc
 unset SOURCE_DATE_EPOCH
 cat > a.c <<'C'

@@ -1,6 +1,6 @@
 # summary: the compilation directory in debug information
 # cause: path
-# variation: random
+# variation: random|none
 # needs: gcc
 work=$(mktemp -d /build/compile.XXXXXXXX)
 cd "$work"

@@ -1,6 +1,6 @@
 # summary: the name of a temporary directory in a program
 # cause: path
-# variation: random
+# variation: random|none
 # needs: gcc
 work=$(mktemp -d)
 echo 'const char *file = __FILE__; int main(void) { return !file; }' > "$work/a.c"

@@ -1,5 +1,5 @@
 # summary: a stack buffer written whole though filled in part
-# cause: uninitialised data
+# cause: uninitialised data|memory addresses
 # variation: memory|aslr
 # needs: gcc
 cat > a.c <<'C'
@@ -7,7 +7,7 @@ cat > a.c <<'C'
 #include <string.h>
 int main(void)
 {
-	char name[256];
+	char name[2048];
 	strcpy(name, "short");
 	fwrite(name, sizeof name, 1, stdout);
 	return 0;

@@ -1,6 +1,6 @@
 # summary: a zip archive with the times of freshly made files
 # cause: timestamp
-# variation: time
+# variation: time|timezone
 # needs: python3
 mkdir -p /out/usr/share
 echo hello > hello.txt; chmod 644 hello.txt
