@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,12 +15,17 @@ _RED, _BLUE, _GREEN, _BOLD, _PLAIN = "\x1b[31;1m", "\x1b[34m", "\x1b[32m", "\x1b
 _WIDTH = 140
 """Longer source lines are cut around the caret, in characters."""
 
+_MOST = 100
+"""More errors than these are only counted."""
+
 
 def render(error: NexisError, *, colour: bool) -> str:
     """What to print for ``error``, without a line break at the end."""
     if isinstance(error, ConfigErrors):
-        parts = [_one(each, colour) for each in error.errors]
-        if len(parts) > 1:
+        parts = [_one(each, colour) for each in error.errors[:_MOST]]
+        if len(error.errors) > _MOST:
+            parts.append(f"{len(error.errors)} errors, of which these are the first {_MOST}")
+        elif len(parts) > 1:
             parts.append(f"{len(parts)} errors")
         return "\n\n".join(parts)
     return _one(error, colour)
@@ -124,11 +130,7 @@ def excerpt(place: Place, length: int, *, colour: bool) -> list[str]:
     """The line at ``place`` and one that underlines ``length`` characters; nothing if it cannot be read."""
     if not place.line:
         return []
-    try:
-        text = Path(place.file).read_bytes().removeprefix(b"\xef\xbb\xbf").decode(errors="replace")
-    except OSError:
-        return []
-    lines = text.split("\n")
+    lines = _lines(place.file)
     if place.line > len(lines):
         return []
     line = lines[place.line - 1].rstrip("\r")
@@ -147,6 +149,20 @@ def excerpt(place: Place, length: int, *, colour: bool) -> list[str]:
         f"{_paint(f'  {number} |', _BLUE, colour)} {_printable(shown)}".rstrip(),
         f"{_paint('  ' + ' ' * len(number) + ' |', _BLUE, colour)} {blank}{_paint(underline, _RED, colour)}",
     ]
+
+
+@lru_cache(maxsize=4)
+def _lines_of(path: str, _stamp: tuple[int, int]) -> list[str]:
+    return Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").decode(errors="replace").split("\n")
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file; many errors may be in one, so the last few files are kept."""
+    try:
+        found = Path(path).stat()
+        return _lines_of(path, (found.st_mtime_ns, found.st_size))
+    except OSError:
+        return []
 
 
 def _columns(character: str) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from nexis_eval.config import errors
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
+from nexis_eval.config.suggest import did_you_mean, nearest
 
 DEPENDENCY_KEYS = ("dependencies", "build_dependencies", "native_dependencies", "runtime_dependencies")
 DEFAULT_MIRRORS = ("debian", "debian-security")
@@ -109,11 +109,6 @@ def find_cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
     return list(unique.values())
 
 
-def _did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else otherwise
-
-
 def _dependencies(config: Config, checker: _Checker) -> None:
     packages = config.packages
     edges: dict[str, tuple[str, ...]] = {}
@@ -133,7 +128,7 @@ def _unknown_dependency(package: Package, name: str, packages: Mapping[str, Pack
     for key in DEPENDENCY_KEYS:
         names: tuple[str, ...] = getattr(package, key)
         if name in names:
-            hint = _did_you_mean(name, packages, f'declare it: [[packages]] name = "{name}" …')
+            hint = did_you_mean(name, packages, f'declare it: [[packages]] name = "{name}" …')
             notes = []
             removed = checker.elsewhere.removed.get(("packages", name))
             inactive = checker.elsewhere.inactive.get(("packages", name))
@@ -249,7 +244,7 @@ def _services(config: Config, checker: _Checker) -> None:
                 checker.problem(
                     errors.UnknownServiceError,
                     f"service '{name}' depends on '{each}', which is not defined",
-                    _did_you_mean(each, services, f"define it: [dinit_services.{each}]"),
+                    did_you_mean(each, services, f"define it: [dinit_services.{each}]"),
                     (*at, "depends", index),
                 )
     for cycle in find_cycles({name: service.depends for name, service in services.items()}):
@@ -306,7 +301,7 @@ def _kernel(config: Config, checker: _Checker) -> None:
         hint = f'write kernel = "{name}"'
     else:
         message = f"there is no package '{system.kernel}' to be the kernel"
-        hint = _did_you_mean(system.kernel, config.packages, "declare it with [[packages]], or set kernel_source")
+        hint = did_you_mean(system.kernel, config.packages, "declare it with [[packages]], or set kernel_source")
     checker.problem(errors.KernelError, message, hint, at, missing=("system", "kernel_source"))
 
 
@@ -386,7 +381,7 @@ def _conflicts(config: Config, checker: _Checker) -> None:
             checker.problem(
                 errors.WinnerError,
                 f"'{winner}' is to win {path}, but no such package is declared",
-                _did_you_mean(winner, config.packages, "name a declared package"),
+                did_you_mean(winner, config.packages, "name a declared package"),
                 ("conflicts", path),
             )
 
@@ -402,7 +397,7 @@ def _mirrors(config: Config, checker: _Checker) -> None:
                     checker.problem(
                         errors.UnknownMirrorError,
                         f"there is no mirror set '{name}'",
-                        _did_you_mean(name, known, f'define it: [mirrors] {name} = ["https://…"]'),
+                        did_you_mean(name, known, f'define it: [mirrors] {name} = ["https://…"]'),
                         (*at, index),
                     )
 
@@ -448,9 +443,9 @@ def _local_files(config: Config, checker: _Checker) -> None:
 def near_file(written: str, path: Path) -> str:
     """A hint for a file that is not there: one of nearly that name, or how paths are understood."""
     try:
-        near = get_close_matches(path.name, os.listdir(path.parent), n=1)  # noqa: PTH208 - names are wanted
+        near = nearest(path.name, os.listdir(path.parent))  # noqa: PTH208 - names are wanted
     except OSError:
-        near = []
+        near = None
     if near:
-        return f"did you mean '{os.path.join(os.path.dirname(written), near[0])}'?"  # noqa: PTH118, PTH120 - as written
+        return f"did you mean '{os.path.join(os.path.dirname(written), near)}'?"  # noqa: PTH118, PTH120 - as written
     return f"looked for {shown_path(path)}; paths are relative to the file that names them"

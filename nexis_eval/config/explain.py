@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import tomli
 
@@ -16,6 +15,7 @@ from nexis_eval.config.origin import Origins, Problem, included_from
 from nexis_eval.config.parts import strength
 from nexis_eval.config.reference import toml_key
 from nexis_eval.config.settings import BY_PATH, Form, Section, Setting
+from nexis_eval.config.suggest import nearest
 from nexis_store.errors import NexisError, Place
 
 
@@ -77,8 +77,8 @@ def written_key(path: KeyPath) -> str:
 
 
 def _suggest(name: str, known: Iterable[str]) -> str | None:
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else None
+    near = nearest(name, known)
+    return f"did you mean '{near}'?" if near else None
 
 
 def _find_section(path: KeyPath) -> tuple[Section, int]:

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 from nexis_eval.config import errors
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import KeyPath, LocalPath
+from nexis_eval.config.suggest import did_you_mean, nearest
 
 Schema = Mapping[str, object]
 
@@ -71,8 +73,9 @@ class Kind:
     schema: Schema
     """JSON Schema (draft 2020-12) of what may be written."""
     merge: Merge = Merge.SAME
-    accepts: Callable[[str], object] | None = None
-    """For strings that are kept as they are: true for the right ones; raises ``TypeError`` for other types."""
+    accepts: Callable[[], Callable[[str], object]] | None = None
+    """For strings that are kept as they are: gives what is true for the right ones, and raises ``TypeError`` for
+    other types."""
     choices: tuple[str, ...] = field(default=())
 
 
@@ -121,12 +124,16 @@ def text(
 ) -> Kind:
     """A string of one line that matches ``pattern`` as a whole, and ``accept``."""
     written = pattern or r"[^\x00-\x1f\x7f]+"
-    match = re.compile(written).fullmatch
+
+    @cache
+    def matcher() -> Callable[[str], object]:
+        # Compiled on use: a run meets few of the thirty patterns, and compiling them all takes 10 ms.
+        return re.compile(written).fullmatch
 
     def convert(value: object, _directory: str) -> object:
         if type(value) is not str:
             _wrong_type(f"a string ({name})" if pattern else "a string", value)
-        if match(value) and (accept is None or accept(value)):
+        if matcher()(value) and (accept is None or accept(value)):
             return value
         if not value:
             _fail(error, f"an empty string is not {name}", hint or "delete the key to have its default")
@@ -135,7 +142,7 @@ def text(
         _fail(error, f"{_quoted(value)} is not {name}", hint)
 
     schema = {"type": "string", "minLength": 1, "pattern": f"^(?:{written})$"}
-    return Kind(name, convert, schema, accepts=match if accept is None else None)
+    return Kind(name, convert, schema, accepts=matcher if accept is None else None)
 
 
 def _any_text(value: object, _directory: str) -> object:
@@ -177,10 +184,8 @@ def choice(*words: str) -> Kind:
         if type(value) is not str:
             _wrong_type("a string", value)
         if value not in allowed:
-            from difflib import get_close_matches
-
-            near = get_close_matches(value.lower(), words, n=1)
-            hint = f'did you mean "{near[0]}"? It is {name}' if near else f"write {name}"
+            near = nearest(value.lower(), words)
+            hint = f'did you mean "{near}"? It is {name}' if near else f"write {name}"
             _fail(errors.ChoiceError, f"{_quoted(value)} is not among the choices", hint)
         return value
 
@@ -196,7 +201,7 @@ def list_of(item: Kind, name: str) -> Kind:
             _wrong_type(name, value)
         try:
             # The common case without a call of Python code per element.
-            if accepts is not None and all(map(accepts, value)):
+            if accepts is not None and all(map(accepts(), value)):
                 return tuple(value)
         except TypeError:
             return _all_of(value, directory)
@@ -356,13 +361,10 @@ def _url(value: object, _directory: str) -> object:
     if not colon:
         _fail(errors.UrlError, f"{_quoted(value)} is not a URL", "a URL starts with its scheme: https://…")
     if scheme not in _SCHEMES:
-        from difflib import get_close_matches
-
-        near = get_close_matches(scheme.lower(), URL_SCHEMES, n=1)
         _fail(
             errors.UrlError,
             f"'{scheme}' is not a scheme that can be fetched",
-            f"did you mean '{near[0]}'?" if near else f"one of {', '.join(URL_SCHEMES)}",
+            did_you_mean(scheme.lower(), URL_SCHEMES, f"one of {', '.join(URL_SCHEMES)}"),
         )
     _fail(errors.UrlError, f"{_quoted(value)} is not a URL", "something has to follow '://', and no white space")
 

@@ -7,7 +7,6 @@ import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from nexis_eval.config import errors, toml
@@ -31,6 +30,7 @@ from nexis_eval.config.model import (
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, included_from, located, shown_path
 from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
 from nexis_eval.config.settings import BY_PATH, Section
+from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
 
@@ -196,9 +196,8 @@ class _Loader:
             return
         for name in profiles:
             if name not in self.parts.known_profiles:
-                near = get_close_matches(name, self.parts.known_profiles, n=1)
                 known = ", ".join(sorted(self.parts.known_profiles)) or "none"
-                hint = f"did you mean '{near[0]}'?" if near else f"profiles that the configuration has: {known}"
+                hint = did_you_mean(name, self.parts.known_profiles, f"profiles that the configuration has: {known}")
                 message = f"no [profile.{name}] in the configuration"
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import Merge
@@ -11,6 +10,7 @@ from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Entry, Problem, Setter, Spot
 from nexis_eval.config.parts import Removal
 from nexis_eval.config.settings import BY_PATH, Form, Section
+from nexis_eval.config.suggest import did_you_mean
 
 Report = Callable[[Problem], None]
 
@@ -119,14 +119,12 @@ def remove(groups: dict[KeyPath, list[Entry]], removals: Iterable[Removal], repo
             gone.add(removal.path)
             continue
         section, name = removal.path
-        near = get_close_matches(
-            str(name), [str(path[1]) for path in groups if path[0] == section and len(path) == 2], n=1
-        )
+        names = [str(path[1]) for path in groups if path[0] == section and len(path) == 2]
         report(
             Problem(
                 errors.RemoveError,
                 f"nothing to remove: there is no '{name}' in {BY_PATH[(str(section),)].title}",
-                f"did you mean '{near[0]}'?" if near else "delete it from [remove]",
+                did_you_mean(str(name), names, "delete it from [remove]"),
                 Spot(removal.source, removal.at),
             )
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import InvalidValueError, type_name
 from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Entry, Problem, Source, Spot
 from nexis_eval.config.settings import BY_PATH, DIRECTIVES, INCLUDES, PART_DOCS, REMOVE, SECTIONS, Form, Section
+from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import ALIASES, PLATFORMS
 
 Table = Mapping[str, object]
@@ -252,26 +252,20 @@ class _Reader:
 
     def unknown_key(self, section: Section, key: str, at: KeyPath) -> None:
         known = [*section.settings, *_CHILDREN.get(section.path, ())]
-        near = get_close_matches(key, known, n=1)
-        if near:
-            hint = f"did you mean '{near[0]}'?"
-        else:
-            hint = _elsewhere(key) or f"'nexis-eval options {section.path[0]}' lists what there is"
+        hint = did_you_mean(
+            key, known, _elsewhere(key) or f"'nexis-eval options {section.path[0]}' lists what there is"
+        )
         self.problem(errors.UnknownKeyError, f"unknown key '{key}' in {section.title}", hint, at, on_key=True)
 
     def unknown_root(self, key: str, at: KeyPath, known: list[str]) -> None:
-        near = get_close_matches(key, known, n=1)
         if key in PART_DOCS:
-            hint: str | None = f"'{key}' cannot stand inside of [{'.'.join(str(each) for each in at[:-1])}]"
-        elif near:
-            hint = f"did you mean '{near[0]}'?"
+            hint = f"'{key}' cannot stand inside of [{'.'.join(str(each) for each in at[:-1])}]"
         else:
-            hint = _elsewhere(key) or f"a file has these tables: {', '.join(known)}"
+            hint = did_you_mean(key, known, _elsewhere(key) or f"a file has these tables: {', '.join(known)}")
         self.problem(errors.UnknownKeyError, f"unknown key '{key}' at the top of the file", hint, at, on_key=True)
 
     def unknown_architecture(self, name: str, at: KeyPath) -> None:
-        near = get_close_matches(name, (*PLATFORMS, *ALIASES), n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"one of {', '.join(PLATFORMS)}"
+        hint = did_you_mean(name, (*PLATFORMS, *ALIASES), f"one of {', '.join(PLATFORMS)}")
         self.problem(errors.UnknownArchitectureError, f"unknown architecture '{name}'", hint, at, on_key=True)
 
 

@@ -9,6 +9,7 @@ from functools import cache
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import InvalidValueError, Issue, Kind
+from nexis_eval.config.suggest import nearest
 
 _NAMES = """
 Africa/Abidjan Africa/Accra Africa/Addis_Ababa Africa/Algiers Africa/Asmara Africa/Asmera Africa/Bamako Africa/Bangui
@@ -108,10 +109,8 @@ def _timezone(value: object, _directory: str) -> object:
     if type(value) is not str:
         raise InvalidValueError((Issue(errors.WrongTypeError, "expected a string (a time zone)", 'such as "UTC"'),))
     if value not in names():
-        from difflib import get_close_matches
-
-        near = get_close_matches(value, names(), n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else "such as Europe/Berlin or UTC"
+        near = nearest(value, names(), cutoff=0.5)
+        hint = f"did you mean '{near}'?" if near else "such as Europe/Berlin or UTC"
         raise InvalidValueError((Issue(errors.TimezoneError, f"there is no time zone '{value}'", hint),))
     return value
 
