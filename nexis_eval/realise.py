@@ -17,6 +17,7 @@ from nexis_eval import events
 from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
+from nexis_eval.execute.land import land
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
@@ -28,7 +29,6 @@ from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.realisation import Realisation
 from nexis_store.store import Artifact, Store
-from nexis_store.tree import Attributes
 
 MAX_FETCHES = 8
 LOG_TAIL_LINES = 25
@@ -354,7 +354,7 @@ class Engine:
             if not result.ok:
                 keep = self._options.keep_failed
                 raise self._script_failed(derivation, result, log, directory if keep else None)
-            return await asyncio.to_thread(self._land, derivation, script, directory, references), result
+            return await asyncio.to_thread(land, self._store, derivation, script, directory, references), result
         finally:
             if not keep:
                 await asyncio.to_thread(remove_tree, directory)
@@ -369,25 +369,6 @@ class Engine:
         if kept is not None:
             hint = f"the build directory was kept: {kept}"
         return ScriptFailedError(f"{derivation.label} failed{where}: {why}", result=result, tail=tail, hint=hint)
-
-    def _land(self, derivation: Derivation, script: Script, directory: Path, references: list[TreeDigest]) -> Outputs:
-        attributes = {
-            item.path.lstrip("/"): Attributes(mode=item.mode, owner=item.owner, group=item.group)
-            for item in script.attributes
-        }
-        several = len(derivation.outputs) > 1
-        outputs: dict[str, TreeDigest] = {}
-        for output in derivation.outputs:
-            artifact = self._store.add_directory(
-                directory / "out" / output if several else directory / "out",
-                derivation.name if output == "out" else f"{derivation.name}-{output}",
-                attributes=attributes,
-                normalise=script.normalise,
-                references=references,
-                move=True,
-            )
-            outputs[output] = artifact.digest
-        return outputs
 
 
 async def realise(
