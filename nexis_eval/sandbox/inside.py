@@ -10,13 +10,15 @@ from __future__ import annotations
 import marshal
 import os
 import resource
+import select
 
 from nexis_eval.sandbox import linux
 from nexis_eval.sandbox.root import enter
+from nexis_eval.sandbox.watch import INTERVAL_MS, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nexis_eval.sandbox.wire import Report, WireSpec
+    from nexis_eval.sandbox.wire import Report, WireLimits, WireSpec
 
 PHASE_DESCRIPTOR = 3
 FIXED_LIMITS = (
@@ -63,20 +65,20 @@ def _run(spec: WireSpec, log: int, phases: int, alive: int) -> Report:
         os.close(started)
         _become_build(spec, log, phases, failed)
     os.close(failed)
-    os.close(log)
     os.close(phases)
     trouble = os.read(started, 4096)
     if trouble:
         os.waitpid(child, 0)
         step, number = marshal.loads(trouble)
         return {"failed": step, "errno": number}
-    return {"exit_code": _reap_until(child)}
+    watch = Watch(spec["limits"], log)
+    if not watch.needed:
+        return {"exit_code": _reap_until(child)}
+    return _watch_until(child, watch)
 
 
 def _has_ended(alive: int) -> bool:
     """Whether the spawner died before ``die_with_parent`` took effect."""
-    import select
-
     poll = select.poll()
     poll.register(alive, 0)
     return bool(poll.poll(0))
@@ -88,6 +90,28 @@ def _reap_until(child: int) -> int:
         pid, status = os.waitpid(-1, 0)
         if pid == child:
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _reap_orphans(child: int) -> None:
+    """Collect those who died so far, up to ``child``."""
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while (dead := os.waitid(os.P_ALL, 0, look)) is not None and dead.si_pid != child:
+        os.waitpid(dead.si_pid, 0)
+
+
+def _watch_until(child: int, watch: Watch) -> Report:
+    """``_reap_until`` with an eye on the limits; kills everything in the sandbox when one is passed."""
+    poll = select.poll()
+    poll.register(os.pidfd_open(child), select.POLLIN)
+    while not poll.poll(INTERVAL_MS):
+        reason = watch.look()
+        if reason:
+            os.kill(-1, linux.SIGKILL)
+            return {"exit_code": 128 + linux.SIGKILL, "reason": reason}
+        _reap_orphans(child)
+    code = _reap_until(child)
+    reason = watch.look_at_disk()
+    return {"exit_code": code or 1, "reason": reason} if reason else {"exit_code": code}
 
 
 def _become_build(spec: WireSpec, log: int, phases: int, failed: int) -> None:
@@ -106,12 +130,25 @@ def _become_build(spec: WireSpec, log: int, phases: int, failed: int) -> None:
         os.chdir("/build")
         linux.default_signals(linux.SIGINT, linux.SIGPIPE, linux.SIGXFSZ)
         linux.set_personality(spec["personality"])
+        _limit_as_brake(spec["limits"])
         linux.no_new_privileges()
+        if spec["seccomp"]:
+            linux.install_seccomp(spec["seccomp"])
         os.execve(spec["argv"][0], spec["argv"], spec["env"])
     except OSError as error:
         os.write(PHASE_DESCRIPTOR + 1, marshal.dumps((str(error.filename or "starting"), error.errno or 0)))
     finally:
         os._exit(127)
+
+
+def _limit_as_brake(limits: WireLimits) -> None:
+    """Wider than what ``watch`` enforces, so that it sees the limit passed and can say so."""
+    if limits["memory_bytes"]:
+        _limit(resource.RLIMIT_DATA, limits["memory_bytes"] * 2, limits["memory_bytes"] * 2)
+    if limits["processes"]:
+        _limit(resource.RLIMIT_NPROC, limits["processes"] + 16, limits["processes"] + 16)
+    if limits["output_bytes"]:
+        _limit(resource.RLIMIT_FSIZE, limits["output_bytes"], limits["output_bytes"])
 
 
 def _limit(kind: int, soft: int, hard: int) -> None:

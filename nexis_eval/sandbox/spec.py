@@ -31,6 +31,8 @@ class Limits:
     processes: int | None = None
     output_bytes: int | None = None
     """Largest size of any single file the build writes, and of ``/out`` as a whole."""
+    disk_bytes: int | None = None
+    """Everything the build writes to disk: ``/build``, ``/out`` and the log together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,17 @@ import os
 from typing import TypedDict
 
 from nexis_eval.sandbox.linux import ADDR_NO_RANDOMIZE, UNAME26
+from nexis_eval.sandbox.seccomp import program
 from nexis_eval.sandbox.spec import SandboxSpec
+
+
+class WireLimits(TypedDict):
+    """The limits that are watched from inside the sandbox; 0 is no limit."""
+
+    memory_bytes: int
+    processes: int
+    output_bytes: int
+    disk_bytes: int
 
 
 class WireSpec(TypedDict):
@@ -29,6 +39,8 @@ class WireSpec(TypedDict):
     personality: int
     clock_offset_seconds: int
     cpus: list[int]
+    limits: WireLimits
+    seccomp: bytes
 
 
 class Report(TypedDict, total=False):
@@ -62,6 +74,13 @@ def wire_spec(spec: SandboxSpec, turn: int = 0) -> WireSpec:
         personality=personality,
         clock_offset_seconds=identity.clock_offset_seconds,
         cpus=_cpus(spec.cpus, turn),
+        limits=WireLimits(
+            memory_bytes=spec.limits.memory_bytes or 0,
+            processes=spec.limits.processes or 0,
+            output_bytes=spec.limits.output_bytes or 0,
+            disk_bytes=spec.limits.disk_bytes or 0,
+        ),
+        seccomp=program(os.uname().machine),
     )
 
 

@@ -1,0 +1,207 @@
+"""Builds that try to do harm. Each test tries for real and then looks whether the harm was done."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.sandbox import seccomp
+from nexis_eval.sandbox.spec import Identity, Limits, Overlay
+from tests.eval.sandbox.rooms import Room
+
+AS_ROOT = Identity(user="root", uid=0, gid=0)
+MIB = 1 << 20
+
+
+@pytest.fixture(params=[Identity(), AS_ROOT], ids=["build", "root"])
+def identity(request: pytest.FixtureRequest) -> Identity:
+    value: Identity = request.param
+    return value
+
+
+@pytest.fixture
+def perl() -> str:
+    found = shutil.which("perl", path="/usr/bin")
+    if found is None:
+        pytest.skip("no /usr/bin/perl to make system calls with")
+    return found
+
+
+def test_cannot_see_the_hosts_files(room: Room, identity: Identity) -> None:
+    secret = room.path / "secret"
+    secret.write_text("hosts-secret")
+    script = f"""
+        cat {secret} /proc/1/root{secret} /proc/self/root{secret} /proc/self/fd/1/../secret /../..{secret}
+        for pid in /proc/[0-9]*; do cat $pid/root{secret} $pid/cwd/../secret; done
+        nsenter --target 1 --mount cat {secret}
+        unshare --user --map-root-user --mount cat {secret}
+        cd / && exec 5</ && chroot /build cat /proc/self/fd/5/..{secret}
+        find / -xdev -name secret
+        cat /proc/1/environ /proc/1/maps
+        ls /root /home
+        true
+    """
+    assert room.run(script, identity=identity).ok
+    assert "hosts-secret" not in room.log
+    assert "/secret\n" not in room.log
+
+
+def test_cannot_reach_a_server_on_the_hosts_loopback(room: Room) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        datagrams.bind(("127.0.0.1", 0))
+        datagrams.setblocking(False)
+        server.setblocking(False)
+        tcp, udp = server.getsockname()[1], datagrams.getsockname()[1]
+        assert not room.run(f"echo x >/dev/udp/127.0.0.1/{udp}; echo x >/dev/tcp/127.0.0.1/{tcp}").ok
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(1)
+
+
+def test_cannot_reach_an_abstract_socket_of_the_host(room: Room, perl: str) -> None:
+    name = f"nexis-test-{os.getpid()}"
+    program = r'use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un("\0$ARGV[0]")) or exit 3'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(f"\0{name}")
+        server.listen()
+        assert room.run("", argv=(perl, "-e", program, name)).exit_code == 3
+
+
+def test_cannot_reach_the_network_or_the_hypervisor(room: Room, perl: str) -> None:
+    # 17: raw packets; 40: vsock, which network namespaces do not confine; 38: the kernel's crypto.
+    program = "for (17, 38, 40) { print $!+0, qq(\\n) unless socket(my $s, $_, 3, 0) or socket($s, $_, 1, 0) }"
+    assert room.run("", argv=(perl, "-e", f"use Socket; {program}")).ok
+    assert room.log.split() == ["97", "97", "97"]
+    assert room.run("getent hosts deb.debian.org; exec 4<>/dev/tcp/1.1.1.1/53").exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["echo x >{}", "rm {}", "chmod 777 {}", "mv {} /tmp/", "touch {}", "ln {} /out/x"])
+def test_cannot_change_the_store_through_its_layers(room: Room, identity: Identity, command: str) -> None:
+    file = room.root / "etc/file"
+    file.write_text("kept")
+    file.chmod(0o666)
+    (room.root / "etc").chmod(0o777)
+    other = room.path / "other"
+    other.mkdir()
+    before = file.stat()
+    overlays = (Overlay("/", (other, room.root)), Overlay("/usr", (Path("/usr"),)))
+    for layers in (overlays, room.spec("").overlays):
+        assert not room.run(command.format("/etc/file"), overlays=layers, identity=identity).ok
+        room.run(
+            "mount -o remount,rw / ; exec 5</etc/file; echo x >/proc/self/fd/5", overlays=layers, identity=identity
+        )
+    after = file.stat()
+    assert file.read_text() == "kept"
+    assert (before.st_mode, before.st_mtime_ns, before.st_nlink) == (after.st_mode, after.st_mtime_ns, after.st_nlink)
+
+
+def test_a_set_user_id_program_gains_nothing(room: Room) -> None:
+    assert room.run(
+        "cp /usr/bin/id /build/id && chmod 4755 /build/id && /build/id -u; grep NoNewPrivs /proc/self/status"
+    ).ok
+    assert room.log.split() == ["1000", "NoNewPrivs:", "1"]
+
+
+def test_cannot_change_the_kernels_settings(room: Room, identity: Identity) -> None:
+    before = Path("/proc/sys/kernel/core_pattern").read_text()
+    script = (
+        "for f in /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches /proc/sys/kernel/hostname; do echo x >$f; done"
+    )
+    assert not room.run(script, identity=identity).ok
+    assert not room.run("echo h >/proc/sysrq-trigger", identity=identity).ok
+    assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+
+
+def test_cannot_disturb_the_first_process(room: Room, identity: Identity) -> None:
+    assert room.run("kill -9 1; kill -INT 1; kill -TERM 1; sleep 0.05; exit 5", identity=identity).exit_code == 5
+
+
+def test_refused_system_calls(room: Room, perl: str, identity: Identity) -> None:
+    column = 0 if platform.machine() == "x86_64" else 1
+    denied = {name: each[column] for name, each in seccomp._DENIED.items() if each[column] >= 0}
+    unknown = {name: each[column] for name, each in seccomp._UNKNOWN.items()}
+    numbers = " ".join(map(str, [*denied.values(), *unknown.values()]))
+    program = "for (@ARGV) { syscall($_, 0, 0, 0, 0, 0); print $!+0, qq(\\n) }"
+    assert room.run(f"perl -e '{program}' {numbers}", identity=identity).ok
+    answers = dict(zip([*denied, *unknown], map(int, room.log.split()), strict=True))
+    assert {name: answers[name] for name in denied} == dict.fromkeys(denied, 1)
+    assert {name: answers[name] for name in unknown} == dict.fromkeys(unknown, 38)
+
+
+def test_cannot_make_namespaces_but_threads(room: Room, perl: str, identity: Identity) -> None:
+    for flag in ("--user", "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--time"):
+        assert not room.run(f"unshare {flag} true", identity=identity).ok, flag
+    assert "Operation not permitted" in room.log
+    assert room.run("xargs -P4 -n1 true <<<'1 2 3 4'", identity=identity).ok
+
+
+def test_filters_are_made_for_every_architecture() -> None:
+    for machine in ("x86_64", "aarch64", "riscv64"):
+        program = seccomp.program(machine)
+        assert len(program) % 8 == 0
+        assert 50 < len(program) // 8 < 4096
+    assert seccomp.program("pdp11") == b""
+
+
+def test_memory_of_one_process(room: Room, perl: str) -> None:
+    result = room.run("", argv=(perl, "-e", "push @x, 'x' x 1e6 while 1"), limits=Limits(memory_bytes=96 * MIB))
+    assert not result.ok
+    assert result.reason == "it used more than 96 MiB of memory"
+    assert result.max_rss_bytes < 256 * MIB
+
+
+def test_memory_of_many_processes_and_of_tmp(room: Room, perl: str) -> None:
+    many = "for i in {1..8}; do perl -e '$x = q(x) x 30e6; sleep 60' & done; wait"
+    assert room.run(many, limits=Limits(memory_bytes=128 * MIB)).reason == "it used more than 128 MiB of memory"
+    fill = "head -c 200M /dev/zero >/tmp/x; sleep 60"
+    assert room.run(fill, limits=Limits(memory_bytes=128 * MIB)).reason == "it used more than 128 MiB of memory"
+
+
+def test_memory_shared_after_fork_counts_once(room: Room, perl: str) -> None:
+    program = "$x = q(x) x 40e6; for (1..8) { unless (fork) { sleep 1; exit } } 1 while wait > 0"
+    result = room.run("", argv=(perl, "-e", program), limits=Limits(memory_bytes=160 * MIB))
+    assert (result.exit_code, result.reason) == (0, "")
+
+
+def test_a_fork_bomb(room: Room, identity: Identity) -> None:
+    started = time.monotonic()
+    result = room.run("bomb() { bomb | bomb & }; bomb; sleep 60", limits=Limits(processes=64), identity=identity)
+    assert result.reason == "it had more than 64 processes"
+    assert time.monotonic() - started < 10
+
+
+def test_one_large_file(room: Room) -> None:
+    result = room.run("head -c 64M /dev/zero >/build/big; exit 1", limits=Limits(output_bytes=8 * MIB))
+    assert result.reason == "it wrote a file of 8 MiB or more: /build/big"
+    assert (room.build / "big").stat().st_size == 8 * MIB
+
+
+def test_an_endless_log(room: Room) -> None:
+    result = room.run("yes", limits=Limits(output_bytes=4 * MIB))
+    assert result.exit_code == 128 + 25
+    assert result.reason == "it wrote a file of 4 MiB or more: its log"
+    assert (room.path / "log").stat().st_size == 4 * MIB
+
+
+def test_many_files(room: Room) -> None:
+    script = "for i in {1..40}; do head -c 1M /dev/zero >/{}/$i; done"
+    result = room.run(script.replace("{}", "out"), limits=Limits(output_bytes=16 * MIB))
+    assert (result.ok, result.reason) == (False, "it wrote more than 16 MiB to /out")
+    result = room.run(f"{script.replace('{}', 'build')}; sleep 60", limits=Limits(disk_bytes=16 * MIB))
+    assert result.reason == "it wrote more than 16 MiB to disk"
+
+
+def test_generous_limits_change_nothing(room: Room) -> None:
+    limits = Limits(wall_seconds=60, memory_bytes=1 << 30, processes=500, output_bytes=1 << 30, disk_bytes=1 << 30)
+    result = room.run("(setsid sleep 0.1 &); sleep 0.3; echo done >/out/x; exit 3", limits=limits)
+    assert (result.exit_code, result.reason) == (3, "")
