@@ -12,10 +12,11 @@ from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
 from nexis_eval.config.suggest import did_you_mean, nearest
+from nexis_eval.mirrors import DEBIAN_ARCHIVES, SCHEME
+from nexis_eval.platforms import platform_named
+from nexis_eval.templates import fields_of, values
 
 DEPENDENCY_KEYS = ("dependencies", "build_dependencies", "native_dependencies", "runtime_dependencies")
-DEFAULT_MIRRORS = ("debian", "debian-security")
-"""Mirror sets that need no ``[mirrors]``: the machine's apt configuration has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: 
     _users(config, checker)
     _config_files(config, checker)
     _conflicts(config, checker)
-    _mirrors(config, checker)
+    _urls(config, checker)
     _local_files(config, checker)
 
 
@@ -386,18 +387,28 @@ def _conflicts(config: Config, checker: _Checker) -> None:
             )
 
 
-def _mirrors(config: Config, checker: _Checker) -> None:
-    known = {*config.mirrors, *DEFAULT_MIRRORS}
+def _urls(config: Config, checker: _Checker) -> None:
+    """Mirror sets and fields of templates that URLs use."""
+    mirrors = {*config.mirrors, *DEBIAN_ARCHIVES}
+    fields = values(name="", version="", platform=platform_named(config.arch))
 
     def look(urls: Iterable[str], at: KeyPath) -> None:
         for index, url in enumerate(urls):
-            if url.startswith("mirror://"):
-                name = url[len("mirror://") :].partition("/")[0]
-                if name not in known:
+            if url.startswith(SCHEME):
+                name = url[len(SCHEME) :].partition("/")[0]
+                if name not in mirrors:
                     checker.problem(
                         errors.UnknownMirrorError,
                         f"there is no mirror set '{name}'",
-                        did_you_mean(name, known, f'define it: [mirrors] {name} = ["https://…"]'),
+                        did_you_mean(name, mirrors, f'define it: [mirrors] {name} = ["https://…"]'),
+                        (*at, index),
+                    )
+            if "{" in url:
+                for field in sorted(fields_of(url) - fields.keys()):
+                    checker.problem(
+                        errors.TemplateFieldError,
+                        f"there is no field '{{{field}}}' that could be filled in",
+                        did_you_mean(field, fields, f"fields are {', '.join(f'{{{each}}}' for each in fields)}"),
                         (*at, index),
                     )
 

@@ -442,3 +442,13 @@ class UnknownMirrorError(ConfigError):
     """``mirror://SET/…`` names a set that neither ``[mirrors]`` nor the machine's apt configuration defines."""
 
     code = "C0514"
+
+
+class TemplateFieldError(ConfigError):
+    """A URL has a field in braces that stands for nothing.
+
+    ``{name}``, ``{version}``, ``{version_major}``, ``{version_minor}``, ``{tag}``, ``{arch}``, ``{debarch}``,
+    ``{goarch}`` and ``{triplet}`` are filled in.
+    """
+
+    code = "C0515"
