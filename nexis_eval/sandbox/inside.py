@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nexis_eval.sandbox.wire import Report, WireLimits, WireSpec
 
-PHASE_DESCRIPTOR = 3
+PHASE_DESCRIPTOR, JOB_DESCRIPTOR, TROUBLE_DESCRIPTOR = 3, 4, 5
+JOBSERVER_AT = "/in/jobserver"
 FIXED_LIMITS = (
     # One byte: no core file, and no core handler of the host is started either (see core(5)).
     (resource.RLIMIT_CORE, 1, 1),
@@ -118,7 +119,7 @@ def _become_build(spec: WireSpec, log: int, phases: int, failed: int) -> None:
     """Give up every power and execute the command; tells ``failed`` what went wrong, and never returns."""
     try:
         os.setsid()
-        _arrange_descriptors(log, phases, failed)
+        _arrange_descriptors(log, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
         linux.write("/proc/self/oom_score_adj", "500")
         linux.unshare(linux.CLONE_NEWUSER)
         linux.map_user(spec["uid"], spec["gid"], 0, 0)
@@ -136,7 +137,7 @@ def _become_build(spec: WireSpec, log: int, phases: int, failed: int) -> None:
             linux.install_seccomp(spec["seccomp"])
         os.execve(spec["argv"][0], spec["argv"], spec["env"])
     except OSError as error:
-        os.write(PHASE_DESCRIPTOR + 1, marshal.dumps((str(error.filename or "starting"), error.errno or 0)))
+        os.write(TROUBLE_DESCRIPTOR, marshal.dumps((str(error.filename or "starting"), error.errno or 0)))
     finally:
         os._exit(127)
 
@@ -159,13 +160,18 @@ def _limit(kind: int, soft: int, hard: int) -> None:
     resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _arrange_descriptors(log: int, phases: int, failed: int) -> None:
-    """Standard input empty, output and errors to the log, 3 for phases, 4 (closed by ``execve``) for trouble."""
+def _arrange_descriptors(log: int, phases: int, failed: int, *, jobserver: bool) -> None:
+    """Standard input empty, output and errors to the log, 3 for phases, 4 for job tokens, 5 to tell of trouble.
+
+    The last is closed by ``execve``.
+    """
     empty = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    high = [_above(descriptor) for descriptor in (empty, log, log, phases, failed)]
-    for target, descriptor in enumerate(high):
-        os.dup2(descriptor, target, inheritable=target <= PHASE_DESCRIPTOR)
-    os.closerange(PHASE_DESCRIPTOR + 2, 65536)
+    tokens = os.open(JOBSERVER_AT, os.O_RDWR | os.O_CLOEXEC) if jobserver else empty
+    for target, descriptor in enumerate([_above(each) for each in (empty, log, log, phases, tokens, failed)]):
+        os.dup2(descriptor, target, inheritable=target != TROUBLE_DESCRIPTOR)
+    if not jobserver:
+        os.close(JOB_DESCRIPTOR)
+    os.closerange(TROUBLE_DESCRIPTOR + 1, 65536)
 
 
 def _above(descriptor: int) -> int:

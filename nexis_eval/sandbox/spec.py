@@ -75,4 +75,4 @@ class SandboxSpec:
     cpus: int | None = None
     """How many processors the build can see (``sched_setaffinity``); ``None`` leaves all."""
     jobserver: Path | None = None
-    """A GNU make jobserver fifo to show at ``/in/jobserver``."""
+    """A GNU make jobserver fifo to show at ``/in/jobserver`` and to open as descriptor 4."""

@@ -9,6 +9,7 @@ import marshal
 import os
 from typing import TypedDict
 
+from nexis_eval.sandbox.inside import JOBSERVER_AT
 from nexis_eval.sandbox.linux import ADDR_NO_RANDOMIZE, UNAME26
 from nexis_eval.sandbox.seccomp import program
 from nexis_eval.sandbox.spec import SandboxSpec
@@ -58,7 +59,7 @@ def wire_spec(spec: SandboxSpec, turn: int = 0) -> WireSpec:
     identity = spec.identity
     binds = [(bind.at, os.fspath(bind.source)) for bind in spec.binds]
     if spec.jobserver is not None:
-        binds.append(("/in/jobserver", os.fspath(spec.jobserver)))
+        binds.append((JOBSERVER_AT, os.fspath(spec.jobserver)))
     personality = (0 if identity.aslr else ADDR_NO_RANDOMIZE) | (UNAME26 if identity.kernel_2_6 else 0)
     return WireSpec(
         overlays=[(each.at, [os.fspath(layer) for layer in each.layers]) for each in spec.overlays],
