@@ -20,7 +20,7 @@ from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import Durability
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
 from nexis_store.layout import Layout
-from nexis_store.names import check_name, check_path, encode
+from nexis_store.names import check_component, check_name, check_path, encode
 from nexis_store.records import ARTIFACT, DEAD, DOOMED, PENDING, ArtifactRecord, pack_number
 from nexis_store.session import Session
 from nexis_store.sidecar import encode_sidecar
@@ -117,8 +117,15 @@ class Writer:
             raise ConflictError(
                 f"{self.name}: {path} is written twice", hint="a path of an artifact can only be written once"
             )
-        check_path(path)
-        self._parents(path)
+        cut = path.rfind("/")
+        parent = self._entries.get(path[:cut]) if cut > 0 else None
+        if parent is None:
+            check_path(path)
+            self._parents(path)
+        elif parent.kind != "d":
+            raise ConflictError(f"{self.name}: {path} would lie below {path[:cut]}, which is no directory")
+        else:
+            check_component(path, cut + 1)
         return f"{self._tree}/{path}"
 
     def _parents(self, path: str) -> None:
@@ -294,7 +301,7 @@ class Writer:
     def _small(self, place: str, data: bytes, executable: bool) -> FileDigest:
         digest = FileDigest(blake3(data).digest())
         if not self._known(place, digest, executable, len(data)):
-            fs.write_file(place, data, 0o555 if executable else 0o444)
+            fs.write_file(place, data, 0o555 if executable else 0o444, exact=not self._fix_modes)
             self._fresh[digest, executable] = place
         return digest
 
@@ -389,15 +396,17 @@ class Writer:
         skip = len(self._tree)
         prefix = os.fspath(tree)
         for (digest, executable), place in fresh.items():
+            source = prefix + place[skip:]
             pool = self._layout.link(digest, executable)
-            # Lost only by an artifact that was already there, or collected at this moment.
-            with contextlib.suppress(FileExistsError):
+            try:
                 try:
-                    fs.link(prefix + place[skip:], pool)
+                    fs.link(source, pool)
                 except FileNotFoundError:
                     fs.make_directories(os.path.dirname(pool))
-                    with contextlib.suppress(FileNotFoundError):
-                        fs.link(prefix + place[skip:], pool)
+                    fs.link(source, pool)
+            except (FileExistsError, FileNotFoundError):
+                # Somebody else was first, or the artifact was there already, or has just been collected.
+                continue
 
 
 def publish(

@@ -6,9 +6,10 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 
+from nexis_store import fs
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import StoreError
-from nexis_store.ingest import Artifact, Writer
+from nexis_store.ingest import SMALL, Artifact, Writer
 from nexis_store.names import decode
 from nexis_store.tree import DEFAULT, Attributes
 
@@ -95,8 +96,16 @@ def land(
                 )
             executable = bool(status.st_mode & 0o111)
             if move:
+                if not status.st_mode & 0o400:
+                    # A program that only root may read, as the build made it: ours now, all the same.
+                    fs.finish_path(entry.path, 0o600)
                 writer.take(place, entry.path, executable=executable, attributes=given or DEFAULT)
             else:
+                size = status.st_size
+                data = fs.read_small(entry.path, size) if size <= SMALL else None
+                if data is not None:
+                    writer.file(place, data, executable=executable, attributes=given or DEFAULT)
+                    continue
                 with open(entry.path, "rb", buffering=0) as stream:
                     writer.file(place, stream, executable=executable, attributes=given or DEFAULT)
         else:

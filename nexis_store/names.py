@@ -55,6 +55,13 @@ def check_path(path: str) -> str:
     return path
 
 
+def check_component(path: str, start: int) -> None:
+    """The same for the last component, beginning at ``start``, of a path whose directory has been checked."""
+    name = path[start:]
+    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > 63 or len(path) > MAX_PATH:
+        check_path(path)
+
+
 def check_name(name: str) -> str:
     """Return ``name`` if it can name an artifact (printable text, no slash); raises ``StoreError`` otherwise."""
     if not name or not name.isprintable() or "/" in name or len(encode(name)) > MAX_COMPONENT:

@@ -93,6 +93,8 @@ def file_entry(
     path: str, digest: FileDigest, size: int, executable: bool = False, attributes: Attributes = DEFAULT
 ) -> ManifestEntry:
     """A regular file. A declared mode decides whether it is executable."""
+    if attributes is DEFAULT:
+        return ManifestEntry(path, "f", digest, size, executable, None, DEFAULT)
     if attributes.mode is not None:
         executable = bool(attributes.mode & 0o111)
     return ManifestEntry(path, "f", digest, size, executable, None, canonical_attributes("f", executable, attributes))
