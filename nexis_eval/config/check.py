@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,9 @@ class _Checker:
         self.report = problems.append
         self.elsewhere = elsewhere
         self.wrong = origins.keys_of(problems)
+        unclear = (errors.ConflictingValuesError, errors.DuplicateEntryError)
+        self.unclear = {path[:-1] for path in origins.keys_of(each for each in problems if each.error in unclear)}
+        """Tables of which it is not known what they say."""
 
     def problem(
         self,
@@ -42,17 +45,22 @@ class _Checker:
         message: str,
         hint: str | None,
         path: KeyPath,
-        notes: Iterable[tuple[KeyPath | Spot, str]] = (),
+        notes: Sequence[tuple[KeyPath | Spot, str]] = (),
         *,
         missing: KeyPath | None = None,
     ) -> None:
         """Report; ``missing`` names the key whose absence is complained about: if it was given, but wrongly, it has
         an error of its own and there is nothing to say.
         """
-        if missing in self.wrong:
+        if missing in self.wrong or (self.unclear and any(map(self._is_unclear, (path, *(note for note, _ in notes))))):
             return
         spots = tuple((other if isinstance(other, Spot) else self.origins.spot(other), text) for other, text in notes)
         self.report(Problem(error, message, hint, self.origins.spot(path), spots))
+
+    def _is_unclear(self, place: KeyPath | Spot) -> bool:
+        if isinstance(place, Spot):
+            return False
+        return any(place[:length] in self.unclear for length in range(1, len(place) + 1))
 
 
 def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: Elsewhere) -> None:

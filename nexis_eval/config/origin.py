@@ -134,6 +134,62 @@ def shown_path(path: Path) -> str:
     return text[len(here) + 1 :] if text.startswith(here + os.sep) else text
 
 
+class LatePlace(Place):
+    """A place that is looked up when it is read: tens of thousands are noted, and hardly any is ever shown."""
+
+    __slots__ = ("_found", "_origins", "_path")
+    _origins: Origins
+    _path: KeyPath
+    _found: Place | None
+
+    def __init__(self, origins: Origins, path: KeyPath) -> None:
+        # Past the guard of the frozen base class.
+        object.__setattr__(self, "_origins", origins)
+        object.__setattr__(self, "_path", path)
+        object.__setattr__(self, "_found", None)
+
+    def _look(self) -> Place:
+        found = self._found
+        if found is None:
+            spot = self._origins.spot(self._path)
+            found = spot.source.place(spot.at)
+            object.__setattr__(self, "_found", found)
+        return found
+
+    @property
+    def file(self) -> str:
+        """The file, as messages have it."""
+        return self._look().file
+
+    @property
+    def line(self) -> int:
+        """The line, from 1; 0 is the file as a whole."""
+        return self._look().line
+
+    @property
+    def column(self) -> int:
+        """The column, from 1."""
+        return self._look().column
+
+    def __eq__(self, other: object) -> bool:
+        return self._look() == (other._look() if isinstance(other, LatePlace) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._look())
+
+    def __lt__(self, other: Place) -> bool:
+        return self._look() < (other._look() if isinstance(other, LatePlace) else other)
+
+    def __gt__(self, other: Place) -> bool:
+        return self._look() > (other._look() if isinstance(other, LatePlace) else other)
+
+    def __repr__(self) -> str:
+        return repr(self._look())
+
+    def __reduce__(self) -> tuple[type[Place], tuple[str, int, int]]:
+        return Place, (self.file, self.line, self.column)
+
+
 @dataclass(slots=True)
 class Origins:
     """Which entries made each table of the result."""
@@ -189,7 +245,8 @@ class Origins:
         """The keys (of tables of the result) that ``problems`` are about."""
         by_source: dict[Source, list[KeyPath]] = {}
         for problem in problems:
-            by_source.setdefault(problem.spot.source, []).append(problem.spot.at)
+            for spot in (problem.spot, *(spot for spot, _ in problem.notes)):
+                by_source.setdefault(spot.source, []).append(spot.at)
         found: set[KeyPath] = set()
         if not by_source:
             return found
@@ -203,10 +260,9 @@ class Origins:
                 )
         return found
 
-    def place(self, path: KeyPath) -> Place | None:
-        """Where a value was set; ``None`` if nothing is known."""
-        spot = self.spot(path)
-        return spot.source.place(spot.at)
+    def place(self, path: KeyPath) -> Place:
+        """Where a value was set; looked up when somebody reads it."""
+        return LatePlace(self, path)
 
 
 def _descend(entry: Entry, rest: KeyPath) -> Setter | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from nexis_eval.config.errors import ConfigErrors
 from nexis_eval.config.load import load, load_with_origins
 from nexis_eval.config.model import LocalPath
 from nexis_eval.platforms import UnknownPlatformError
+from nexis_store.errors import Place
 
 SPEC = Path(__file__).parent / "spec"
 
@@ -326,3 +328,23 @@ def _seconds(file: Path) -> float:
     start = time.perf_counter()
     load(file)
     return time.perf_counter() - start
+
+
+def test_a_place_is_a_place_when_it_is_read(write: Write) -> None:
+    config = load(write('[system]\nhostname = "a"\ntimezone = "UTC"\n'))
+    place, other = config.place(("system", "hostname")), config.place(("system", "timezone"))
+    assert place is not None
+    assert other is not None
+    plain = Place("system.toml", 2, 12)
+    assert place == plain
+    assert plain == place
+    assert place == config.place(("system", "hostname"))
+    assert place != other
+    assert hash(place) == hash(plain)
+    assert (place < other, other < place, plain < other, place < plain) == (True, False, True, False)
+    assert sorted([other, place]) == [place, other]
+    assert (str(place), repr(place)) == (str(plain), repr(plain))
+    assert asdict(place) == asdict(plain)
+    assert pickle.loads(pickle.dumps(place)) == plain
+    with pytest.raises(AttributeError):
+        place.line = 3  # type: ignore[misc]
