@@ -1,3 +1,3 @@
-# After the build: leave a list of the applets for people and scripts to read.
+# After installing: leave a list of the applets for people and scripts to read.
 mkdir -p "$OUT/usr/share/busybox"
 sed 's,.*/,,' busybox.links | sort >"$OUT/usr/share/busybox/applets"
