@@ -43,21 +43,19 @@ class LocalExecutor:
         """Run one build; raises ``SandboxError`` if its sandbox cannot be set up."""
         reader = PhaseReader(request.on_phase)
         loop = asyncio.get_running_loop()
+        empty = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        phases, phases_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # The build's end blocks like any other pipe: a script does not expect EAGAIN.
-        os.set_blocking(phases_end, True)
-        loop.add_reader(phases, lambda: _drain(phases, reader))
+        phases, phases_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(phases, False)
+        loop.add_reader(phases, _drain, phases, reader)
         started = time.monotonic_ns()
         try:
-            ended = await self._spawner.run(
-                request.spec, log, phases_end, wall_seconds=request.spec.limits.wall_seconds
-            )
+            ended = await self._spawner.run(request.spec, (empty, log, log), phases_end)
             duration = time.monotonic_ns() - started
             _drain(phases, reader)
         finally:
             loop.remove_reader(phases)
-            for descriptor in (log, phases, phases_end):
+            for descriptor in (empty, log, phases, phases_end):
                 os.close(descriptor)
         return BuildResult(
             exit_code=ended.exit_code,

@@ -8,12 +8,13 @@ import marshal
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nexis_eval.sandbox.errors import SandboxError, setup_error
 from nexis_eval.sandbox.isolated import command
 from nexis_eval.sandbox.spec import SandboxSpec
-from nexis_eval.sandbox.wire import encode, wire_spec
+from nexis_eval.sandbox.wire import WireSpec, encode, wire_spec
 
 _MAX_REPORT = 65536
 
@@ -38,26 +39,37 @@ class SpawnerClient:
         self._running: dict[int, asyncio.Future[tuple[int, int, int]]] = {}
         self._numbers = itertools.count()
 
-    async def run(self, spec: SandboxSpec, log: int, phases: int, *, wall_seconds: float | None = None) -> Ended:
-        """Run ``spec`` with its output to the descriptor ``log``; nothing of it is left when this returns or raises.
+    async def run(
+        self,
+        spec: SandboxSpec,
+        stdio: tuple[int, int, int],
+        phases: int,
+        *,
+        on_terminal: Callable[[int], None] | None = None,
+    ) -> Ended:
+        """Run ``spec``; nothing of it is left when this returns or raises.
 
-        Both descriptors remain the caller's. Raises ``SandboxError`` if it cannot be set up.
+        ``stdio`` are the descriptors of its standard input, output and errors, ``phases`` its descriptor 3; they
+        remain the caller's. With ``on_terminal`` it gets a terminal of the sandbox's own instead of ``stdio``, and that
+        function the other end of it, to keep and close. Raises ``SandboxError`` if it cannot be set up.
         """
         await self._start()
         number = next(self._numbers)
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[tuple[int, int, int]] = loop.create_future()
-        report, report_end = os.pipe2(os.O_CLOEXEC)
-        try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
             self._running[number] = ended
+            with theirs:
+                wire = wire_spec(spec, turn=number, terminal=on_terminal is not None)
+                self._request(number, wire, [*stdio, phases, theirs.fileno()])
+            if on_terminal is not None:
+                loop.add_reader(ours, _receive_terminal, ours, on_terminal)
             try:
-                self._request(number, spec, log, phases, report_end)
+                status, cpu_ns, max_rss, late = await self._wait(number, ended, spec.limits.wall_seconds)
             finally:
-                os.close(report_end)
-            status, cpu_ns, max_rss, late = await self._wait(number, ended, wall_seconds)
-            return _ended(status, cpu_ns, max_rss, os.read(report, _MAX_REPORT), wall_seconds if late else None)
-        finally:
-            os.close(report)
+                loop.remove_reader(ours)
+            return _ended(status, cpu_ns, max_rss, ours.recv(_MAX_REPORT), spec.limits.wall_seconds if late else None)
 
     async def _wait(
         self, number: int, ended: asyncio.Future[tuple[int, int, int]], wall_seconds: float | None
@@ -82,12 +94,12 @@ class SpawnerClient:
             self._running.pop(number, None)
         return (*ended.result(), late)
 
-    def _request(self, number: int, spec: SandboxSpec, log: int, phases: int, report: int) -> None:
+    def _request(self, number: int, spec: WireSpec, descriptors: list[int]) -> None:
         assert self._channel is not None
         request = os.memfd_create("request", os.MFD_CLOEXEC)
         try:
-            os.write(request, encode(wire_spec(spec, turn=number)))
-            socket.send_fds(self._channel, [marshal.dumps(("run", number))], [request, log, phases, report])
+            os.write(request, encode(spec))
+            socket.send_fds(self._channel, [marshal.dumps(("run", number))], [request, *descriptors])
         except OSError:
             self._lost()
         finally:
@@ -168,6 +180,15 @@ class SpawnerClient:
         for ended in self._running.values():
             if not ended.done():
                 ended.set_exception(error)
+
+
+def _receive_terminal(report: socket.socket, on_terminal: Callable[[int], None]) -> None:
+    """The first message of a sandbox with a terminal carries that; an error instead is left for the end."""
+    if marshal.loads(report.recv(_MAX_REPORT, socket.MSG_PEEK) or marshal.dumps({})).get("terminal"):
+        _, descriptors, _, _ = socket.recv_fds(report, _MAX_REPORT, 1)
+        os.set_inheritable(descriptors[0], False)
+        on_terminal(descriptors[0])
+    asyncio.get_running_loop().remove_reader(report)
 
 
 def _ended(status: int, cpu_ns: int, max_rss: int, data: bytes, late: float | None) -> Ended:

@@ -7,10 +7,12 @@ no power over the mounts, the network, or this process.
 
 from __future__ import annotations
 
+import _socket
 import marshal
 import os
 import resource
 import select
+import struct
 
 from nexis_eval.sandbox import linux
 from nexis_eval.sandbox.root import enter
@@ -35,27 +37,30 @@ class _SetupError(Exception):
     """A step of setting up failed; the reason is the ``OSError`` that caused it."""
 
 
-def main(spec: WireSpec, log: int, phases: int, report: int, alive: int) -> int:
+def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int) -> int:
     """Run the build of ``spec`` to its end; returns this process's exit status.
 
-    ``alive`` is the reading end of a pipe of which the spawner holds the only other end.
+    ``stdio`` are its standard streams; ``alive`` is the reading end of a pipe of which the spawner holds the only other
+    end.
     """
     message: Report
     try:
-        message = _run(spec, log, phases, alive)
+        message = _run(spec, stdio, phases, report, alive)
     except OSError as error:
         message = {"failed": str(error.filename or "setting up"), "errno": error.errno or 0}
     os.write(report, marshal.dumps(dict(message)))
     return 0
 
 
-def _run(spec: WireSpec, log: int, phases: int, alive: int) -> Report:
+def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int) -> Report:
     linux.die_with_parent()
     if _has_ended(alive):
         os._exit(1)
     linux.default_signals(linux.SIGINT)
     linux.set_host_name(spec["hostname"])
     enter(spec)
+    if spec["terminal"]:
+        stdio = _make_terminal(report)
     if spec["clock_offset_seconds"]:
         linux.unshare(linux.CLONE_NEWTIME)
         offset = spec["clock_offset_seconds"]
@@ -64,9 +69,10 @@ def _run(spec: WireSpec, log: int, phases: int, alive: int) -> Report:
     child = os.fork()
     if child == 0:
         os.close(started)
-        _become_build(spec, log, phases, failed)
-    os.close(failed)
-    os.close(phases)
+        _become_build(spec, stdio, phases, failed)
+    log = os.dup(stdio[1])
+    for descriptor in {failed, phases, *stdio}:
+        os.close(descriptor)
     trouble = os.read(started, 4096)
     if trouble:
         os.waitpid(child, 0)
@@ -74,8 +80,20 @@ def _run(spec: WireSpec, log: int, phases: int, alive: int) -> Report:
         return {"failed": step, "errno": number}
     watch = Watch(spec["limits"], log)
     if not watch.needed:
+        os.close(log)
         return {"exit_code": _reap_until(child)}
     return _watch_until(child, watch)
+
+
+def _make_terminal(report: int) -> list[int]:
+    """A terminal of the sandbox's own: its outer end goes to the engine, its inner end becomes the standard streams."""
+    outer, inner = os.openpty()
+    channel = _socket.socket(fileno=os.dup(report))
+    rights = struct.pack("i", outer)
+    channel.sendmsg([marshal.dumps({"terminal": True})], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    channel.close()
+    os.close(outer)
+    return [inner] * 3
 
 
 def _has_ended(alive: int) -> bool:
@@ -115,11 +133,13 @@ def _watch_until(child: int, watch: Watch) -> Report:
     return {"exit_code": code or 1, "reason": reason} if reason else {"exit_code": code}
 
 
-def _become_build(spec: WireSpec, log: int, phases: int, failed: int) -> None:
+def _become_build(spec: WireSpec, stdio: list[int], phases: int, failed: int) -> None:
     """Give up every power and execute the command; tells ``failed`` what went wrong, and never returns."""
     try:
         os.setsid()
-        _arrange_descriptors(log, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
+        _arrange_descriptors(stdio, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
+        if spec["terminal"]:
+            linux.control_terminal(0)
         linux.write("/proc/self/oom_score_adj", "500")
         linux.unshare(linux.CLONE_NEWUSER)
         linux.map_user(spec["uid"], spec["gid"], 0, 0)
@@ -160,14 +180,10 @@ def _limit(kind: int, soft: int, hard: int) -> None:
     resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _arrange_descriptors(log: int, phases: int, failed: int, *, jobserver: bool) -> None:
-    """Standard input empty, output and errors to the log, 3 for phases, 4 for job tokens, 5 to tell of trouble.
-
-    The last is closed by ``execve``.
-    """
-    empty = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    tokens = os.open(JOBSERVER_AT, os.O_RDWR | os.O_CLOEXEC) if jobserver else empty
-    for target, descriptor in enumerate([_above(each) for each in (empty, log, log, phases, tokens, failed)]):
+def _arrange_descriptors(stdio: list[int], phases: int, failed: int, *, jobserver: bool) -> None:
+    """The standard streams, 3 for phases, 4 for job tokens, 5 (closed by ``execve``) to tell of trouble."""
+    tokens = os.open(JOBSERVER_AT, os.O_RDWR | os.O_CLOEXEC) if jobserver else phases
+    for target, descriptor in enumerate([_above(each) for each in (*stdio, phases, tokens, failed)]):
         os.dup2(descriptor, target, inheritable=target != TROUBLE_DESCRIPTOR)
     if not jobserver:
         os.close(JOB_DESCRIPTOR)

@@ -67,6 +67,7 @@ _SECCOMP_MODE_FILTER = 2
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
+_TIOCSCTTY = 0x540E
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -298,6 +299,11 @@ def loopback_up() -> None:
         fcntl.ioctl(channel.fileno(), _SIOCSIFFLAGS, request)
     finally:
         channel.close()
+
+
+def control_terminal(descriptor: int) -> None:
+    """Make a terminal the controlling one of this session, so that Ctrl-C and job control work."""
+    fcntl.ioctl(descriptor, _TIOCSCTTY, 0)
 
 
 def die_with_parent() -> None:

@@ -6,7 +6,8 @@ which it may create the other namespaces, and then forks once a build, straight 
 
 Protocol: datagrams on one ``SOCK_SEQPACKET`` pair, each a tuple written by ``marshal``:
 
-- request ``("run", number)`` with descriptors: a file holding the ``WireSpec``, log, phases, report
+- request ``("run", number)`` with descriptors: a file holding the ``WireSpec``, standard input,
+  output and errors, phases, and a socket for reports
 - request ``("kill", number)``
 - answer ``("ready", step, errno)``: the first one; ``step`` is what failed, "" if nothing did
 - answer ``("ended", number, wait status, CPU time in ns, largest RSS in bytes)``
@@ -29,7 +30,7 @@ from nexis_eval.sandbox.networks import NetworkPool
 
 NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 MAX_DATAGRAM = 512
-MAX_DESCRIPTORS = 4
+MAX_DESCRIPTORS = 6
 
 
 class Spawner:
@@ -69,29 +70,30 @@ class Spawner:
         self._start(number, *descriptors)
         return True
 
-    def _start(self, number: int, request: int, log: int, phases: int, report: int) -> None:
+    def _start(self, number: int, request: int, *descriptors: int) -> None:
         try:
             network = self._networks.take()
             pid, end = linux.clone(NAMESPACES)
         except OSError as error:
-            os.write(report, marshal.dumps({"failed": "creating namespaces", "errno": error.errno}))
+            os.write(descriptors[-1], marshal.dumps({"failed": "creating namespaces", "errno": error.errno}))
             self._answer(("ended", number, 0, 0, 0))
         else:
             if pid == 0:
-                self._become_sandbox(request, log, phases, report)
+                self._become_sandbox(request, descriptors)
             self._processes[number] = pid
             self._ends[end] = (number, pid, network)
             self._poll.register(end, select.POLLIN)
-        for descriptor in (request, log, phases, report):
+        for descriptor in (request, *descriptors):
             os.close(descriptor)
 
-    def _become_sandbox(self, request: int, log: int, phases: int, report: int) -> None:
+    def _become_sandbox(self, request: int, descriptors: tuple[int, ...]) -> None:
         status = 1
         try:
             os.close(self._life)
             self._channel.close()
             size = os.fstat(request).st_size
-            status = inside.main(marshal.loads(os.pread(request, size, 0)), log, phases, report, self._alive)
+            *stdio, phases, report = descriptors
+            status = inside.main(marshal.loads(os.pread(request, size, 0)), stdio, phases, report, self._alive)
         finally:
             os._exit(status)
 

@@ -42,10 +42,14 @@ class WireSpec(TypedDict):
     cpus: list[int]
     limits: WireLimits
     seccomp: bytes
+    terminal: bool
 
 
 class Report(TypedDict, total=False):
-    """What the first process of a sandbox tells before it ends."""
+    """What the first process of a sandbox tells: before it ends, and before it starts if it makes a terminal."""
+
+    terminal: bool
+    """The message carries the outer end of the terminal as a descriptor; another one follows."""
 
     exit_code: int
     reason: str
@@ -54,8 +58,11 @@ class Report(TypedDict, total=False):
     errno: int
 
 
-def wire_spec(spec: SandboxSpec, turn: int = 0) -> WireSpec:
-    """Encode ``spec``. ``turn`` spreads builds that see only some processors over all of them."""
+def wire_spec(spec: SandboxSpec, turn: int = 0, *, terminal: bool = False) -> WireSpec:
+    """Encode ``spec``. ``turn`` spreads builds that see only some processors over all of them.
+
+    ``terminal`` gives the command a terminal made in the sandbox as its standard streams.
+    """
     identity = spec.identity
     binds = [(bind.at, os.fspath(bind.source)) for bind in spec.binds]
     if spec.jobserver is not None:
@@ -82,6 +89,7 @@ def wire_spec(spec: SandboxSpec, turn: int = 0) -> WireSpec:
             disk_bytes=spec.limits.disk_bytes or 0,
         ),
         seccomp=program(os.uname().machine),
+        terminal=terminal,
     )
 
 
