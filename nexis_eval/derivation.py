@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest, encode_fields
 
@@ -170,7 +170,7 @@ class Unpack:
     """
 
     kind: ClassVar[str] = "unpack"
-    format: str
+    format: Literal["deb", "tar", "zip"]
     strip: int = 0
     exclude: tuple[str, ...] = ()
     prefix: str = ""

@@ -30,7 +30,7 @@ def shortest_paths(
 
     import networkx
 
-    edges = networkx.DiGraph()
+    edges: networkx.DiGraph[DerivationId] = networkx.DiGraph()
     edges.add_nodes_from(graph.derivations)
     edges.add_edges_from(
         (each, item) for each, derivation in graph.derivations.items() for item in derivation.dependencies()
