@@ -21,10 +21,13 @@ COMMANDS: dict[str, str] = {
     "why-rebuild": "say what changed since the last build",
     "why-depends": "say why one target needs another",
     "log": "print the log of a build",
+    "debug": "run a failing build again and open a shell where it fails",
+    "shell": "open a shell in the build environment of a target",
     "check": "read the configuration and report all mistakes",
     "explain": "say who set a value, and why it counts",
     "options": "list or search all settings",
     "schema": "print the JSON Schema of configurations",
+    "rules": "list the build systems, or show one with its options",
     "explain-error": "explain an error by its code",
     "lock": "pin versions and hashes in nexis.lock",
 }

@@ -1,0 +1,161 @@
+"""What ``debug`` and ``shell`` share: a target's own sandbox, with a person in it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nexis_eval.cli.evaluation import (
+    Evaluation,
+    add_evaluation_arguments,
+    add_store_argument,
+    default_jobs,
+    evaluate,
+    find_target,
+    take_targets,
+)
+from nexis_eval.derivation import Choice, Derivation, Script
+from nexis_eval.execute.staging import stage
+from nexis_eval.execute.workspace import Workspace
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.plan import Outputs, make_plan
+from nexis_eval.sandbox.spec import Bind, SandboxSpec
+from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
+from nexis_store.store import Store, default_store_root
+
+FILES_AT = "/in/nexis"
+
+
+class NoSandboxError(NexisError):
+    """The target is not made by a script, so that there is no sandbox to enter."""
+
+    code = "X0003"
+    exit_code = 2
+
+
+class InputsFailedError(NexisError):
+    """What the target is built from could not be built."""
+
+    code = "X0004"
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A staged build. ``directory`` is fresh and goes when the context ends; files put into ``files`` are inside."""
+
+    derivation: Derivation
+    spec: SandboxSpec
+    directory: Path
+
+    def with_files(self, files: Mapping[str, str], argv: tuple[str, ...], **env: str) -> SandboxSpec:
+        """The sandbox with some files at ``FILES_AT``, another command, and more in its environment."""
+        directory = self.directory / "nexis"
+        directory.mkdir()
+        for name, text in files.items():
+            (directory / name).write_text(text)
+        environment = {**dict(self.spec.env), "TERM": os.environ.get("TERM", "dumb"), **env}
+        return replace(
+            self.spec,
+            argv=argv,
+            env=tuple(sorted(environment.items())),
+            binds=(*self.spec.binds, Bind(FILES_AT, directory)),
+        )
+
+
+def add_enter_arguments(parser: argparse.ArgumentParser, targets: str) -> None:
+    """The system file, the target, the store, the number of jobs."""
+    add_evaluation_arguments(parser, targets)
+    add_store_argument(parser)
+    parser.add_argument(
+        "-j", "--jobs", type=int, default=default_jobs(), metavar="N", help="processors to use (default: all)"
+    )
+
+
+@contextmanager
+def staged(args: argparse.Namespace) -> Iterator[Room]:
+    """Build what the target needs, and lay out its sandbox as for a build."""
+    from nexis_eval.sandbox.check import available
+
+    (name,) = take_targets(args, 1, 1)
+    evaluation = evaluate(args)
+    each = _script_of(evaluation.graph, find_target(evaluation.graph, name), name)
+    derivation = evaluation.graph.derivations[each]
+    script = derivation.builder
+    assert isinstance(script, Script)
+    available()
+    with Store.open(args.store or default_store_root()) as store:
+        outputs = _realise_inputs(store, evaluation, derivation, args.jobs)
+        for item in derivation.inputs:
+            store.temporary_root(outputs[item.derivation][item.output])
+        with Workspace(store.root / ".build") as workspace:
+            directory = workspace.directory(derivation.name)
+            spec = stage(
+                derivation,
+                script,
+                store,
+                lambda item: outputs[item.derivation][item.output],
+                directory,
+                jobs=args.jobs,
+            )
+            yield Room(derivation, spec, directory)
+
+
+def _script_of(graph: DerivationGraph, each: DerivationId, name: str) -> DerivationId:
+    """The step with a script behind a target: itself, or the source build among the alternatives of a choice."""
+    derivation = graph.derivations[each]
+    if isinstance(derivation.builder, Script):
+        return each
+    if isinstance(derivation.builder, Choice):
+        return _script_of(graph, derivation.inputs[-1].derivation, name)
+    raise NoSandboxError(
+        f"'{name}' is not made by a script but by the step '{derivation.builder.kind}': it has no sandbox to enter",
+        hint="'nexis-eval targets' lists what there is",
+    )
+
+
+def _realise_inputs(
+    store: Store, evaluation: Evaluation, derivation: Derivation, jobs: int
+) -> Mapping[DerivationId, Outputs]:
+    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.mirrors import default_mirrors
+    from nexis_eval.realise import Options, Outcome, realise
+    from nexis_eval.ui.plain import PlainView
+
+    roots = [item.derivation for item in derivation.inputs]
+    plan = make_plan(evaluation.graph, roots, store.realised, store.realisation)
+    for each, key in plan.cut_off.items():
+        store.record_alias(each, key)
+    if not plan.pending:
+        return plan.done
+
+    async def work() -> Outcome:
+        executor = LocalExecutor()
+        mirrors = default_mirrors(evaluation.config.mirrors)
+        try:
+            with PlainView(sys.stderr) as view:
+                return await realise(evaluation.graph, roots, plan, store, executor, mirrors, Options(jobs=jobs), view)
+        finally:
+            await executor.close()
+
+    outcome = asyncio.run(work())
+    if outcome.failed:
+        raise InputsFailedError(
+            f"{derivation.label} cannot be entered: {', '.join(outcome.failed)} failed to build",
+            hint=f"'nexis-eval debug {outcome.failed[0]}' enters that one",
+        )
+    return outcome.outputs
+
+
+def shell_startup(label: str, greeting: str) -> str:
+    """What an interactive bash in a sandbox begins with; ``greeting`` is shell text that prints what is needed."""
+    prompt = shlex.quote("[" + label + r":\w]\$ ")
+    return f"PS1={prompt}\nunset HISTFILE BASH_ENV\n{greeting}\n"
