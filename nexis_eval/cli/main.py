@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "schema": "print the JSON Schema of configurations",
     "rules": "list the build systems, or show one with its options",
     "explain-error": "explain an error by its code",
+    "repro": "prove that builds are reproducible, compare two of them",
     "lock": "pin versions and hashes in nexis.lock",
 }
 

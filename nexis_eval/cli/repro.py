@@ -1,0 +1,37 @@
+"""Prove that builds are reproducible, and say where and why two of them differ.
+
+check builds again under varied conditions; record writes down what a system was built from and what came out; diff
+compares two records, artifacts, stores, images or directories; rebuild builds what a record describes.
+
+Exit codes: 0 everything is the same; 1 something differs; 2 something could not be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from nexis_eval.cli import repro_check, repro_diff, repro_rebuild, repro_record
+
+SUBCOMMANDS = {
+    "check": (repro_check, "build again, everything about the machine varied, and compare"),
+    "record": (repro_record, "write a record of a build: graph, build keys, tree digests, environment"),
+    "diff": (repro_diff, "compare two records, artifacts, stores, images, directories"),
+    "rebuild": (repro_rebuild, "build again what a record describes, and compare"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
+    for name, (module, summary) in SUBCOMMANDS.items():
+        sub = commands.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(sub)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand; returns the exit code."""
+    code: int = SUBCOMMANDS[args.subcommand][0].run(args)
+    return code

@@ -1,0 +1,154 @@
+"""Build again in a sandbox that is as different as a build can notice, and compare with what the store has.
+
+Varied are the clock, time zone, host name, user, umask, locale, processors, directory order, kernel release, file
+system, environment, addresses and the content of fresh memory; '--vary help' lists them. With --bisect a difference is
+traced to the variation that makes it. Nothing that is built here is recorded in the store.
+
+Exit codes: 0 everything is reproducible; 1 something differs; 2 something could not be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nexis_eval.cli.evaluation import (
+    DEFAULT_TARGET,
+    Evaluation,
+    add_evaluation_arguments,
+    add_store_argument,
+    evaluate,
+    find_target,
+    take_targets,
+)
+from nexis_eval.cli.repro_common import (
+    add_jobs_argument,
+    add_report_arguments,
+    deliver,
+    realise_steps,
+    varying_tools,
+)
+from nexis_eval.derivation import Script
+from nexis_eval.mirrors import default_mirrors
+from nexis_eval.plan import Outputs
+from nexis_eval.repro.check import Baseline, CheckOptions, Trees, check
+from nexis_eval.repro.compare import Tree
+from nexis_eval.repro.rebuild import Laboratory
+from nexis_eval.repro.recipe import ScriptRecipe, script_steps
+from nexis_eval.repro.report import Report, Status, Subject
+from nexis_eval.repro.surroundings import Surroundings
+from nexis_eval.repro.vary import VARIATIONS, Machine, Setup, Tools, conditions, describe, parse_names
+from nexis_store.digest import DerivationId
+from nexis_store.store import Store, default_store_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser, f"what to check of it (default: {DEFAULT_TARGET})")
+    add_store_argument(parser)
+    add_jobs_argument(parser)
+    parser.add_argument("--all", action="store_true", help="also every build that the targets need")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="build N times more, each time varied anew")
+    parser.add_argument(
+        "--vary", metavar="NAME,…", help="vary only these, or with a leading '-' all but these; 'help' lists them"
+    )
+    parser.add_argument("--bisect", action="store_true", help="find the variations that make the difference")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep both sides of what differs there")
+    add_report_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check; returns the exit code."""
+    if args.vary == "help":
+        for each in VARIATIONS:
+            note = " (dynamically linked programs only)" if each.needs_shim else ""
+            print(f"{each.name:12} {each.summary}{note}")
+        return 0
+    vary = parse_names(args.vary)
+    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    evaluation = evaluate(args)
+    graph = evaluation.graph
+    from nexis_eval.sandbox.check import available
+
+    available()
+    steps = script_steps(graph, [find_target(graph, name) for name in names], whole=args.all)
+    with Store.open(args.store or default_store_root()) as store:
+        mirrors = default_mirrors(evaluation.config.mirrors)
+        inputs = [item.derivation for each in steps for item in graph.derivations[each].inputs]
+        outputs = realise_steps(store, graph, list(dict.fromkeys((*inputs, *steps))), mirrors, args.jobs)
+        tools = varying_tools(store, mirrors, args.jobs)
+        options = CheckOptions(vary, args.rounds, args.bisect, _say)
+        subjects = asyncio.run(_check_all(args, store, evaluation, steps, outputs, tools, options))
+    facts = (
+        ("system", evaluation.system),
+        ("architecture", evaluation.config.arch),
+        ("rounds", str(args.rounds)),
+        ("varied", describe(tools.possible(vary))),
+    )
+    title = f"Reproducibility of {evaluation.system} ({evaluation.config.arch})"
+    return deliver(args, Report(title, "the build in the store", "built again", tuple(subjects), facts))
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+async def _check_all(
+    args: argparse.Namespace,
+    store: Store,
+    evaluation: Evaluation,
+    steps: Sequence[DerivationId],
+    outputs: Mapping[DerivationId, Outputs],
+    tools: Tools,
+    options: CheckOptions,
+) -> list[Subject]:
+    from nexis_eval.execute.local import LocalExecutor
+
+    executor = LocalExecutor()
+    subjects = []
+    try:
+        with Laboratory(store.root / ".build", executor, tools, args.jobs) as laboratory:
+            for each in steps:
+                derivation = evaluation.graph.derivations[each]
+                assert isinstance(derivation.builder, Script)
+                recipe = ScriptRecipe(derivation, derivation.builder, store, outputs)
+                baseline = _baseline(store, recipe, each, outputs[each], args.jobs)
+                chosen = options
+                if args.keep is not None:
+                    chosen = replace(options, on_difference=_keeper(args.keep / derivation.label))
+                subject = await check(laboratory, recipe, derivation.platform, chosen, baseline)
+                note = "" if subject.status is Status.SAME else f": {subject.status}"
+                _say(f"{derivation.label}: done{note}")
+                subjects.append(subject)
+    finally:
+        await executor.close()
+    return subjects
+
+
+def _baseline(store: Store, recipe: ScriptRecipe, each: DerivationId, outputs: Outputs, jobs: int) -> Baseline:
+    """What the store has, with the surroundings it was built in as far as they are known."""
+    trees = {name: Tree(store.manifest(digest), store.path(digest)) for name, digest in outputs.items()}
+    known = store.realised(each)
+    clock = None
+    if known is not None and known.started_ns:
+        start = known.started_ns / 1e9
+        clock = (start, start + known.duration_ns / 1e9)
+    natural: Surroundings = conditions(Setup(), recipe.identity, jobs, Tools(), Machine(), 0).surroundings
+    return Baseline(trees, replace(natural, clock=clock))
+
+
+def _keeper(directory: Path) -> Callable[[Trees, Trees], None]:
+    """Copies both sides of a difference below ``directory``: ``before`` and ``after``, an output in each."""
+
+    def keep(before: Trees, after: Trees) -> None:
+        for side, trees in (("before", before), ("after", after)):
+            for output, tree in trees.items():
+                if tree.root is not None:
+                    shutil.copytree(tree.root, directory / side / output, symlinks=True, dirs_exist_ok=True)
+
+    return keep

@@ -1,0 +1,115 @@
+"""What the subcommands of ``repro`` share: realising steps, the tools of a varied build, printing reports."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nexis_eval.cli.evaluation import RULES, default_jobs
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.mirrors import Mirrors
+from nexis_eval.plan import Outputs, make_plan
+from nexis_eval.repro.formats.render import FORMATS, render
+from nexis_eval.repro.report import Report
+from nexis_eval.repro.tools import SHIM_FILE, tool_graph
+from nexis_eval.repro.vary import Tools
+from nexis_eval.toolchain import load_toolchain
+from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
+from nexis_store.store import Store
+
+MIN_FREE_BYTES = 2 << 30
+"""How much room a file system must have to take a build."""
+
+
+class BuildFirstFailedError(NexisError):
+    """What was to be checked could not be built in the first place."""
+
+    code = "R0002"
+    exit_code = 2
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--format`` and ``--output``."""
+    parser.add_argument(
+        "--format", choices=tuple(FORMATS), default="text", help="how to tell the result (default: text)"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the result there instead of stdout")
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """``--jobs``."""
+    parser.add_argument("-j", "--jobs", type=int, default=default_jobs(), metavar="N", help="processors to use")
+
+
+def deliver(args: argparse.Namespace, report: Report) -> int:
+    """Print the report, or write it and print its headline; returns the exit code."""
+    text = render(report, args.format, colour=args.output is None and sys.stdout.isatty())
+    if args.output is None:
+        print(text, end="")
+    else:
+        args.output.write_text(text)
+        print(f"{report.headline()}; written to {args.output}", file=sys.stderr)
+    return report.exit_code
+
+
+def realise_steps(
+    store: Store, graph: DerivationGraph, roots: Sequence[DerivationId], mirrors: Mirrors, jobs: int
+) -> Mapping[DerivationId, Outputs]:
+    """Build what is missing of ``roots``; returns the outputs of these and of everything known on the way.
+
+    Raises ``BuildFirstFailedError`` if one fails.
+    """
+    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.realise import Options, Outcome, realise
+    from nexis_eval.ui.plain import PlainView
+
+    plan = make_plan(graph, roots, store.realised, store.realisation)
+    for each, key in plan.cut_off.items():
+        store.record_alias(each, key)
+    if not plan.pending:
+        return plan.done
+
+    async def work() -> Outcome:
+        executor = LocalExecutor()
+        try:
+            with PlainView(sys.stderr) as view:
+                return await realise(graph, roots, plan, store, executor, mirrors, Options(jobs=jobs), view)
+        finally:
+            await executor.close()
+
+    outcome = asyncio.run(work())
+    if outcome.failed:
+        raise BuildFirstFailedError(
+            f"{', '.join(outcome.failed)} cannot be built, so there is nothing to compare",
+            hint="'nexis-eval build' must succeed first",
+        )
+    return outcome.outputs
+
+
+def varying_tools(store: Store, mirrors: Mirrors, jobs: int) -> Tools:
+    """The preload library, the locale, and a directory on another file system, where there is one with room."""
+    tools = tool_graph(load_toolchain(RULES))
+    outputs = realise_steps(store, tools.graph, [tools.shim, tools.locale], mirrors, jobs)
+    shim, locale = outputs[tools.shim]["out"], outputs[tools.locale]["out"]
+    for digest in (shim, locale):
+        store.temporary_root(digest)
+    return Tools(store.path(shim) / SHIM_FILE, store.path(locale), other_file_system(store.root))
+
+
+def other_file_system(path: Path) -> Path | None:
+    """A directory for temporary files on another device than ``path``'s, writable and with room; or ``None``."""
+    here = path.stat().st_dev
+    for candidate in ("/dev/shm", os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/var/tmp"):
+        place = Path(candidate)
+        if not candidate or not place.is_dir() or place.stat().st_dev == here or not os.access(place, os.W_OK):
+            continue
+        room = os.statvfs(place)
+        if room.f_bavail * room.f_frsize >= MIN_FREE_BYTES:
+            return place
+    return None

@@ -1,0 +1,84 @@
+"""Write a record of what a system was built from and what came out, to compare with another's or to build again.
+
+What is not built yet is built first. The record is the same on every machine that builds the same, but for its
+'environment'. With --sign it is signed by an OpenSSH key ('ssh-keygen -Y'), beside it as FILE.sig.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+from nexis_eval.cli.evaluation import (
+    DEFAULT_TARGET,
+    add_evaluation_arguments,
+    add_store_argument,
+    evaluate,
+    find_target,
+    take_targets,
+)
+from nexis_eval.cli.repro_common import add_jobs_argument, realise_steps
+from nexis_eval.mirrors import default_mirrors
+from nexis_eval.repro.record import BuildRecord, encode_record
+from nexis_eval.repro.recording import make_record, this_environment
+from nexis_eval.repro.signing import sign
+from nexis_eval.repro.slsa import statement
+from nexis_store.store import Store, default_store_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_evaluation_arguments(parser, f"what to record of it (default: {DEFAULT_TARGET})")
+    add_store_argument(parser)
+    add_jobs_argument(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("record.json"), metavar="FILE", help="default: record.json"
+    )
+    parser.add_argument(
+        "--provenance", type=Path, metavar="FILE", help="also write an in-toto statement with SLSA provenance v1"
+    )
+    parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what is written with this OpenSSH key")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record; returns the exit code."""
+    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    evaluation = evaluate(args)
+    graph = evaluation.graph
+    roots = [find_target(graph, name) for name in names]
+    with Store.open(args.store or default_store_root()) as store:
+        mirrors = default_mirrors(evaluation.config.mirrors)
+        # Every step's outputs are part of the record, so all of them must be there, not only the roots'.
+        realise_steps(store, graph, list(graph.closure(roots)), mirrors, args.jobs)
+        arch = evaluation.config.arch
+        record = make_record(
+            store, evaluation.system, arch, graph, names, roots, this_environment(), evaluation.config.mirrors
+        )
+        text = encode_record(record)
+        args.output.write_text(text)
+        written = [args.output]
+        if args.provenance is not None:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            args.provenance.write_text(statement(record, _files(store, record), digest))
+            written.append(args.provenance)
+    if args.sign is not None:
+        written += [sign(path, args.sign) for path in list(written)]
+    for path in written:
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _files(store: Store, record: BuildRecord) -> dict[str, str]:
+    """SHA-256 of every file of the recorded targets."""
+    found = {}
+    for name in record.roots:
+        step = record.steps[record.graph.targets[name]]
+        for digest in step.outputs.values():
+            root = store.path(digest)
+            for entry in store.manifest(digest).entries():
+                if entry.kind == "f":
+                    with (root / entry.path).open("rb") as file:
+                        found[entry.path] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

@@ -1,0 +1,145 @@
+"""The record of a build (``docs/formats/record.md``): all that is needed to compare it with another's, or to repeat it.
+
+What must be equal on two machines (graph, build keys, tree digests, listings) is kept apart from what merely tells how
+it came about (``environment``), which no comparison looks at. Encoding is pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nexis_eval.derivation_json import graph_from_json, graph_to_json
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.plan import Outputs
+from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+from nexis_store.errors import DamagedStoreError, NexisError
+from nexis_store.tree import Manifest
+
+FORMAT = "nexis record 1"
+
+
+class RecordError(NexisError):
+    """A file that should be a record is not one, or of an unknown version."""
+
+    code = "R0003"
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one derivation."""
+
+    key: BuildKey
+    outputs: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """One build of one system. ``graph`` holds what the recorded targets need, inputs first."""
+
+    system: str
+    arch: str
+    graph: DerivationGraph
+    steps: Mapping[DerivationId, Step]
+    manifests: Mapping[TreeDigest, Manifest] = field(default_factory=dict)
+    """The listings of what scripts made, so that a difference can be told by file without either tree."""
+    locals: Mapping[TreeDigest, Mapping[str, bytes]] = field(default_factory=dict)
+    """The user's own files that the graph refers to: manifest under ``""``, contents by path."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The configuration's own mirror sets, so that a rebuild finds its sources."""
+    roots: tuple[str, ...] = ()
+    """The targets that were recorded."""
+
+
+def encode_record(record: BuildRecord) -> str:
+    """The record as JSON text; the same record gives the same text."""
+    graph = graph_to_json(record.graph)
+    value = {
+        "format": FORMAT,
+        "system": record.system,
+        "arch": record.arch,
+        "roots": list(record.roots),
+        "graph": graph,
+        "order": list(graph["derivations"]),
+        "steps": {
+            str(each): {
+                "key": str(step.key),
+                "outputs": {name: str(digest) for name, digest in sorted(step.outputs.items())},
+            }
+            for each, step in record.steps.items()
+        },
+        "manifests": {str(digest): _pack(manifest.encode()) for digest, manifest in record.manifests.items()},
+        "locals": {
+            str(digest): {path: _pack(data) for path, data in files.items()} for digest, files in record.locals.items()
+        },
+        "environment": dict(record.environment),
+        "mirrors": {name: list(urls) for name, urls in record.mirrors.items()},
+    }
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def decode_record(text: str, name: str = "the record") -> BuildRecord:
+    """The inverse; raises ``RecordError`` for anything else. Listings are proved against their digests."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise RecordError(f"{name} is no JSON: {error}") from None
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise RecordError(
+            f"{name} is no record of this version ({FORMAT})", hint="'nexis-eval repro record' writes records"
+        )
+    try:
+        return _decode(value)
+    except (KeyError, ValueError, TypeError, AttributeError, DamagedStoreError) as error:
+        raise RecordError(f"{name} is damaged: {error}", hint="record the build again") from None
+
+
+def _decode(value: Mapping[str, Any]) -> BuildRecord:
+    derivations = value["graph"]["derivations"]
+    if sorted(value["order"]) != sorted(derivations):
+        raise ValueError("the order does not list the derivations")
+    ordered = {**value["graph"], "derivations": {each: derivations[each] for each in value["order"]}}
+    manifests = {}
+    for text, packed in value["manifests"].items():
+        digest = TreeDigest.parse(text)
+        manifests[digest] = Manifest.decode(_unpack(packed), digest)
+    return BuildRecord(
+        system=value["system"],
+        arch=value["arch"],
+        graph=graph_from_json(ordered),
+        steps={
+            DerivationId.parse(each): Step(
+                BuildKey.parse(step["key"]),
+                {name: TreeDigest.parse(digest) for name, digest in step["outputs"].items()},
+            )
+            for each, step in value["steps"].items()
+        },
+        manifests=manifests,
+        locals={
+            TreeDigest.parse(digest): {path: _unpack(packed) for path, packed in files.items()}
+            for digest, files in value["locals"].items()
+        },
+        environment=value["environment"],
+        mirrors={name: tuple(urls) for name, urls in value["mirrors"].items()},
+        roots=tuple(value["roots"]),
+    )
+
+
+def _pack(data: bytes) -> str:
+    import zstandard
+
+    return base64.b64encode(zstandard.ZstdCompressor(level=9, write_content_size=True).compress(data)).decode()
+
+
+def _unpack(text: str) -> bytes:
+    import zstandard
+
+    try:
+        return zstandard.ZstdDecompressor().decompress(base64.b64decode(text, validate=True))
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from None

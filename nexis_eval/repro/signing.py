@@ -1,0 +1,59 @@
+"""Signatures of records by OpenSSH keys: ``ssh-keygen -Y``, which is everywhere and which people have keys for."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from nexis_store.errors import NexisError
+
+NAMESPACE = "nexis-record"
+"""Keeps a signature of a record from being taken for a signature of anything else (ssh-keygen(1))."""
+
+
+class SignatureError(NexisError):
+    """A signature could not be made, or does not hold."""
+
+    code = "R0004"
+    exit_code = 2
+
+
+def _run(arguments: list[str], stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(["ssh-keygen", "-Y", *arguments], input=stdin, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise SignatureError("ssh-keygen is not installed", hint="install OpenSSH's client") from None
+
+
+def signature_of(path: Path) -> Path:
+    """Where the signature of a file lies: beside it."""
+    return path.with_name(path.name + ".sig")
+
+
+def sign(path: Path, key: Path) -> Path:
+    """Sign a file with a private key (or a public one whose private half the agent holds); returns the signature."""
+    signature_of(path).unlink(missing_ok=True)
+    result = _run(["sign", "-q", "-f", str(key), "-n", NAMESPACE, str(path)])
+    if result.returncode != 0:
+        raise SignatureError(f"{path} could not be signed: {result.stderr.decode(errors='replace').strip()}")
+    return signature_of(path)
+
+
+def verify(path: Path, allowed_signers: Path) -> str:
+    """Check the signature beside a file; returns the signer's name. Raises ``SignatureError``.
+
+    ``allowed_signers`` is a file as ssh-keygen(1) describes it: a name and a public key a line.
+    """
+    signature = signature_of(path)
+    if not signature.exists():
+        raise SignatureError(f"{path} is not signed", hint=f"'{signature.name}' should lie beside it")
+    found = _run(["find-principals", "-s", str(signature), "-f", str(allowed_signers)])
+    if found.returncode != 0:
+        raise SignatureError(f"{signature} is by nobody in {allowed_signers}")
+    signer = found.stdout.decode().split("\n")[0].strip()
+    data = path.read_bytes()
+    arguments = ["verify", "-f", str(allowed_signers), "-I", signer, "-n", NAMESPACE, "-s", str(signature)]
+    result = _run(arguments, stdin=data)
+    if result.returncode != 0:
+        raise SignatureError(f"the signature of {path} does not hold", hint="was it changed after it was signed?")
+    return signer

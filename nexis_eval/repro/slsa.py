@@ -1,0 +1,63 @@
+"""A record as an in-toto Statement v1 with a SLSA provenance v1 predicate. Pure.
+
+Formats: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and https://slsa.dev/spec/v1.0/provenance.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nexis_eval.derivation import Fetch, FetchGit, Local
+from nexis_eval.repro.record import BuildRecord
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "urn:nexisos:build:1"
+BUILDER = "urn:nexisos:nexis-eval"
+
+
+def statement(record: BuildRecord, files: Mapping[str, str], record_sha256: str) -> str:
+    """The statement as JSON. ``files`` maps the names of the recorded targets' files to their SHA-256 in hex."""
+    value = {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(files.items())],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": {
+                    "system": record.system,
+                    "architecture": record.arch,
+                    "targets": list(record.roots),
+                },
+                "internalParameters": {
+                    "derivations": {
+                        name: str(record.graph.targets[name]) for name in record.roots if name in record.graph.targets
+                    }
+                },
+                "resolvedDependencies": list(_dependencies(record)),
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER, "version": {"nexis-eval": record.environment.get("engine", "")}},
+                "metadata": {},
+                "byproducts": [{"name": "record.json", "digest": {"sha256": record_sha256}}],
+            },
+        },
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _dependencies(record: BuildRecord) -> Iterator[dict[str, Any]]:
+    """Everything that came from outside: downloads, commits, the user's own files."""
+    for each, derivation in record.graph.derivations.items():
+        builder = derivation.builder
+        if each not in record.steps:
+            continue
+        if isinstance(builder, Fetch):
+            yield {"name": builder.filename, "uri": builder.urls[0], "digest": {builder.algorithm: builder.hash}}
+        elif isinstance(builder, FetchGit):
+            yield {"name": derivation.label, "uri": f"git+{builder.url}", "digest": {"gitCommit": builder.commit}}
+        elif isinstance(builder, Local):
+            yield {"name": derivation.label, "digest": {"nexisTree": str(builder.tree)}}

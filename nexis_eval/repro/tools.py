@@ -1,0 +1,56 @@
+"""What varying a build needs, as derivations: the preload library and a locale, made with the pinned toolchain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexis_eval.derivation import Derivation, Entry, Files, Input, Script, Use
+from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.repro.vary import VARIED_LOCALE
+from nexis_eval.toolchain import Toolchain, toolsets
+from nexis_store.digest import DerivationId
+
+SHIM_SOURCE = Path(__file__).with_name("shim") / "vary.c"
+SHIM_FILE = "shim.so"
+BUILD_PLATFORM = "x86_64"
+
+_COMPILE = f"gcc -O2 -fPIC -shared -Wall -Werror -o /out/{SHIM_FILE} /in/source/vary.c\n"
+_LOCALE = "localedef -i et_EE -f UTF-8 --no-archive /out/et_EE.utf8\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolGraph:
+    """The graph that makes the tools, and which of its steps is which."""
+
+    graph: DerivationGraph
+    shim: DerivationId
+    locale: DerivationId
+
+
+def tool_graph(toolchain: Toolchain) -> ToolGraph:
+    """Derivations of the preload library and of the locale that varied builds run in."""
+    builder = GraphBuilder()
+    source = builder.add(
+        Derivation("repro-source", Files((Entry("vary.c", text=SHIM_SOURCE.read_text()),)), BUILD_PLATFORM)
+    )
+    shim = builder.add(
+        Derivation(
+            "repro-shim",
+            Script(_COMPILE),
+            BUILD_PLATFORM,
+            inputs=(
+                *layers(toolsets(builder, toolchain, ["c"], BUILD_PLATFORM)),
+                Input(source, Use.BIND, "/in/source"),
+            ),
+        )
+    )
+    locale = builder.add(
+        Derivation(
+            f"repro-locale-{VARIED_LOCALE.partition('.')[0]}",
+            Script(_LOCALE, normalise=False),
+            BUILD_PLATFORM,
+            inputs=tuple(layers(toolsets(builder, toolchain, ["locale"], BUILD_PLATFORM))),
+        )
+    )
+    return ToolGraph(builder.finish(), shim, locale)
