@@ -47,6 +47,16 @@ class RuleOptionError(NexisError):
     exit_code = 2
 
 
+class UnknownRuleError(NexisError):
+    """A rule was named that there is no file of.
+
+    `nexis-eval rules` lists the rules; a new one is a new file in `rules/build/`.
+    """
+
+    code = "E0413"
+    exit_code = 2
+
+
 class CrossBuildError(NexisError):
     """A package is to be built for another architecture by a rule that cannot do that.
 
@@ -138,7 +148,7 @@ def load_rules(*directories: Path) -> Mapping[str, Rule]:
     known: dict[str, Rule] = {}
     for name in sorted(tables):
         _resolve(name, tables, known, ())
-    return known
+    return dict(sorted(known.items()))
 
 
 def _table(path: Path) -> Mapping[str, Any]:
@@ -225,6 +235,15 @@ def _option(name: str, table: Mapping[str, Any], file: str) -> Option:
     if option.default is not None and not _fits(option, option.default):
         raise RuleError(f"option '{name}': the default is not {_described(option)}", place=place)
     return option
+
+
+def rule_named(name: str, rules: Mapping[str, Rule]) -> Rule:
+    """The rule called ``name``; raises ``UnknownRuleError``."""
+    rule = rules.get(name)
+    if rule is None:
+        usable = [each.name for each in rules.values() if not each.abstract]
+        raise UnknownRuleError(f"no rule is called '{name}'", hint=_near(name, usable, "known rules"))
+    return rule
 
 
 # Checking what a package asks for

@@ -1,0 +1,130 @@
+"""The rules, as people read them: ``docs/rules.md`` and ``nexis-eval rules``. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from nexis_eval.config.reference import toml_text
+from nexis_eval.rules import Option, Rule
+
+INTRODUCTION = """\
+# Rules
+
+Made from `rules/build/*.toml` by `nexis-eval rules --markdown`; a test compares the two.
+
+A rule says how one build system is driven. It is data: a TOML file whose texts are Jinja2 templates of bash. A package
+names its rule with `build_system` (`make` where it says nothing, `prebuilt` for its `prebuilt` archives) and sets the
+rule's options in `options`. A new rule is a new file; no program knows any rule by name.
+
+## What happens in a build
+
+The phases run in this order, each as a bash function under `set -euo pipefail`, in the directory of the source (or
+`subdir` of it):
+
+| phase | what it does |
+| --- | --- |
+| unpack | `/build/source` comes from the archive (a single directory at its top is left out) or the git tree |
+| patch | `patches`, each at the first of `-p1`, `-p0`, `-p2` at which all of it applies; else its rejects are shown |
+| prepare | `pre_build_script`, in the source directory; what a shell script exports is there in later phases |
+| configure, build | by the rule |
+| check | the package's own tests, with `check = true` |
+| install | by the rule, below `$OUT` (`/out`), with the prefix `/usr` |
+| finish | `post_build_script`, with `$OUT` holding what was installed |
+| fixup | `*.la`, `info/dir`, `__pycache__` and empty directories go; symbols are stripped |
+
+`phases.build = "…"` replaces a phase of the rule; `phases.pre_build` and `phases.post_build` add to it. These texts are
+templates too.
+
+Scripts find the number of jobs in `$NEXIS_JOBS`, and the package in `$NEXIS_NAME`, `$NEXIS_VERSION`, `$NEXIS_ARCH`,
+`$NEXIS_TRIPLET`. For another architecture, `$CC`, `$AR`, `$STRIP` and so on name the cross tools; the libraries of
+`dependencies` are at `/usr/TRIPLET`, where the cross compiler looks, and `pkg-config` finds only those.
+
+## What templates can use
+
+| name | what it is |
+| --- | --- |
+| `name`, `version`, `subdir`, `build_flags`, `configure_flags` | from the package's table; `package` has all of it |
+| `options` | the rule's options; files as paths in the sandbox |
+| `source`, `patches`, `pre_build`, `post_build` | paths in the sandbox |
+| `cross` | whether target and build machine differ |
+| `arch`, `triplet` | the target: `riscv64`, `riscv64-linux-gnu`; `platform` and `build_platform` have the other names |
+| `tool_prefix` | `riscv64-linux-gnu-` in a cross build, else nothing |
+| `target_prefix` | `/usr/riscv64-linux-gnu` in a cross build, else `/usr` |
+| filter `sh` | quotes a value for bash: a text as one word, a list as so many |
+| test `matching` | whether a regular expression matches a text as a whole |
+
+Comments are `{## … ##}`. A name that does not exist is an error.
+
+## The keys of a rule
+
+`summary`, `doc`; `extends` (another rule: tables are merged key by key, tool sets and preludes added, all else
+replaced); `abstract` (only there to be extended); `toolsets`, and `cross_toolsets` for cross builds (names of
+`rules/toolchain.toml`); `cross` (`true`, or the reason why not); `options` (`type`, `default`, `doc`, `choices`,
+`required`); `env` and `cross_env`; `prelude` (shell text ahead of all phases); `order` and `phases`.
+
+"""
+
+
+def _option_line(option: Option) -> str:
+    kind = " or ".join(f"`{each}`" for each in option.choices) or option.type
+    default = (
+        "required" if option.required else f"`{toml_text(option.default)}`" if option.default not in (None, "") else ""
+    )
+    return f"| `{option.name}` | {kind} | {default} | {option.doc} |"
+
+
+def _described(rule: Rule, rules: Mapping[str, Rule]) -> Iterator[str]:
+    base = rules.get(rule.extends) if rule.extends else None
+    yield f"## {rule.name}\n"
+    yield f"{rule.summary}\n"
+    if rule.doc:
+        yield f"{rule.doc.strip()}\n"
+    facts = []
+    if base is not None:
+        facts.append(f"Extends [{base.name}](#{base.name}).")
+    if rule.abstract:
+        facts.append("Only there for other rules to extend.")
+    if rule.cross is not True:
+        facts.append(f"Builds for this machine only: {rule.cross or 'it cannot do else'}.")
+    if facts:
+        yield "\n".join(textwrap.wrap(" ".join(facts), 120)) + "\n"
+    own = [each for name, each in rule.options.items() if base is None or base.options.get(name) != each]
+    if own:
+        yield "| option | type | default | |\n| --- | --- | --- | --- |"
+        yield "\n".join(map(_option_line, own)) + "\n"
+
+
+def markdown(rules: Mapping[str, Rule]) -> str:
+    """``docs/rules.md``."""
+    listed = [each for each in rules.values() if not each.abstract]
+    table = [
+        "| rule | for |",
+        "| --- | --- |",
+        *(f"| [{each.name}](#{each.name}) | {each.summary} |" for each in listed),
+    ]
+    ordered = sorted(rules.values(), key=lambda each: (not each.abstract, each.name))
+    body = "\n".join(line for rule in ordered for line in _described(rule, rules))
+    return f"{INTRODUCTION}## The rules there are\n\n" + "\n".join(table) + f"\n\n{body}"
+
+
+def plain(rule: Rule, width: int) -> str:
+    """One rule with all its options, inherited ones included, for a terminal of ``width`` columns."""
+    lines = [f"{rule.name}: {rule.summary}"]
+    if rule.doc:
+        lines += ["", *textwrap.wrap(" ".join(rule.doc.split()), width)]
+    if rule.cross is not True:
+        lines += ["", *textwrap.wrap(f"builds for this machine only: {rule.cross}", width)]
+    lines += [
+        "",
+        f"phases: {', '.join(rule.order)}",
+        f"tool sets: {', '.join(each for each in rule.toolsets if '{' not in each)}",
+        "",
+        "options:",
+    ]
+    for option in rule.options.values():
+        default = f", default {toml_text(option.default)}" if option.default not in (None, "") else ""
+        kind = " or ".join(f'"{each}"' for each in option.choices) or option.type
+        lines.append(f"  {option.name}  ({kind}{', required' if option.required else default})")
+        lines += textwrap.wrap(option.doc, width, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines) + "\n"
