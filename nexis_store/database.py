@@ -77,6 +77,14 @@ class Overlay:
         return self._keys
 
 
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (status.st_ino, status.st_mtime_ns)
+
+
 class Transaction:
     """A set of changes that become visible and durable together. It sees its own changes."""
 
@@ -130,6 +138,8 @@ class Database:
         self._syncing = False
         self._sealed = Overlay()
         self._overlay = Overlay()
+        self._format = f"{directory}/format.json"
+        self._format_seen = _identity(self._format)
         self._lock_fd = -1 if readonly else os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._segment = self._reload()
 
@@ -244,6 +254,10 @@ class Database:
         with self._writing:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:
+                if _identity(self._format) != self._format_seen:
+                    raise StoreError(
+                        "the store's database was replaced while this program used it", hint="start it again"
+                    )
                 with self._reading:
                     self._follow()
                     self._segment.cut_torn_tail()
@@ -330,6 +344,12 @@ class Database:
             if number <= old.number:
                 with contextlib.suppress(FileNotFoundError):
                     fs.unlink(segment_path(self._journal, number))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody change anything while the block runs."""
+        with self._locked():
+            yield
 
     def pass_by(self) -> None:
         """Wait until every change that has begun is over."""

@@ -17,6 +17,8 @@ EPOCH = (1_000_000_000, 1_000_000_000)
 """What every file of the store has as access and modification time: one second after the epoch, in nanoseconds."""
 
 _FICLONE = 0x40049409
+_CANNOT_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EBADF)
+_MOST = 1 << 30
 
 intercept: Callable[[str, str], None] | None = None
 """Called with the name and the path of each call before it is made. Only tests set it."""
@@ -155,10 +157,18 @@ def truncate(fd: int, length: int, path: str = "") -> None:
     os.ftruncate(fd, length)
 
 
-def clone(source_fd: int, target_fd: int, path: str = "") -> None:
-    """Let a new file share the bytes of another one (reflink). Raises ``OSError`` where the file system cannot."""
+def copy(source_fd: int, target_fd: int, path: str = "") -> None:
+    """Give a new file the bytes of another: by sharing blocks (reflink: XFS, btrfs), else copied inside the kernel."""
     _step("clone", path)
-    fcntl.ioctl(target_fd, _FICLONE, source_fd)
+    try:
+        fcntl.ioctl(target_fd, _FICLONE, source_fd)
+        return
+    except OSError as error:
+        if error.errno not in _CANNOT_CLONE:
+            raise
+    _step("write", path)
+    while os.sendfile(target_fd, source_fd, None, _MOST):
+        pass
 
 
 def sync_data(fd: int, path: str = "") -> None:
@@ -235,8 +245,3 @@ def remove_tree(path: str) -> None:
                 unlink(entry.path)
     with contextlib.suppress(FileNotFoundError):
         remove_directory(path)
-
-
-def is_no_room(error: OSError) -> bool:
-    """Whether an error says that disk, quota or descriptors ran out rather than that something is wrong."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)

@@ -180,8 +180,7 @@ class Writer:
         if isinstance(data, bytes):
             digest, size = self._small(place, data, executable), len(data)
         elif isinstance(data, Path):
-            with open(data, "rb", buffering=0) as stream:
-                digest, size = self._from(place, stream, executable)
+            digest, size = self._from_path(place, os.fspath(data), executable)
         else:
             digest, size = self._from(place, data, executable)
         self._entries[path] = file_entry(path, digest, size, executable, attributes)
@@ -230,14 +229,38 @@ class Writer:
             fs.finish_path(place, mode)
 
     def _copy(self, source: str, place: str, mode: int) -> None:
+        """A file of its own with the bytes of another: shared blocks where the file system can, else a copy."""
         with open(source, "rb", buffering=0) as stream:
             fd = fs.create(place)
             try:
-                while chunk := stream.read(CHUNK):
-                    fs.write(fd, chunk, place)
+                fs.copy(stream.fileno(), fd, place)
                 fs.finish(fd, mode, place)
             finally:
                 os.close(fd)
+
+    def _from_path(self, place: str, source: str, executable: bool) -> tuple[FileDigest, int]:
+        with open(source, "rb", buffering=0) as stream:
+            if os.fstat(stream.fileno()).st_size <= SMALL:
+                return self._from(place, stream, executable)
+            fd = fs.create(place)
+            try:
+                fs.copy(stream.fileno(), fd, place)
+                fs.finish(fd, 0o555 if executable else 0o444, place)
+            finally:
+                os.close(fd)
+        # What is hashed is what was written (still in memory), so a source that changes meanwhile does no harm.
+        digest = FileDigest(blake3(max_threads=blake3.AUTO).update_mmap(place).digest())
+        size = os.stat(place).st_size
+        self._keep_one(place, digest, executable, size)
+        return digest, size
+
+    def _keep_one(self, place: str, digest: FileDigest, executable: bool, size: int) -> None:
+        """Replace a file just written by a copy that was there before, if there is one."""
+        spare = f"{self._staging}/spare"
+        if self._known(spare, digest, executable, size):
+            fs.rename(spare, place)
+        else:
+            self._fresh[digest, executable] = place
 
     def existing(
         self,
@@ -263,8 +286,23 @@ class Writer:
             raise StoreError(f"{self.name}: {path} is a link to {earlier}, which is no file written before")
         self.adopt(path, entry, f"{self._tree}/{earlier}", attributes)
 
-    def adopt(self, path: str, entry: ManifestEntry, source: str, attributes: Attributes | None = None) -> None:
-        """An entry of another tree, whose content is at ``source`` in this store."""
+    def place(self, path: str) -> str:
+        """Where something written before lies until the commit."""
+        return f"{self._tree}/{path}"
+
+    def adopt(
+        self,
+        path: str,
+        entry: ManifestEntry,
+        source: str,
+        attributes: Attributes | None = None,
+        *,
+        source_executable: bool | None = None,
+    ) -> None:
+        """An entry of another tree, whose content is at ``source`` in this store.
+
+        ``source_executable`` says whether the file there is executable, if it is not as ``entry`` says.
+        """
         attributes = entry.attributes if attributes is None else attributes
         if entry.kind == "d":
             self.directory(path, attributes)
@@ -273,9 +311,10 @@ class Writer:
         else:
             assert entry.digest is not None
             executable = entry.executable if attributes.mode is None else bool(attributes.mode & 0o111)
+            there = entry.executable if source_executable is None else source_executable
             place = self._claim(path)
             mode = 0o555 if executable else 0o444
-            if executable != entry.executable:
+            if executable != there:
                 self._copy(source, place, mode)
             else:
                 try:
@@ -325,11 +364,7 @@ class Writer:
         finally:
             os.close(fd)
         digest = FileDigest(hasher.digest())
-        spare = f"{self._staging}/spare"
-        if self._known(spare, digest, executable, size):
-            fs.rename(spare, place)
-        else:
-            self._fresh[digest, executable] = place
+        self._keep_one(place, digest, executable, size)
         return digest, size
 
     def _known(self, place: str, digest: FileDigest, executable: bool, size: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from nexis_store import fs
 from nexis_store.digest import TreeDigest
@@ -106,8 +107,7 @@ def land(
                 if data is not None:
                     writer.file(place, data, executable=executable, attributes=given or DEFAULT)
                     continue
-                with open(entry.path, "rb", buffering=0) as stream:
-                    writer.file(place, stream, executable=executable, attributes=given or DEFAULT)
+                writer.file(place, Path(entry.path), executable=executable, attributes=given or DEFAULT)
         else:
             raise StoreError(
                 f"{writer.name}: {path} is a device, socket or fifo, which no artifact can hold",

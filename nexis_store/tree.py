@@ -229,6 +229,18 @@ class Manifest:
             self._index = {entry.path: entry for entry in self._entries}
         return self._index.get(path)
 
+    def directories(self) -> dict[str, TreeDigest]:
+        """The digest of every directory by its path; that of the root has the path ``""``."""
+        found: dict[str, TreeDigest] = {"": self.digest}
+        names = (entry.path for entry in self._entries if entry.kind == "d")
+        position = len(MANIFEST_DOMAIN) + _U32.size
+        for path in ("", *names):
+            (length,) = _U32.unpack_from(self._encoded, position)
+            position += _U32.size
+            found[path] = TreeDigest(blake3(self._encoded[position : position + length]).digest())
+            position += length
+        return found
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,7 +91,13 @@ def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
             yield Problem("count", digest, "", "has a count but is not in the store")
 
 
-def verify_contents(layout: Layout, database: Database, digest: TreeDigest) -> Iterator[Problem]:
+Seen = dict[tuple[int, int], bytes]
+"""Inodes that were read before, and what they came out as: hard links need no second look."""
+
+
+def verify_contents(
+    layout: Layout, database: Database, digest: TreeDigest, seen: Seen | None = None
+) -> Iterator[Problem]:
     """Read one artifact and compare every path with its manifest."""
     stored = database.get(ARTIFACT + digest)
     if stored is None:
@@ -100,31 +107,61 @@ def verify_contents(layout: Layout, database: Database, digest: TreeDigest) -> I
         manifest = decode_sidecar(read_sidecar(layout, digest), digest).manifest
     except (NotInStoreError, DamagedStoreError):
         return
-    yield from compare(place, manifest, digest)
+    yield from compare(place, manifest, digest, {} if seen is None else seen)
 
 
-def compare(place: str, manifest: Manifest, digest: TreeDigest) -> Iterator[Problem]:
+def compare(place: str, manifest: Manifest, digest: TreeDigest, seen: Seen) -> Iterator[Problem]:
     """Compare the tree at ``place`` with a manifest."""
+    listed: dict[str, set[str]] = {"": set()}
     for entry in manifest.entries():
+        directory, _, name = entry.path.rpartition("/")
+        listed[directory].add(name)
         path = f"{place}/{entry.path}"
         try:
             if entry.kind == "l":
                 wrong = decode(os.fsencode(os.readlink(path))) != entry.target
             elif entry.kind == "d":
-                wrong = os.path.islink(path) or not os.path.isdir(path)
+                listed[entry.path] = set()
+                wrong = not stat.S_ISDIR(os.lstat(path).st_mode)
             else:
-                wrong = os.path.islink(path) or hash_file(path) != entry.digest
+                wrong = _digest_of(path, seen) != entry.digest
         except OSError as error:
             yield Problem("missing", digest, entry.path, error.strerror or str(error))
             continue
         if wrong:
             yield Problem("damaged", digest, entry.path, "it is not what its digest says")
-    known = {entry.path for entry in manifest.entries()}
-    for directory, names, files in os.walk(place):
-        for name in (*names, *files):
-            path = decode(os.fsencode(os.path.relpath(os.path.join(directory, name), place)))
-            if path not in known:
-                yield Problem("surplus", digest, path, "it does not belong to the artifact")
+    for directory, names in listed.items():
+        try:
+            found = os.listdir(f"{place}/{directory}")
+        except OSError:
+            continue
+        for name in found:
+            if decode(os.fsencode(name)) not in names:
+                yield Problem(
+                    "surplus", digest, f"{directory}/{name}".lstrip("/"), "it does not belong to the artifact"
+                )
+
+
+def _digest_of(path: str, seen: Seen) -> bytes:
+    """What a regular file contains; something else has no digest that any entry could have."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return b""
+        key = (status.st_dev, status.st_ino)
+        if status.st_nlink > 1 and key in seen:
+            return seen[key]
+        data = os.read(fd, _CHUNK)
+        hasher = blake3(data)
+        while data and len(data) == _CHUNK and (data := os.read(fd, _CHUNK)):
+            hasher.update(data)
+    finally:
+        os.close(fd)
+    found = hasher.digest()
+    if status.st_nlink > 1:
+        seen[key] = found
+    return found
 
 
 def hash_file(path: str) -> FileDigest:

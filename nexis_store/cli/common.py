@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Iterable
 from typing import Any
 
+from nexis_store.digest import TreeDigest
+from nexis_store.gc import Progress
 from nexis_store.store import Store, default_store_root
 
 
@@ -17,6 +21,27 @@ def open_store(args: argparse.Namespace, *, readonly: bool = False) -> Store:
 def print_json(value: Any) -> None:
     """One JSON document on standard output; ``value`` is whatever ``json`` can write."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_artifacts(store: Store, digests: Iterable[TreeDigest], as_json: bool) -> None:
+    """One line an artifact, or a JSON list."""
+    found = [store.artifact(each) for each in digests]
+    if as_json:
+        print_json([{"digest": str(each.digest), "name": each.name, "path": str(each.path)} for each in found])
+        return
+    for each in found:
+        print(f"{each.digest.hex()[:16]}  {each.name}")
+
+
+def progress_for(args: argparse.Namespace) -> Progress | None:
+    """A counter on the terminal; nothing where nobody looks."""
+    if args.json or not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{done}/{total} artifacts", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
 
 
 def human_size(count: int) -> str:

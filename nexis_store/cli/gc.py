@@ -6,9 +6,8 @@ Safe beside running builds: what they use is kept. Interrupting it loses nothing
 from __future__ import annotations
 
 import argparse
-import sys
 
-from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json
+from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json, progress_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
                     print(f"{each.digest.hex()[:16]}  {human_size(each.size_bytes):>10}  {each.name}")
                 print(f"would remove {len(plan.dead)} artifacts, at most {human_size(plan.size_bytes)}")
             return 0
-        result = store.execute_gc(plan, _progress if sys.stderr.isatty() and not args.json else None)
+        result = store.execute_gc(plan, progress_for(args))
         if args.json:
             print_json(
                 {
@@ -47,7 +46,3 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(f"removed {result.collected} artifacts, freed {human_size(result.freed_bytes)}")
     return 0
-
-
-def _progress(done: int, total: int) -> None:
-    print(f"\r{done}/{total} artifacts", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -14,9 +14,23 @@ from nexis_store.errors import NexisError
 COMMANDS: dict[str, str] = {
     "ls": "list artifacts, or what is in one",
     "info": "show what is known about an artifact",
+    "cat": "print files of an artifact",
+    "tree": "draw an artifact's references",
+    "diff": "show how two artifacts differ",
+    "du": "show what artifacts take on the disk",
+    "references": "list what an artifact refers to",
+    "referrers": "list which artifacts refer to one",
+    "closure": "list everything an artifact needs",
+    "why-alive": "show which roots keep an artifact",
     "roots": "list, set and remove GC roots",
+    "add": "add a directory, a file or an archive",
+    "export": "write a closure as one stream",
+    "import": "read an exported closure",
     "gc": "remove what no root keeps, and free the disk space",
-    "verify": "check the store against itself, on request every byte",
+    "verify": "check the store, on request every byte, and repair it",
+    "recover": "rebuild the database from what is on disk",
+    "migrate": "move the metadata to the other backend",
+    "stats": "print totals",
 }
 
 EPILOG = """\
@@ -28,7 +42,7 @@ exit codes: 0 done; 2 the command line is wrong; 4 the store cannot do what was 
 
 
 def _module(command: str) -> str:
-    return f"nexis_store.cli.{command.replace('-', '_')}"
+    return f"nexis_store.cli.{'import_' if command == 'import' else command.replace('-', '_')}"
 
 
 def _help() -> str:

@@ -1,0 +1,33 @@
+"""Write artifacts and all they refer to as one stream, which 'nexis-store import' reads into another store."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from nexis_store.cli.common import open_store
+from nexis_store.errors import StoreError
+from nexis_store.transfer import export
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("artifact", nargs="+", metavar="ARTIFACT")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="where to write (default: standard output)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    with open_store(args) as store:
+        digests = [store.find(each) for each in args.artifact]
+        if args.output is None:
+            if sys.stdout.isatty():
+                raise StoreError("an archive is nothing for a terminal", hint="give a file with --output, or a pipe")
+            export(store, digests, cast(BinaryIO, sys.stdout.buffer))
+            return 0
+        with open(args.output, "wb") as out:
+            count = export(store, digests, out)
+    print(f"{count} artifacts written to {args.output}", file=sys.stderr)
+    return 0

@@ -1,0 +1,308 @@
+"""Making a store right again: counts from the references, metadata from what is on disk, contents from other copies."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nexis_store import fs, history, refs, roots
+from nexis_store.bloom import BloomFilter
+from nexis_store.database import Database, Transaction
+from nexis_store.digest import BuildKey, FileDigest, TreeDigest
+from nexis_store.errors import DamagedStoreError
+from nexis_store.journal import EMPTY_SIZE, decode_changes, decode_records, segment_path, segments
+from nexis_store.layout import Layout
+from nexis_store.metadata.base import Backend
+from nexis_store.names import encode
+from nexis_store.records import (
+    ARTIFACT,
+    COUNT,
+    DEAD,
+    DERIVATION,
+    DURATION,
+    PRODUCED,
+    REALISATION,
+    REFERENCES,
+    REFERRER,
+    ROOT,
+    ArtifactRecord,
+    decode_realisation,
+    pack_digests,
+    pack_number,
+    unpack_digests,
+    unpack_number,
+)
+from nexis_store.session import protected
+from nexis_store.sidecar import decode_sidecar
+from nexis_store.verify import Problem, hash_file
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """What a recount found: how many counts were wrong, and how many artifacts only kept each other alive."""
+
+    artifacts: int
+    corrected: int
+    unreachable: int
+
+
+def recount(layout: Layout, database: Database) -> Recount:
+    """Count all references anew and correct what differs; put what no root reaches on the dead list.
+
+    Counts of artifacts that refer to each other in a circle never reach zero by themselves: this finds them.
+    """
+    roots.reconcile(layout, database)
+    with database.transaction() as transaction:
+        artifacts = [TreeDigest(key[1:]) for key, _ in transaction.scan(ARTIFACT)]
+        live = BloomFilter(len(artifacts))
+        start = [*roots.recorded(transaction).values(), *protected(layout)]
+        reached = refs.closure(transaction, (each for each in start if transaction.get(ARTIFACT + each) is not None))
+        for digest in reached:
+            live.add(digest)
+        corrected = _set_counts(transaction, artifacts)
+        unreachable = 0
+        now = time.time_ns()
+        for digest in artifacts:
+            if digest not in live and transaction.get(DEAD + digest) is None:
+                unreachable += _cut_circle(transaction, digest, live, now)
+    return Recount(len(artifacts), corrected, unreachable)
+
+
+def _set_counts(transaction: Transaction, artifacts: list[TreeDigest]) -> int:
+    counts: Counter[TreeDigest] = Counter(roots.recorded(transaction).values())
+    pairs: set[bytes] = set()
+    for key, value in transaction.scan(REFERENCES):
+        for each in unpack_digests(value):
+            counts[each] += 1
+            pairs.add(each + key[1:])
+    present = set(artifacts)
+    corrected = 0
+    now = time.time_ns()
+    for key, _ in transaction.scan(REFERRER):
+        if key[1:] not in pairs:
+            transaction.delete(key)
+            corrected += 1
+        pairs.discard(key[1:])
+    for pair in pairs:
+        transaction.put(REFERRER + pair, b"")
+        corrected += 1
+    strange = [key for table in (COUNT, DEAD) for key, _ in transaction.scan(table) if key[1:] not in present]
+    for key in strange:
+        transaction.delete(key)
+        corrected += 1
+    for digest in artifacts:
+        right = counts[digest]
+        if unpack_number(transaction.get(COUNT + digest)) != right:
+            corrected += 1
+            if right:
+                transaction.put(COUNT + digest, pack_number(right))
+            else:
+                transaction.delete(COUNT + digest)
+        listed = transaction.get(DEAD + digest) is not None
+        if listed != (right == 0):
+            corrected += 1
+            if right:
+                transaction.delete(DEAD + digest)
+            else:
+                transaction.put(DEAD + digest, pack_number(now))
+    return corrected
+
+
+def _cut_circle(transaction: Transaction, digest: TreeDigest, live: BloomFilter, now: int) -> int:
+    """Release the references that unreachable artifacts have to an unreachable one; 1 if that made it dead."""
+    if refs.count(transaction, digest) == 0:
+        return 0
+    for key, _ in list(transaction.scan(REFERRER + digest)):
+        referrer = TreeDigest(key[-32:])
+        if referrer in live or not _reaches(transaction, digest, referrer):
+            continue
+        left = [each for each in refs.references(transaction, referrer) if each != digest]
+        if left:
+            transaction.put(REFERENCES + referrer, pack_digests(left))
+        else:
+            transaction.delete(REFERENCES + referrer)
+        transaction.delete(key)
+        refs.release(transaction, digest, now)
+    return int(transaction.get(DEAD + digest) is not None)
+
+
+def _reaches(transaction: Transaction, start: TreeDigest, goal: TreeDigest) -> bool:
+    return goal in refs.closure(transaction, [start])
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was rebuilt, and the descriptions that could not be read."""
+
+    artifacts: int
+    realisations: int
+    roots: int
+    damaged: tuple[str, ...]
+
+
+def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
+    """Every description on disk: (digest, path). Lists the whole store."""
+    hexadecimal = "0123456789abcdef"
+    for top in sorted(os.listdir(layout.root)):
+        if len(top) != 2 or top[0] not in hexadecimal or top[1] not in hexadecimal:
+            continue
+        for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
+            for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
+                if name.endswith(".tree") and len(name) == 69:
+                    yield TreeDigest.parse(name[:64]), f"{layout.root}/{top}/{bucket}/{name}"
+
+
+def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) -> Recovery:
+    """Fill an empty backend from what is on disk. ``realisations`` come from the history and the journal."""
+    changes: dict[bytes, bytes | None] = {}
+    damaged: list[str] = []
+    found: dict[TreeDigest, tuple[TreeDigest, ...]] = {}
+    for digest, path in descriptions(layout):
+        try:
+            with open(path, "rb") as file:
+                sidecar = decode_sidecar(file.read(), digest)
+        except (DamagedStoreError, OSError, ValueError, KeyError):
+            damaged.append(path)
+            continue
+        if not os.path.isdir(layout.artifact(digest, sidecar.name)):
+            continue
+        manifest = sidecar.manifest
+        record = ArtifactRecord(sidecar.name, manifest.size_bytes, len(manifest), sidecar.added_ns)
+        changes[ARTIFACT + digest] = record.encode()
+        found[digest] = sidecar.references
+    counts: Counter[TreeDigest] = Counter()
+    for digest, wanted in found.items():
+        kept = [each for each in wanted if each in found]
+        if kept:
+            changes[REFERENCES + digest] = pack_digests(kept)
+        for each in kept:
+            counts[each] += 1
+            changes[REFERRER + each + digest] = b""
+    kept_roots = {name: digest for name, digest in roots.on_disk(layout) if digest in found}
+    for name, digest in kept_roots.items():
+        counts[digest] += 1
+        changes[ROOT + encode(name)] = digest
+    now = time.time_ns()
+    for digest in found:
+        if counts[digest]:
+            changes[COUNT + digest] = pack_number(counts[digest])
+        else:
+            changes[DEAD + digest] = pack_number(now)
+    remembered = 0
+    for key, value in realisations.items():
+        realisation = decode_realisation(BuildKey(key[1:]), value)
+        if not all(digest in found for digest in realisation.outputs.values()):
+            continue
+        remembered += 1
+        changes[key] = value
+        changes[DERIVATION + realisation.derivation] = realisation.key
+        for digest in realisation.outputs.values():
+            changes[PRODUCED + digest + realisation.key] = b""
+        if realisation.duration_ns:
+            changes[DURATION + encode(realisation.name)] = pack_number(realisation.duration_ns)
+    backend.apply(changes)
+    return Recovery(len(found), remembered, len(kept_roots), tuple(damaged))
+
+
+FindCopy = Callable[[FileDigest], bytes | None]
+"""Fetches a file's bytes from elsewhere, for example a binary cache; ``None`` if it has none."""
+
+
+def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: FindCopy | None) -> bool:
+    """Repair one path of an artifact that is damaged or missing; says whether that worked."""
+    if problem.digest is None or problem.kind not in ("damaged", "missing"):
+        return False
+    stored = database.get(ARTIFACT + problem.digest)
+    try:
+        with open(layout.sidecar(problem.digest), "rb") as file:
+            manifest = decode_sidecar(file.read(), problem.digest).manifest
+    except (OSError, DamagedStoreError):
+        return False
+    entry = manifest.get(problem.path)
+    if stored is None or entry is None:
+        return False
+    path = f"{layout.artifact(problem.digest, ArtifactRecord.decode(stored).name)}/{problem.path}"
+    if entry.kind == "d":
+        fs.make_directories(path)
+        fs.stamp(path)
+        return True
+    if entry.kind == "l":
+        if os.path.lexists(path):
+            fs.unlink(path)
+        fs.symlink(entry.target or "", path)
+        fs.stamp(path)
+        return True
+    assert entry.digest is not None
+    forget_damaged_pool(layout, entry.digest)
+    return repair_file(layout, database, entry.digest, path, entry.executable, fetch)
+
+
+def repair_file(
+    layout: Layout, database: Database, digest: FileDigest, path: str, executable: bool, fetch: FindCopy | None
+) -> bool:
+    """Replace a damaged file by a good copy: of ``.links``, of another artifact, or what ``fetch`` brings."""
+    mode = 0o555 if executable else 0o444
+    for candidate in (*_pool(layout, digest), *_other_copies(layout, database, digest)):
+        if candidate != path and os.path.isfile(candidate) and hash_file(candidate) == digest:
+            with open(candidate, "rb") as file:
+                _replace(path, file.read(), mode)
+            return True
+    data = fetch(digest) if fetch is not None else None
+    if data is None or FileDigest.of(data) != digest:
+        return False
+    _replace(path, data, mode)
+    return True
+
+
+def _pool(layout: Layout, digest: FileDigest) -> tuple[str, str]:
+    return layout.link(digest, False), layout.link(digest, True)
+
+
+def _other_copies(layout: Layout, database: Database, digest: FileDigest) -> Iterator[str]:
+    for key, value in database.scan(ARTIFACT):
+        tree = TreeDigest(key[1:])
+        try:
+            with open(layout.sidecar(tree), "rb") as file:
+                manifest = decode_sidecar(file.read(), tree).manifest
+        except (OSError, DamagedStoreError):
+            continue
+        place = layout.artifact(tree, ArtifactRecord.decode(value).name)
+        for entry in manifest.entries():
+            if entry.digest == digest:
+                yield f"{place}/{entry.path}"
+
+
+def _replace(path: str, data: bytes, mode: int) -> None:
+    temporary = f"{path}.repaired"
+    fs.write_file(temporary, data, mode)
+    fs.sync_path(temporary)
+    fs.rename(temporary, path)
+    fs.stamp(os.path.dirname(path))
+    fs.sync_path(os.path.dirname(path))
+
+
+def forget_damaged_pool(layout: Layout, digest: FileDigest) -> None:
+    """Take a content out of ``.links`` if it is not what it should be, so that nothing new links to it."""
+    for path in _pool(layout, digest):
+        if os.path.exists(path) and hash_file(path) != digest:
+            fs.unlink(path)
+
+
+def remembered_realisations(layout: Layout) -> dict[bytes, bytes]:
+    """What the history and all readable journal segments say about builds."""
+    found = history.read(layout.history_file)
+    directory = f"{layout.database}/journal"
+    for number in segments(directory) if os.path.isdir(directory) else []:
+        with open(segment_path(directory, number), "rb") as file:
+            data = file.read()
+        for _, payload in decode_records(number, EMPTY_SIZE, data[EMPTY_SIZE:]):
+            for key, value in (decode_changes(payload) if payload else {}).items():
+                if key.startswith(REALISATION):
+                    if value is None:
+                        found.pop(key, None)
+                    else:
+                        found[key] = value
+    return found

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nexis_store.digest import BuildKey, DerivationId
+from nexis_store.errors import DamagedStoreError, StoreError
+from nexis_store.layout import Layout
+from nexis_store.maintenance import backend_of, migrate, recover
+from nexis_store.queries import diff, usage
+from nexis_store.realisation import Realisation
+from nexis_store.records import COUNT, pack_number
+from nexis_store.repair import recount
+from nexis_store.store import Store
+from nexis_store.transfer import export, load
+from nexis_store.tree import Attributes
+from tests.store.test_store import add
+
+KEY, RECIPE = BuildKey.of(b"key"), DerivationId.of(b"recipe")
+
+
+def fill(store: Store) -> None:
+    one = add(store, "one", {"usr/lib/one": b"one" * 1000, "shared": b"shared" * 1000})
+    two = add(store, "two", {"usr/lib/two": b"two", "shared": b"shared" * 1000}, (one.digest,))
+    store.record(Realisation(KEY, RECIPE, "two", {"out": two.digest}, duration_ns=9))
+    store.set_root("top", two.digest)
+
+
+def state(store: Store) -> object:
+    return (
+        sorted((each.name, each.digest, each.references) for each in store.artifacts()),
+        store.roots(),
+        store.realisation(KEY),
+        store.realised(RECIPE),
+        store.duration("two"),
+    )
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("profile", ["desktop", "server"])
+def test_recover_needs_no_database(tmp_path: Path, profile: str, checkpointed: bool) -> None:
+    with Store.open(tmp_path, profile=profile) as store:
+        fill(store)
+        before = state(store)
+        if checkpointed:
+            store.database.checkpoint()
+    for name in ("data.mdb", "data.mdb-lock", "rocks", "format.json" if profile == "desktop" else "none"):
+        path = tmp_path / ".db" / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    result = recover(Layout(str(tmp_path)))
+    assert (result.artifacts, result.realisations, result.roots, result.damaged) == (2, 1, 1, ())
+    with Store.open(tmp_path) as store:
+        assert state(store) == before
+        assert list(store.verify(contents=True)) == []
+        add(store, "three", {"3": b""})
+
+
+def test_recover_leaves_out_what_is_damaged(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        fill(store)
+        one = store.find("one")
+        path = store.layout.sidecar(one)
+        os.chmod(path, 0o644)
+        with open(path, "r+b") as file:
+            file.write(b"x")
+        result = recover(store.layout)
+        assert result.damaged == (path,) and result.artifacts == 1 and result.realisations == 1
+        with pytest.raises(StoreError, match="was replaced"):
+            store.set_root("x", one)
+
+
+@pytest.mark.parametrize(("start", "to"), [("desktop", "rocksdb"), ("server", "lmdb")])
+def test_migrating(tmp_path: Path, start: str, to: str) -> None:
+    with Store.open(tmp_path, profile=start) as store:
+        fill(store)
+        store.database.checkpoint()
+        add(store, "late", {"late": b""})
+        before = state(store)
+        migrate(store.layout, store.database, to)
+        with pytest.raises(StoreError, match="was replaced"):
+            add(store, "too late", {"x": b""})
+    with Store.open(tmp_path) as store:
+        assert backend_of(store.layout) == to
+        assert state(store) == before
+        assert list(store.verify(contents=True)) == []
+
+
+def test_export_and_import(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    with store.writer("three") as writer:
+        writer.file("again", b"shared" * 1000, executable=True)
+        writer.file("once more", b"shared" * 1000)
+        writer.file("su", b"su", attributes=Attributes(mode=0o4755, group="wheel"))
+        writer.symlink("link", "su")
+        writer.directory("empty", Attributes(mode=0o700))
+        three = writer.commit([store.find("two")])
+    stream = io.BytesIO()
+    assert export(store, [three.digest], stream) == 3
+    stream.seek(0)
+    with Store.open(tmp_path / "other") as other:
+        assert [each.name for each in load(other, stream)] == ["one", "two", "three"]
+        assert store.manifest(three.digest) == other.manifest(three.digest)
+        assert other.closure([three.digest]) == store.closure([three.digest])
+        assert list(other.verify(contents=True)) == []
+
+
+def test_damaged_archives_bring_nothing_wrong(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    stream = io.BytesIO()
+    export(store, [store.find("two")], stream, level=-5)
+    raw = stream.getvalue()
+    with Store.open(tmp_path / "other") as other:
+        for at in range(0, len(raw), 7):
+            damaged = bytearray(raw)
+            damaged[at] ^= 0x55
+            try:
+                load(other, io.BytesIO(bytes(damaged)))
+            except (DamagedStoreError, StoreError):
+                continue
+        for cut in (1, 20, len(raw) // 2, len(raw) - 20):
+            with pytest.raises(StoreError):
+                load(other, io.BytesIO(raw[:cut]))
+        assert list(other.verify(contents=True)) == []
+        names = {each.name: each.digest for each in other.artifacts()}
+        assert all(store.has(digest) for digest in names.values())
+
+
+def test_a_recount_corrects_and_finds_circles(store: Store) -> None:
+    one = add(store, "one", {"1": b""})
+    two = add(store, "two", {"2": b""}, (one.digest,))
+    add(store, "one", {"1": b""}, (two.digest,))
+    store.session.close()
+    assert store.plan_gc().dead == ()
+    result = recount(store.layout, store.database)
+    assert result.unreachable >= 1 and result.corrected == 0
+    store.execute_gc(store.plan_gc())
+    assert list(store.artifacts()) == []
+
+
+def test_a_recount_corrects_wrong_counts(store: Store) -> None:
+    fill(store)
+    one = store.find("one")
+    with store.database.transaction() as transaction:
+        transaction.put(COUNT + one, pack_number(17))
+    assert [each.kind for each in store.verify()] == ["count"]
+    assert recount(store.layout, store.database).corrected == 1
+    assert list(store.verify()) == []
+
+
+def test_diff(store: Store) -> None:
+    def tree(**files: bytes) -> object:
+        with store.writer("x") as writer:
+            for name, data in files.items():
+                writer.file(f"same/{name}" if name.startswith("s") else name, data)
+            writer.symlink("link", files.get("target", b"t").decode())
+            return store.manifest(writer.commit().digest)
+
+    before = tree(s1=b"1", s2=b"2", gone=b"", changed=b"a")
+    after = tree(s1=b"1", s2=b"2", fresh=b"", changed=b"b", target=b"u")
+    found = [(each.path, each.what) for each in diff(before, after)]  # type: ignore[arg-type]
+    assert found == [
+        ("changed", "content"), ("fresh", "added"), ("gone", "removed"), ("link", "target"), ("target", "added"),
+    ]  # fmt: skip
+
+
+def test_usage_tells_shared_from_exclusive(store: Store) -> None:
+    fill(store)
+    found = usage(store, store.find("one"))
+    assert found.exclusive == 4096 and found.shared == 8192 and found.apparent == 9000
