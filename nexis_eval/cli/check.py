@@ -9,11 +9,13 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 
-from nexis_eval.cli.common import add_system_arguments, load_config
+from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
+from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
 from nexis_eval.diagnostics import as_json, as_sarif, each_error, render
-from nexis_store.errors import NexisError
+from nexis_store.errors import NexisError, Place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,21 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, and print what is wrong."""
     config: Config | None = None
+    idle: list[tuple[str, Place]] = []
     errors: tuple[NexisError, ...] = ()
     code = 0
     try:
-        config = load_config(arguments)
+        config, origins = load_config_with_origins(arguments)
+        idle = [(written_key(path), origins.place(path)) for path in without_effect(origins)]
     except NexisError as error:
         errors, code = each_error(error), error.exit_code
         if arguments.format == "human":
             print(render(error, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     if arguments.format == "json":
-        print(json.dumps({"valid": not errors, "errors": [as_json(each) for each in errors]}, indent=2))
+        report = {
+            "valid": not errors,
+            "errors": [as_json(each) for each in errors],
+            "without_effect": [{"key": key, "place": asdict(place)} for key, place in idle],
+        }
+        print(json.dumps(report, indent=2))
     elif arguments.format == "sarif":
         from importlib.metadata import version
 
         print(json.dumps(as_sarif(errors, version("nexisos")), indent=2))
     elif config is not None and not arguments.quiet:
+        for key, place in idle:
+            print(f"{place}: note: '{key}' has no effect yet")
         print(f"{arguments.file}: no mistakes ({_summary(config)})")
     return code
 

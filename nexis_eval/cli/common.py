@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nexis_eval.config.load import load
+from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
+from nexis_eval.config.origin import Origins
 
 
 def add_system_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,4 +36,11 @@ def add_variant_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_config(arguments: argparse.Namespace) -> Config:
     """The configuration that the arguments ask for; raises ``ConfigErrors``."""
-    return load(arguments.file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides)
+    return load_config_with_origins(arguments)[0]
+
+
+def load_config_with_origins(arguments: argparse.Namespace) -> tuple[Config, Origins]:
+    """The same, and who set what."""
+    return load_with_origins(
+        arguments.file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides
+    )

@@ -9,9 +9,8 @@ import argparse
 import dataclasses
 import json
 
-from nexis_eval.cli.common import add_system_arguments
+from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
 from nexis_eval.config.explain import Explanation, UnknownKeyPathError, explain, keys_at, parse_key, written_key
-from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import KeyPath, LocalPath
 from nexis_eval.config.origin import Origins
 from nexis_eval.config.reference import toml_text
@@ -31,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the explanation."""
     path = parse_key(arguments.key)
-    _config, origins = load_with_origins(
-        arguments.file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides
-    )
+    _config, origins = load_config_with_origins(arguments)
     keys = keys_at(origins, path)
     if keys:
         return _table(origins, keys, arguments.json)
@@ -87,7 +84,8 @@ def _text(explanation: Explanation) -> str:
         lines.append(f"  {mark} built-in default  {_value(explanation.default, explanation.key)}")
     setting = explanation.setting
     if setting is not None:
-        lines += ["", f"  {setting.doc}", f"  It is {setting.kind.name}; used by {setting.used_by}."]
+        use = f"used by {setting.used_by}" if setting.used_by else "it has no effect yet"
+        lines += ["", f"  {setting.doc}", f"  It is {setting.kind.name}; {use}."]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from nexis_store.errors import NexisError
 class UnknownCodeError(NexisError):
     """There is no error with that code. ``nexis-eval explain-error`` lists all."""
 
-    code = "E0004"
+    code = "C0602"
     exit_code = 2
 
 

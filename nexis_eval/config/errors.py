@@ -26,7 +26,6 @@ class ConfigError(NexisError):
     Never raised alone: ``ConfigErrors`` carries all mistakes of a run.
     """
 
-    code = "C0000"
     exit_code = 2
 
     def __init__(

@@ -150,6 +150,18 @@ def explain(origins: Origins, path: KeyPath) -> Explanation:
     return Explanation(key, value, bool(setters), rule, steps, default, setting, section)
 
 
+def without_effect(origins: Origins) -> list[KeyPath]:
+    """The settings that the configuration sets and that nothing reads yet."""
+    found = []
+    for path, entries in origins.entries.items():
+        section = BY_PATH.get(tuple(str(each) for each in path)) or BY_PATH.get((str(path[0]),))
+        if section is None or all(setting.used_by for setting in section.settings.values()):
+            continue
+        keys = dict.fromkeys(key for entry in entries for key in entry.fields)
+        found += [(*path, key) for key in keys if key in section.settings and not section.settings[key].used_by]
+    return found
+
+
 def _rule(number: int, strongest: int, merged: bool, merge: Merge, default: object) -> str:
     if number == 0:
         return "nothing sets it" + ("" if default is dataclasses.MISSING else ": it has its default")

@@ -25,6 +25,7 @@ class Option:
     required: bool
     doc: str
     used_by: str
+    """Empty for what has no effect yet."""
 
 
 def toml_text(value: object) -> str:
@@ -136,7 +137,8 @@ def _section_page(section: Section) -> list[str]:
         shown = "*required*" if setting.required else f"`{default}`" if default is not None else ""
         kind = setting.kind.name.replace("|", "\\|")
         doc = setting.doc.replace("|", "\\|")
-        lines.append(f"| `{setting.key}` | {kind} | {shown} | {doc} | `{setting.used_by}` |")
+        used_by = f"`{setting.used_by}`" if setting.used_by else "*no effect yet*"
+        lines.append(f"| `{setting.key}` | {kind} | {shown} | {doc} | {used_by} |")
     return [*lines, ""]
 
 

@@ -39,7 +39,7 @@ class Setting:
     doc: str
     """What it is for, in whole sentences."""
     used_by: str
-    """The module that gives it an effect, below ``nexis_eval``."""
+    """The module that gives it an effect, below ``nexis_eval``; empty for what has none yet."""
     required: bool = False
     identity: bool = False
     """The key that tells the tables of a list apart; or that must repeat the name of a named table."""
@@ -112,14 +112,14 @@ SYSTEM = Section(
             "version of the kernel that is built from there.",
             "image.kernel",
         ),
-        Setting("kernel_source", kinds.URL, "Where the sources of the kernel are, to build it from.", "instantiate"),
-        Setting("kernel_hash", kinds.HASH, "Hash of the file at `kernel_source`.", "instantiate"),
-        Setting("kernel_config", kinds.LOCAL_PATH, "The kernel's `.config`, or a fragment of one.", "instantiate"),
+        Setting("kernel_source", kinds.URL, "Where the sources of the kernel are, to build it from.", ""),
+        Setting("kernel_hash", kinds.HASH, "Hash of the file at `kernel_source`.", ""),
+        Setting("kernel_config", kinds.LOCAL_PATH, "The kernel's `.config`, or a fragment of one.", ""),
         Setting(
             "kernel_modules",
             kinds.LINES,
             "Kernel modules for the root file system beside those that the other settings need; `*` is all.",
-            "image.rootfs",
+            "image.kernel",
         ),
         Setting("kernel_parameters", kinds.LINES, "Added to the kernel's command line.", "image.iso"),
         Setting(
@@ -143,14 +143,12 @@ SELINUX = Section(
     Form.TABLE,
     "Mandatory access control.",
     _settings(
-        Setting(
-            "enabled", kinds.BOOLEAN, "Whether policy, labels and the kernel parameters are there.", "system.selinux"
-        ),
+        Setting("enabled", kinds.BOOLEAN, "Whether policy, labels and the kernel parameters are there.", ""),
         Setting(
             "mode",
             kinds.choice("enforcing", "permissive", "disabled"),
             "`enforcing` denies, `permissive` only logs, `disabled` keeps the policy unused.",
-            "system.selinux",
+            "",
         ),
     ),
     model.SELinux,
@@ -246,18 +244,18 @@ PACKAGES = Section(
             kinds.URLS,
             "Where the sources are: URLs that are tried in order, or a git repository. `{version}`, `{tag}` and "
             "`{arch}` expand.",
-            "fetch",
+            "instantiate",
         ),
-        Setting("hash", kinds.HASH, "Hash of the file at `source`; it wins over `nexis.lock`.", "fetch"),
-        Setting("prebuilt", kinds.URLS, "Where an archive of ready-made binaries is, as `source`.", "fetch"),
-        Setting("prebuilt_hash", kinds.HASH, "Hash of the file at `prebuilt`.", "fetch"),
+        Setting("hash", kinds.HASH, "Hash of the file at `source`; it wins over `nexis.lock`.", "instantiate"),
+        Setting("prebuilt", kinds.URLS, "Where an archive of ready-made binaries is, as `source`.", "instantiate"),
+        Setting("prebuilt_hash", kinds.HASH, "Hash of the file at `prebuilt`.", "instantiate"),
         Setting(
             "fallback_to_source",
             kinds.BOOLEAN,
             "Whether to build from `source` where there is no `prebuilt` archive for the architecture.",
             "instantiate",
         ),
-        Setting("smoke_test", kinds.LINE, "Command that proves that the prebuilt binaries run.", "instantiate"),
+        Setting("smoke_test", kinds.LINE, "Command that proves that the prebuilt binaries run.", ""),
         Setting(
             "debian",
             kinds.list_of(_DEBIAN_PACKAGE, "a list of Debian packages"),
@@ -266,12 +264,15 @@ PACKAGES = Section(
         ),
         Setting("debian_suite", _WORD, "The Debian release they come from.", "lock.resolve"),
         Setting("debian_closure", kinds.BOOLEAN, "Whether their dependencies come along.", "lock.resolve"),
-        Setting("patches", kinds.LOCAL_PATHS, "Patches (`patch -p1`) in the order in which they are applied.", "rules"),
+        Setting("patches", kinds.LOCAL_PATHS, "Patches (`patch -p1`), in this order.", "instantiate"),
         Setting(
-            "pre_build_script", kinds.LOCAL_PATH, "Shell script that runs after patching, before the build.", "rules"
+            "pre_build_script",
+            kinds.LOCAL_PATH,
+            "Shell script that runs between patching and building.",
+            "instantiate",
         ),
-        Setting("post_build_script", kinds.LOCAL_PATH, "Shell script that runs after installing.", "rules"),
-        Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "rules"),
+        Setting("post_build_script", kinds.LOCAL_PATH, "Shell script that runs after installing.", "instantiate"),
+        Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "instantiate"),
         Setting("build_flags", kinds.LINES, "Arguments for the build; what they mean is up to the rule.", "rules"),
         Setting("configure_flags", kinds.LINES, "Arguments for the configuring step.", "rules"),
         Setting("options", kinds.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "rules"),
@@ -296,11 +297,9 @@ PACKAGES = Section(
             "tools",
             kinds.list_of(_WORD, "a list of tool sets"),
             "Further tool sets of the pinned toolchain (`rules/toolchain.toml`).",
-            "toolchain",
+            "instantiate",
         ),
-        Setting(
-            "context_file", kinds.LOCAL_PATH, "SELinux policy module (CIL) with its file contexts.", "system.selinux"
-        ),
+        Setting("context_file", kinds.LOCAL_PATH, "SELinux policy module (CIL) with its file contexts.", ""),
         Setting(
             "runtime_dirs",
             kinds.RUNTIME_DIRECTORIES,
@@ -314,7 +313,7 @@ PACKAGES = Section(
             "instantiate",
         ),
         Setting(
-            "install", kinds.BOOLEAN, "Whether the system has it, or it only helps to build others.", "system.assemble"
+            "install", kinds.BOOLEAN, "Whether the system has it, or it only helps to build others.", "instantiate"
         ),
         Setting("subdir", kinds.SUBDIRECTORY, "Directory of the source in which to build.", "rules"),
     ),
@@ -397,7 +396,7 @@ STORE = Section(
             "profile",
             kinds.choice("auto", "desktop", "server"),
             "`desktop` (LMDB, hard links), `server` (RocksDB, reflinks), or `auto`: by the file system.",
-            "nexis_store.store",
+            "",
         ),
     ),
 )
@@ -407,7 +406,7 @@ CONFLICTS = Section(
     'Which package wins a path that several own: `"/usr/bin/vi" = "vim"`. A directory stands for all below it.',
     {},
     free=kinds.WINNERS,
-    used_by="system.assemble",
+    used_by="image.assemble",
 )
 
 SECTIONS: tuple[Section, ...] = (

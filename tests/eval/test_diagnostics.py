@@ -93,4 +93,4 @@ def test_check_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "-q"]) == 0
     assert capsys.readouterr().out == ""
     assert run(["check", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"valid": True, "errors": []}
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "errors": [], "without_effect": []}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -41,7 +40,6 @@ def test_every_setting_is_documented() -> None:
         assert re.fullmatch(r".+[.:)]", section.doc, re.DOTALL), section.title
         for setting in section.settings.values():
             assert setting.doc.endswith((".", "`.", ")")), (section.title, setting.key)
-            assert setting.used_by
 
 
 def test_every_key_of_the_specification_is_a_setting() -> None:
@@ -158,7 +156,32 @@ def test_values_are_written_as_toml() -> None:
     assert tomli.loads(f"x = {reference.toml_text(value)}")["x"] == json.loads(json.dumps(value))
 
 
-def test_used_by_names_modules_that_exist() -> None:
+def test_used_by_names_modules_that_read_the_setting() -> None:
+    # A module may hand its section as a whole to the template of its name.
+    templates = "".join(path.read_text() for path in (ROOT / "rules/system").glob("*.j2"))
     for option in reference.options():
+        if not option.used_by:
+            continue
         name = option.used_by if option.used_by.startswith("nexis_") else f"nexis_eval.{option.used_by}"
-        assert importlib.util.find_spec(name) is not None, option
+        path = ROOT / f"{name.replace('.', '/')}.py"
+        key = option.key.rpartition(".")[2]
+        if option.key.startswith(("includes.", "remove.")) or key == "KEY":
+            key = option.key.partition(".")[0]
+        # Services and users are named by their tables.
+        if not option.key.startswith(("dinit_services.NAME.name", "packages.NAME.name")):
+            assert re.search(rf"\b{key.rstrip('s') if key == 'removes' else key}\b", path.read_text() + templates), (
+                option
+            )
+
+
+def test_settings_without_effect_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    idle = [each.key for each in reference.options() if not each.used_by and "NAME" not in each.key]
+    if not idle:
+        return
+    samples = {"enabled": "true", "backend": '"nftables"', "mode": '"permissive"'}
+    key = next(each for each in idle if each.rpartition(".")[2] in samples)
+    (tmp_path / "system.toml").write_text(f"{key} = {samples[key.rpartition('.')[2]]}\n")
+    assert run(["check", str(tmp_path / "system.toml")]) == 0
+    assert f"note: '{key}' has no effect yet" in capsys.readouterr().out
+    assert run(["options", *key.split(".")]) == 0
+    assert "no effect yet" in capsys.readouterr().out
