@@ -1,0 +1,241 @@
+"""The engine with a real store and a real sandbox: cutoff, failures, fallbacks, interruption."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from nexis_eval import events
+from nexis_eval.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
+from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.mirrors import Mirrors
+from nexis_eval.plan import Plan, make_plan
+from nexis_eval.realise import Options, Outcome, realise
+from nexis_store.digest import DerivationId
+from nexis_store.store import Store
+from tests.eval.roots import make_root, root_derivation
+from tests.eval.sandbox.rooms import require_sandbox
+
+
+@dataclass
+class Bench:
+    """A store, and a graph under construction whose scripts find bash and a few tools."""
+
+    store: Store
+    root: Path
+    seen: list[events.Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Begin another graph over the same store."""
+        self.builder = GraphBuilder()
+        self.tools = self.builder.add(root_derivation(self.root))
+        self.seen = []
+
+    def script(self, name: str, text: str, inputs: tuple[DerivationId, ...] = (), **fields: object) -> DerivationId:
+        binds = tuple(Input(each, Use.BIND, f"/in/{index}") for index, each in enumerate(inputs))
+        derivation = Derivation(
+            name, Script("set -eu\n" + text), platform="x86_64", inputs=(*binds, *layers([self.tools])), **fields
+        )
+        return self.builder.add(derivation)
+
+    def graph(self) -> DerivationGraph:
+        return self.builder.finish()
+
+    def plan(self, *roots: DerivationId) -> Plan:
+        return make_plan(self.graph(), roots, self.store.realised, self.store.realisation)
+
+    async def realise(self, *roots: DerivationId, options: Options | None = None) -> Outcome:
+        executor = LocalExecutor()
+        try:
+            plan = self.plan(*roots)
+            chosen = options or Options(jobs=2)
+            emit = self.seen.append
+            return await realise(self.graph(), roots, plan, self.store, executor, Mirrors({}), chosen, emit)
+        finally:
+            await executor.close()
+
+    def build(self, *roots: DerivationId, options: Options | None = None) -> Outcome:
+        return asyncio.run(self.realise(*roots, options=options))
+
+    def text(self, each: DerivationId, path: str) -> str:
+        known = self.store.realised(each)
+        assert known is not None
+        return (self.store.path(known.outputs["out"]) / path).read_text()
+
+    def events(self, kind: type[events.Event]) -> list[events.Event]:
+        return [each for each in self.seen if isinstance(each, kind)]
+
+    def started(self) -> list[str]:
+        return [each.label for each in self.seen if isinstance(each, events.StepStarted) and each.kind == "script"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require_sandbox()
+    return make_root(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, root: Path) -> Iterator[Bench]:
+    with Store.open(tmp_path / "store") as store:
+        yield Bench(store, root)
+
+
+def test_builds_what_is_asked_and_nothing_twice(bench: Bench) -> None:
+    first = bench.script("first", "mkdir -p /out/usr; echo one >/out/usr/a")
+    second = bench.script("second", "mkdir -p /out/usr; cat /in/0/usr/a >/out/usr/b; echo two >>/out/usr/b", (first,))
+    outcome = bench.build(second)
+    assert outcome.failed == ()
+    assert bench.text(second, "usr/b") == "one\ntwo\n"
+    assert bench.started() == ["first", "second"]
+    assert not bench.plan(second).pending
+    assert list((bench.store.root / ".build").iterdir()) == []
+
+
+def test_unchanged_output_cuts_off_what_follows(bench: Bench) -> None:
+    def graph(comment: str) -> DerivationId:
+        bench.fresh()
+        first = bench.script("first", f"mkdir -p /out/usr; echo one >/out/usr/a # {comment}")
+        return bench.script("second", "mkdir -p /out/usr; cp /in/0/usr/a /out/usr/b", (first,))
+
+    bench.build(graph("one comment"))
+    outcome = bench.build(graph("another comment"))
+    assert bench.started() == ["first"]
+    assert (outcome.built, outcome.cut_off) == (1, 1)
+    (finished,) = [each for each in bench.seen if isinstance(each, events.StepFinished)]
+    assert finished.unchanged
+    assert not bench.plan(graph("another comment")).pending
+
+
+def test_a_failure_tells_phase_log_and_what_it_blocks(bench: Bench) -> None:
+    text = "echo '@nexis phase configure' >&3\necho checking for luck... no\nmkdir /out/usr\nexit 7"
+    broken = bench.script("broken", text, version="1.0")
+    user = bench.script("user", "mkdir /out/usr", (broken,))
+    outcome = bench.build(user)
+    assert outcome.failed == ("broken-1.0",)
+    (failure,) = [each for each in bench.seen if isinstance(each, events.StepFailed)]
+    assert failure.phase == "configure"
+    assert failure.log_tail[-1] == "checking for luck... no"
+    assert failure.blocked == ("user",)
+    assert "broken-1.0 failed in phase 'configure': exit code 7" in failure.message
+    assert bench.store.realised(broken) is None
+
+
+def test_a_failure_is_not_remembered(bench: Bench, tmp_path: Path) -> None:
+    marker = Entry("usr/ok", text="no")
+    inputs = bench.builder.add(Derivation("switch", Files((marker,)), platform="x86_64"))
+    broken = bench.script("broken", "[ -e /in/0/usr/fixed ]; mkdir /out/usr", (inputs,))
+    assert bench.build(broken).failed
+    assert bench.build(broken).failed
+    assert bench.started() == ["broken", "broken"]
+
+
+def test_keep_going_builds_the_rest(bench: Bench) -> None:
+    broken = bench.script("broken", "exit 1")
+    good = bench.script("good", "mkdir /out/usr; touch /out/usr/good")
+    outcome = bench.build(broken, good, options=Options(jobs=1, keep_going=True))
+    assert outcome.failed == ("broken",)
+    assert bench.store.realised(good) is not None
+
+
+def test_a_vendor_binary_that_cannot_be_had_is_replaced(bench: Bench) -> None:
+    archive = Derivation(
+        "tool-prebuilt-archive", Fetch(("file:///nowhere/tool.tar",), "sha256", "0" * 64, "tool.tar"), platform="x86_64"
+    )
+    fetched = bench.builder.add(archive)
+    prebuilt = bench.script("tool-prebuilt", "cp -r /in/0 /out/usr", (fetched,))
+    source = bench.script("tool", "mkdir -p /out/usr; echo from source >/out/usr/tool")
+    choice = bench.builder.add(
+        Derivation(
+            "tool",
+            Choice(),
+            platform="x86_64",
+            inputs=(Input(prebuilt, Use.LAYER, "/"), Input(source, Use.LAYER, "/")),
+        )
+    )
+    user = bench.script("user", "mkdir /out/usr; cp /in/0/usr/tool /out/usr/copy", (choice,))
+    outcome = bench.build(user)
+    assert outcome.failed == ()
+    assert bench.text(user, "usr/copy") == "from source\n"
+    known = bench.store.realised(choice)
+    assert known is not None
+    assert known.origin == "fallback"
+    assert "cannot fetch tool.tar" in known.note
+    (told,) = [each for each in bench.seen if isinstance(each, events.StepFailed)]
+    assert told.replaced
+    assert not bench.plan(user).pending
+
+
+def test_a_vendor_binary_that_is_there_is_taken_and_the_source_left_alone(bench: Bench) -> None:
+    prebuilt = bench.script("tool-prebuilt", "mkdir -p /out/usr; echo vendor >/out/usr/tool")
+    source = bench.script("tool", "exit 1")
+    choice = bench.builder.add(
+        Derivation(
+            "tool",
+            Choice(),
+            platform="x86_64",
+            inputs=(Input(prebuilt, Use.LAYER, "/"), Input(source, Use.LAYER, "/")),
+        )
+    )
+    assert bench.build(choice).failed == ()
+    assert bench.text(choice, "usr/tool") == "vendor\n"
+    assert bench.started() == ["tool-prebuilt"]
+
+
+def test_cancelling_stops_builds_at_once_and_leaves_nothing(bench: Bench) -> None:
+    slow = bench.script("slow", "echo started >&2; sleep 60; mkdir /out/usr")
+    quick = bench.script("quick", "mkdir -p /out/usr; echo done >/out/usr/quick")
+
+    async def work() -> float:
+        task = asyncio.create_task(bench.realise(slow, quick))
+        while not any(isinstance(each, events.StepFinished) and each.label == "quick" for each in bench.seen):
+            await asyncio.sleep(0.02)
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.monotonic() - began
+
+    assert asyncio.run(work()) < 1.0
+    assert list((bench.store.root / ".build").iterdir()) == []
+    assert bench.store.realised(quick) is not None
+    assert bench.store.realised(slow) is None
+
+
+def test_what_a_dead_engine_left_is_removed(bench: Bench) -> None:
+    orphan = bench.store.root / ".build" / "engine-dead"
+    (orphan / "build").mkdir(parents=True)
+    (orphan / "lock").touch()
+    (orphan / "build").chmod(0o555)
+    bench.build(bench.script("any", "mkdir /out/usr"))
+    assert not orphan.exists()
+
+
+def test_unions_name_both_owners_of_a_path(bench: Bench) -> None:
+    one = bench.builder.add(Derivation("one", Files((Entry("etc/motd", text="1"),)), platform="x86_64"))
+    two = bench.builder.add(Derivation("two", Files((Entry("etc/motd", text="2"),)), platform="x86_64"))
+    both = bench.builder.add(Derivation("both", Union(), platform="x86_64", inputs=tuple(layers([one, two]))))
+    assert bench.build(both).failed == ("both",)
+    (failure,) = [each for each in bench.seen if isinstance(each, events.StepFailed)]
+    assert "one" in failure.message
+    assert "two" in failure.message
+    assert "etc/motd" in failure.message
+
+
+def test_wide_graphs_run_side_by_side(bench: Bench) -> None:
+    many = [bench.script(f"n{index}", f"mkdir /out/usr; echo {index} >/out/usr/n") for index in range(40)]
+    inputs = tuple(Input(each, Use.BIND, f"/in/{index}") for index, each in enumerate(many))
+    top = bench.builder.add(
+        Derivation("top", Script("mkdir /out/usr"), platform="x86_64", inputs=(*inputs, *layers([bench.tools])))
+    )
+    outcome = bench.build(top)
+    assert outcome.built == 42
