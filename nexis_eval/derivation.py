@@ -66,6 +66,8 @@ class Fetch:
     hash: str
     filename: str
     size: int | None = None
+    tree: TreeDigest | None = None
+    """What is in the archive: a file with another hash but the same content is accepted. No part of the identity."""
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""

@@ -85,7 +85,7 @@ def _builder_from_json(value: Mapping[str, Any]) -> Builder:
         if name in _NESTED:
             made[name] = tuple(_NESTED[name](**each) for each in item)
         elif name == "tree":
-            made[name] = TreeDigest.parse(item)
+            made[name] = None if item is None else TreeDigest.parse(item)
         else:
             made[name] = _tuples(item)
     return _BUILDERS[value["kind"]](**made)

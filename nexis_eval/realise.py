@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nexis_eval import events
 from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
@@ -29,6 +30,9 @@ from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.realisation import Realisation
 from nexis_store.store import Artifact, Store
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_FETCHES = 8
 LOG_TAIL_LINES = 25
@@ -101,6 +105,7 @@ class Engine:
         self._emit = emit
         self._outputs: dict[DerivationId, Outputs] = {}
         self._unavailable: Mapping[DerivationId, str] = {}
+        self._client: httpx.AsyncClient | None = None
         self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
         self._build_slots = asyncio.Semaphore(options.jobs)
 
@@ -149,6 +154,8 @@ class Engine:
                 task.cancel()
             if running:
                 await asyncio.wait(running)
+            if self._client is not None:
+                await self._client.aclose()
         return Outcome(self._outputs, failed=tuple(failed), unavailable=unavailable, **counts)
 
     def _replaceable(self, plan: Plan, each: DerivationId, blocked: Iterable[DerivationId]) -> list[DerivationId]:
@@ -286,7 +293,7 @@ class Engine:
         if isinstance(builder, Fetch):
             return {"out": (await self._fetch(each, derivation, builder)).digest}, None
         if isinstance(builder, FetchGit):
-            return {"out": (await self._fetch_git(derivation, builder)).digest}, None
+            return {"out": (await self._fetch_git(each, derivation, builder)).digest}, None
 
         def work() -> Artifact:
             if isinstance(builder, Local):
@@ -311,20 +318,47 @@ class Engine:
             self._emit(events.StepProgress(each, done, total))
 
         try:
-            await fetch(builder, directory, mirrors=self._mirrors, progress=progress)
+            with self._fetching(each, builder.filename):
+                await fetch(builder, directory, mirrors=self._mirrors, progress=progress, client=self._connections())
             return await asyncio.to_thread(
                 self._store.add_directory, directory, derivation.name, normalise=False, move=True
             )
         finally:
             await asyncio.to_thread(remove_tree, directory)
 
-    async def _fetch_git(self, derivation: Derivation, builder: FetchGit) -> Artifact:
+    def _connections(self) -> httpx.AsyncClient:
+        """The connections that all downloads of this run share; made when the first one starts."""
+        from nexis_eval.fetch.client import new_client
+
+        if self._client is None:
+            self._client = new_client()
+        return self._client
+
+    @contextmanager
+    def _fetching(self, each: DerivationId, what: str) -> Iterator[None]:
+        """Refuse the network where that was asked for, and give the errors of fetching their place."""
+        from nexis_eval.fetch.client import FetchError
+
+        try:
+            if self._options.offline:
+                raise FetchError(
+                    f"{what} is not in the store, and with --offline it cannot be fetched",
+                    hint="bring all sources in while there is a network: nexis-eval fetch",
+                )
+            yield
+        except NexisError as error:
+            if error.place is None:
+                error.place = self._graph.origins.get(each)
+            raise
+
+    async def _fetch_git(self, each: DerivationId, derivation: Derivation, builder: FetchGit) -> Artifact:
         from nexis_eval.fetch.git import fetch_git
 
         directory = self._workspace.directory(derivation.name)
         try:
-            tree = await fetch_git(builder, directory, mirrors=self._mirrors)
-            return await asyncio.to_thread(self._store.add_directory, tree, derivation.name, move=True)
+            with self._fetching(each, f"{builder.url} at {builder.commit}"):
+                tree = await fetch_git(builder, directory, mirrors=self._mirrors, client=self._connections())
+            return await asyncio.to_thread(self._store.add_directory, tree, derivation.name, normalise=False, move=True)
         finally:
             await asyncio.to_thread(remove_tree, directory)
 

@@ -1,4 +1,4 @@
-"""Downloads of one file: several URLs, resumed, retried, and verified while they stream.
+"""Downloads of one file: several URLs and mirrors, resumed, retried, and verified while they stream.
 
 Nothing is given its final name before its hash was right. A mirror that answers with something else is passed over, and
 the error at the end says of every URL that was tried what was wrong with it.
@@ -7,86 +7,117 @@ the error at the end says of every URL that was tried what was wrong with it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
-import shutil
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
 
 from nexis_eval.derivation import Fetch
+from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
+from nexis_eval.fetch.transfer import AttemptError, Progress, Received, transfer
+from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.mirrors import Mirrors
-from nexis_store.errors import NexisError
+from nexis_store.digest import TreeDigest
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import httpx
 
-ATTEMPTS = 4
+ROUNDS = 4
 FIRST_DELAY_SECONDS = 0.5
-CONNECT_TIMEOUT_SECONDS = 20.0
-READ_TIMEOUT_SECONDS = 60.0
-CHUNK_BYTES = 1 << 18
-RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-Progress = Callable[[int, int | None], None]
 
 
-class FetchError(NexisError):
-    """A source could not be had from any of its URLs."""
+@dataclass(slots=True)
+class _Attempts:
+    """What was tried, and what is worth trying again."""
 
-    code = "F0001"
-    exit_code = 3
+    urls: list[str]
+    failures: dict[str, str] = field(default_factory=dict)
 
+    def note(self, url: str, failure: AttemptError) -> None:
+        """Remember why ``url`` did not deliver."""
+        self.failures[url] = str(failure)
+        if not failure.again:
+            self.urls.remove(url)
 
-class Hasher(Protocol):
-    """What ``hashlib`` and ``blake3`` have in common."""
-
-    def update(self, data: bytes, /) -> object:
-        """Take in more data."""
-        ...
-
-    def hexdigest(self) -> str:
-        """The digest so far, hexadecimal."""
-        ...
-
-
-class _AttemptError(Exception):
-    """One URL did not deliver; ``again`` when the same URL may do better later."""
-
-    def __init__(self, why: str, *, again: bool = False) -> None:
-        super().__init__(why)
-        self.again = again
+    def report(self) -> str:
+        """One line a URL."""
+        return "\n".join(f"  {shown(url)}: {why}" for url, why in self.failures.items())
 
 
-def new_hasher(algorithm: str) -> Hasher:
-    """A hasher for sha256, sha512 or blake3; raises ``FetchError`` for any other name."""
-    if algorithm == "blake3":
-        from blake3 import blake3
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a download must be to be accepted."""
 
-        return blake3()
-    if algorithm in ("sha256", "sha512"):
-        return hashlib.new(algorithm)
-    raise FetchError(f"unknown hash algorithm '{algorithm}'", hint="use sha256, sha512 or blake3")
+    algorithm: str
+    hash: str | None
+    size: int | None
+    tree: TreeDigest | None = None
+
+    def check(self, received: Received, path: Path) -> None:
+        """Raises ``AttemptError`` for anything else; a re-compressed archive with the same content is fine."""
+        if self.hash is None or received.hash == self.hash:
+            return
+        if self.tree is not None and archive_tree(path) == self.tree:
+            return
+        page = " It is a web page." if received.content_type.startswith("text/html") else ""
+        raise AttemptError(
+            f"wrong hash: {self.algorithm}:{self.hash} was expected, {self.algorithm}:{received.hash} came "
+            f"({received.size:,} bytes).{page}",
+            again=received.resumed,
+        )
 
 
-def shown(url: str) -> str:
-    """``url`` without user, password and query: what may appear in messages and logs."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
+@asynccontextmanager
+async def _client(given: httpx.AsyncClient | None) -> AsyncIterator[httpx.AsyncClient]:
+    if given is not None:
+        yield given
+        return
+    async with new_client() as client:
+        yield client
 
 
-def new_client() -> httpx.AsyncClient:
-    """A client that honours the environment's proxies, certificate authorities and netrc."""
-    import httpx
+def _expanded(urls: Sequence[str], mirrors: Mirrors) -> Iterator[str]:
+    for written in urls:
+        yield from mirrors.expand(refuse_secrets(written))
 
-    return httpx.AsyncClient(
-        follow_redirects=True,
-        timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-        limits=httpx.Limits(max_connections=16),
-        headers={"User-Agent": "nexis-eval", "Accept-Encoding": "identity"},
-    )
+
+async def _first_good(
+    client: httpx.AsyncClient, attempts: _Attempts, wanted: _Wanted, path: Path, progress: Progress | None
+) -> Received | None:
+    """Try every URL, then those again that may do better, with growing pauses."""
+    delay = FIRST_DELAY_SECONDS
+    for round_number in range(ROUNDS):
+        asked = 0.0
+        for url in tuple(attempts.urls):
+            # A file that one mirror began can be finished by another: the hash is of the whole. Without a hash, the
+            # halves might be of two files.
+            if wanted.hash is None and round_number == 0:
+                path.unlink(missing_ok=True)
+            try:
+                received = await transfer(
+                    client, url, path, algorithm=wanted.algorithm, size=wanted.size, progress=progress
+                )
+            except AttemptError as failure:
+                attempts.note(url, failure)
+                asked = max(asked, failure.delay_seconds)
+                continue
+            try:
+                await asyncio.to_thread(wanted.check, received, path)
+            except AttemptError as failure:
+                attempts.note(url, failure)
+                path.unlink(missing_ok=True)
+                continue
+            return received
+        if not attempts.urls:
+            break
+        if round_number < ROUNDS - 1:
+            await asyncio.sleep(max(asked, delay * (1 + random.random())))
+            delay *= 2
+    return None
 
 
 async def fetch(
@@ -99,35 +130,25 @@ async def fetch(
 ) -> Path:
     """Download ``source`` into ``directory`` under its file name; returns the path of the verified file.
 
-    Raises ``FetchError`` naming each URL that was tried and why it did not do.
+    Raises ``FetchError`` naming each URL that was tried and why it did not do, ``SecretInUrlError``,
+    ``UnknownMirrorError``. Without ``client`` a connection is made for this file alone.
     """
     target = directory / source.filename
     partial = directory.with_name(f"{directory.name}.partial")
-    own = client is None
-    active = client or new_client()
-    failures: list[str] = []
+    attempts = _Attempts(list(dict.fromkeys(_expanded(source.urls, mirrors))))
+    wanted = _Wanted(source.algorithm, source.hash, source.size, source.tree)
     try:
-        for url in (each for written in source.urls for each in mirrors.expand(written)):
-            try:
-                found, size = await _transfer(active, url, source.algorithm, source.size, partial, progress)
-                if found != source.hash:
-                    raise _AttemptError(
-                        f"wrong hash: expected {source.algorithm}:{source.hash}, "
-                        f"got {source.algorithm}:{found} ({size} bytes)"
-                    )
-            except _AttemptError as failure:
-                failures.append(f"{shown(url)}: {failure}")
-                continue
+        async with _client(client) as active:
+            received = await _first_good(active, attempts, wanted, partial, progress)
+        if received is not None:
             partial.replace(target)
             return target
     finally:
         partial.unlink(missing_ok=True)
-        if own:
-            await active.aclose()
-    tried = "\n".join(f"  {each}" for each in failures)
     raise FetchError(
-        f"cannot fetch {source.filename}; tried\n{tried}",
-        hint="if upstream moved or replaced it, name another URL in 'source' or run 'nexis-eval lock --update PACKAGE'",
+        f"cannot fetch {source.filename}; tried\n{attempts.report()}",
+        hint="where upstream has moved or replaced it, name another URL in the configuration, or pin what is there "
+        "now: 'nexis-eval lock --update PACKAGE'",
     )
 
 
@@ -144,96 +165,12 @@ async def download(
 
     Raises ``FetchError``.
     """
-    failures: list[str] = []
-    for each in mirrors.expand(url):
-        try:
-            return await _transfer(client, each, algorithm, None, path, progress)
-        except _AttemptError as failure:
-            failures.append(f"{shown(each)}: {failure}")
-    tried = "\n".join(f"  {each}" for each in failures)
-    raise FetchError(f"cannot download {shown(url)}; tried\n{tried}", hint="check the URL, and that there is a network")
-
-
-async def _transfer(
-    client: httpx.AsyncClient, url: str, algorithm: str, size: int | None, path: Path, progress: Progress | None
-) -> tuple[str, int]:
-    """Bring what ``url`` has to ``path``; returns hash and size. Raises ``_AttemptError``."""
-    scheme = urlsplit(url).scheme
-    if scheme == "file":
-        return await asyncio.to_thread(_copy, url, algorithm, path)
-    if scheme not in ("http", "https"):
-        raise _AttemptError(f"the scheme '{scheme}' is not supported (http, https, file and mirror are)")
-    path.unlink(missing_ok=True)
-    delay = FIRST_DELAY_SECONDS
-    for attempt in range(ATTEMPTS):
-        try:
-            return await _stream(client, url, algorithm, size, path, progress)
-        except _AttemptError as failure:
-            if not failure.again or attempt == ATTEMPTS - 1:
-                raise
-        await asyncio.sleep(delay * (1 + random.random()))
-        delay *= 2
-    raise AssertionError("the last attempt returns or raises")
-
-
-async def _stream(
-    client: httpx.AsyncClient, url: str, algorithm: str, size: int | None, path: Path, progress: Progress | None
-) -> tuple[str, int]:
-    """One request; goes on where an earlier one broke off if the server can."""
-    import httpx
-
-    start = path.stat().st_size if path.exists() else 0
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    hasher = new_hasher(algorithm)
-    done = 0
-    try:
-        async with client.stream("GET", url, headers=headers) as response:
-            if response.status_code == 416:
-                path.unlink(missing_ok=True)
-                raise _AttemptError("the server has less than was received before", again=True)
-            if response.status_code not in (200, 206):
-                reason = f"{response.status_code} {response.reason_phrase}".strip()
-                raise _AttemptError(reason, again=response.status_code in RETRIED_STATUS)
-            resumed = response.status_code == 206 and start > 0
-            length = response.headers.get("Content-Length")
-            total = int(length) + (start if resumed else 0) if length and length.isdigit() else size
-            with path.open("ab" if resumed else "wb") as out:
-                if resumed:
-                    done = _hash_file(path, hasher)
-                async for chunk in response.aiter_bytes(CHUNK_BYTES):
-                    out.write(chunk)
-                    hasher.update(chunk)
-                    done += len(chunk)
-                    if size is not None and done > size:
-                        raise _AttemptError(f"larger than the {size} bytes that were expected")
-                    if progress is not None:
-                        progress(done, total)
-            if total is not None and length and done < total:
-                raise _AttemptError(f"broke off after {done} of {total} bytes", again=True)
-    except httpx.TimeoutException:
-        raise _AttemptError("timed out", again=True) from None
-    except httpx.InvalidURL as error:
-        raise _AttemptError(f"not a URL: {error}") from None
-    except httpx.HTTPError as error:
-        raise _AttemptError(f"{type(error).__name__}: {error}".rstrip(": "), again=True) from None
-    return hasher.hexdigest(), done
-
-
-def _hash_file(path: Path, hasher: Hasher) -> int:
-    done = 0
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            hasher.update(chunk)
-            done += len(chunk)
-    return done
-
-
-def _copy(url: str, algorithm: str, path: Path) -> tuple[str, int]:
-    """A ``file:`` URL."""
-    hasher = new_hasher(algorithm)
-    try:
-        shutil.copyfile(unquote(urlsplit(url).path), path)
-    except OSError as error:
-        raise _AttemptError(error.strerror or str(error)) from None
-    size = _hash_file(path, hasher)
-    return hasher.hexdigest(), size
+    attempts = _Attempts(mirrors.expand(refuse_secrets(url)))
+    received = await _first_good(client, attempts, _Wanted(algorithm, None, None), path, progress)
+    if received is None:
+        path.unlink(missing_ok=True)
+        raise FetchError(
+            f"cannot download {shown(url)}; tried\n{attempts.report()}",
+            hint="check the URL in a browser, and that there is a network",
+        )
+    return received.hash, received.size

@@ -17,7 +17,8 @@ from functools import cmp_to_key
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexis_eval.fetch.url import FetchError, download
+from nexis_eval.fetch.client import FetchError
+from nexis_eval.fetch.url import download
 from nexis_eval.lock.model import LockedDeb
 from nexis_eval.mirrors import Mirrors
 from nexis_store.errors import NexisError

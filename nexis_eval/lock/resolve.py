@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.config.model import Config, Package
-from nexis_eval.fetch.url import download, new_client, shown
+from nexis_eval.fetch.client import new_client, shown
+from nexis_eval.fetch.url import download
 from nexis_eval.lock.debian import Index, load_index
 from nexis_eval.lock.model import Lock, LockedSource
 from nexis_eval.mirrors import Mirrors

@@ -87,7 +87,9 @@ def changed(value: object) -> object:
 def test_the_key_covers_every_field_that_can_change_the_output(kind: str) -> None:
     sample = SAMPLES[kind]
     builder = sample.builder
-    outside = {"fetch": {"urls", "size"}, "git": {"url", "commit", "submodules"}, "local": {"path"}}.get(kind, set())
+    outside = {"fetch": {"urls", "size", "tree"}, "git": {"url", "commit", "submodules"}, "local": {"path"}}.get(
+        kind, set()
+    )
     empty_tuples = {"env": (("A", "b"),), "attributes": (Attribute("usr/bin/x"),), "winners": (("a", "b"),)}
     for field in fields(builder):
         value = getattr(builder, field.name)
