@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ _RED, _BLUE, _GREEN, _BOLD, _PLAIN = "\x1b[31;1m", "\x1b[34m", "\x1b[32m", "\x1b
 _WIDTH = 140
 """Longer source lines are cut around the caret, in characters."""
 
+_VALUE = re.compile(r"""\"[^"]*"|'[^']*'|\[+[^\[\]]+\]+|[^\s,\]}#=]+""")
 _MOST = 100
 """More errors than these are only counted."""
 
@@ -135,7 +137,7 @@ def excerpt(place: Place, length: int, *, colour: bool) -> list[str]:
         return []
     line = lines[place.line - 1].rstrip("\r")
     start = min(place.column - 1, len(line))
-    length = max(1, min(length, len(line) - start))
+    length = max(1, min(length or _guess_length(line, start), len(line) - start))
     cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0
     shown, start = line[cut : cut + _WIDTH], start - cut
     length = max(1, min(length, _WIDTH - start))
@@ -149,6 +151,12 @@ def excerpt(place: Place, length: int, *, colour: bool) -> list[str]:
         f"{_paint(f'  {number} |', _BLUE, colour)} {_printable(shown)}".rstrip(),
         f"{_paint('  ' + ' ' * len(number) + ' |', _BLUE, colour)} {blank}{_paint(underline, _RED, colour)}",
     ]
+
+
+def _guess_length(line: str, start: int) -> int:
+    """How long the value at ``start`` is, for errors that know no more than where it starts."""
+    match = _VALUE.match(line, start)
+    return len(match[0]) if match else 1
 
 
 @lru_cache(maxsize=4)

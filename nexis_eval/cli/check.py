@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="human",
         help="json and sarif are for editors and CI, on standard output (default: human)",
     )
+    parser.add_argument(
+        "--derivations",
+        action="store_true",
+        help="turn the configuration into derivations as well, which finds what only rules and nexis.lock know",
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing where there is no mistake")
 
 
@@ -39,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         config, origins = load_config_with_origins(arguments)
         idle = [(written_key(path), origins.place(path)) for path in without_effect(origins)]
+        if arguments.derivations:
+            _make_derivations(config)
     except NexisError as error:
         errors, code = each_error(error), error.exit_code
         if arguments.format == "human":
@@ -54,11 +61,25 @@ def run(arguments: argparse.Namespace) -> int:
         from importlib.metadata import version
 
         print(json.dumps(as_sarif(errors, version("nexisos")), indent=2))
-    elif config is not None and not arguments.quiet:
+    elif config is not None and not errors and not arguments.quiet:
         for key, place in idle:
             print(f"{place}: note: '{key}' has no effect yet")
         print(f"{arguments.file}: no mistakes ({_summary(config)})")
     return code
+
+
+def _make_derivations(config: Config) -> None:
+    """Evaluate as a build would, without pinning what is not pinned; raises ``NexisError``."""
+    # Imported on use: editors run the plain check on every save, and this would double its time to start.
+    from nexis_eval.cli.evaluation import RULES, lock_file
+    from nexis_eval.instantiate import instantiate
+    from nexis_eval.lock.model import Lock, load_lock
+    from nexis_eval.rules import load_rules
+    from nexis_eval.toolchain import load_toolchain
+
+    path = lock_file(config)
+    lock = load_lock(path) if path.exists() else Lock()
+    instantiate(config, lock, load_rules(RULES / "build"), load_toolchain(RULES))
 
 
 def _summary(config: Config) -> str:

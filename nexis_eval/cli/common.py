@@ -13,7 +13,11 @@ from nexis_eval.config.origin import Origins
 def add_system_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the system file and what selects its variant."""
     parser.add_argument(
-        "file", nargs="?", type=Path, default=Path("system.toml"), help="the configuration (default: ./system.toml)"
+        "file",
+        nargs="?",
+        type=Path,
+        default=Path("system.toml"),
+        help="the system.toml, or its directory (default: .)",
     )
     add_variant_arguments(parser)
 
@@ -41,6 +45,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
 
 def load_config_with_origins(arguments: argparse.Namespace) -> tuple[Config, Origins]:
     """The same, and who set what."""
-    return load_with_origins(
-        arguments.file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides
-    )
+    file: Path = arguments.file
+    if file.is_dir() and (file / "system.toml").exists():
+        file = file / "system.toml"
+    return load_with_origins(file, arch=arguments.arch, profiles=arguments.profile, overrides=arguments.overrides)

@@ -94,3 +94,20 @@ def test_check_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
     assert run(["check", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"valid": True, "errors": [], "without_effect": []}
+
+
+def test_check_can_go_on_to_the_derivations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "system.toml").write_text(
+        '[[packages]]\nname = "a"\nversion = "1"\nsource = "https://example.org/a.tar.gz"\n'
+        f'hash = "sha256:{"0" * 64}"\nbuild_system = "mak"\n'
+    )
+    assert run(["check", "."]) == 0
+    capsys.readouterr()
+    assert run(["check", "--derivations"]) == 2
+    output = capsys.readouterr().out
+    assert output.startswith("system.toml:6:16: error: ")
+    assert "did you mean 'make'?" in output
+    assert "no mistakes" not in output
