@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from nexis_eval.sandbox.errors import SandboxError, setup_error
-from nexis_eval.sandbox.isolated import command
+from nexis_eval.sandbox.isolated import command, environment
 
 
 def available() -> None:
@@ -14,7 +14,7 @@ def available() -> None:
     if sys.platform != "linux":
         raise SandboxError("builds need Linux", hint="run this in a Linux machine, real or virtual")
     result = subprocess.run(
-        command("nexis_eval.sandbox.probe"), env={}, cwd="/", capture_output=True, text=True, check=False
+        command("nexis_eval.sandbox.probe"), env=environment(), cwd="/", capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]

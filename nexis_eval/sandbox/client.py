@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nexis_eval.sandbox.errors import SandboxError, setup_error
-from nexis_eval.sandbox.isolated import command
+from nexis_eval.sandbox.isolated import command, environment
 from nexis_eval.sandbox.spec import SandboxSpec
 from nexis_eval.sandbox.wire import WireSpec, encode, wire_spec
 
@@ -122,7 +122,7 @@ class SpawnerClient:
                     command("nexis_eval.sandbox.spawner", str(other.fileno())),
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
-                    env={},
+                    env=environment(),
                     cwd="/",
                     # Ctrl-C on the terminal is for the engine to answer.
                     start_new_session=True,
@@ -197,6 +197,8 @@ def _ended(status: int, cpu_ns: int, max_rss: int, data: bytes, late: float | No
     if not data:
         return Ended(128 + 9, cpu_ns, max_rss, "the sandbox was killed from outside (was memory short?)")
     report = marshal.loads(data)
+    if "bug" in report:
+        raise RuntimeError(f"in the sandbox's first process: {report['bug']}")
     if "failed" in report:
         raise setup_error(report["failed"], report["errno"])
     return Ended(report["exit_code"], cpu_ns, max_rss, report.get("reason", ""))

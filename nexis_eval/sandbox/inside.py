@@ -48,6 +48,8 @@ def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
         message = _run(spec, stdio, phases, report, alive)
     except OSError as error:
         message = {"failed": str(error.filename or "setting up"), "errno": error.errno or 0}
+    except Exception as error:
+        message = {"bug": repr(error)}
     os.write(report, marshal.dumps(dict(message)))
     return 0
 
@@ -76,8 +78,8 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     trouble = os.read(started, 4096)
     if trouble:
         os.waitpid(child, 0)
-        step, number = marshal.loads(trouble)
-        return {"failed": step, "errno": number}
+        told: Report = marshal.loads(trouble)
+        return told
     watch = Watch(spec["limits"], log)
     if not watch.needed:
         os.close(log)
@@ -138,6 +140,7 @@ def _become_build(spec: WireSpec, stdio: list[int], phases: int, failed: int) ->
     try:
         os.setsid()
         _arrange_descriptors(stdio, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
+        failed = TROUBLE_DESCRIPTOR
         if spec["terminal"]:
             linux.control_terminal(0)
         linux.write("/proc/self/oom_score_adj", "500")
@@ -157,7 +160,10 @@ def _become_build(spec: WireSpec, stdio: list[int], phases: int, failed: int) ->
             linux.install_seccomp(spec["seccomp"])
         os.execve(spec["argv"][0], spec["argv"], spec["env"])
     except OSError as error:
-        os.write(TROUBLE_DESCRIPTOR, marshal.dumps((str(error.filename or "starting"), error.errno or 0)))
+        trouble = {"failed": str(error.filename or "starting the command"), "errno": error.errno or 0}
+        os.write(failed, marshal.dumps(trouble))
+    except Exception as error:
+        os.write(failed, marshal.dumps({"bug": repr(error)}))
     finally:
         os._exit(127)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,3 +16,8 @@ def command(module: str, *arguments: str) -> list[str]:
     """
     program = f"import sys; sys.path.insert(0, sys.argv[1]); from {module} import main; main(*sys.argv[2:])"
     return [sys.executable, "-I", "-S", "-c", program, str(_PACKAGES), *arguments]
+
+
+def environment() -> dict[str, str]:
+    """What such a program needs of the environment: nothing, but for interpreters that find their library by it."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}

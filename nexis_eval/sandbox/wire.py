@@ -56,6 +56,8 @@ class Report(TypedDict, total=False):
     failed: str
     """The step of setting up that failed; then ``errno`` says why and nothing was run."""
     errno: int
+    bug: str
+    """An exception that no mistake of the user's explains."""
 
 
 def wire_spec(spec: SandboxSpec, turn: int = 0, *, terminal: bool = False) -> WireSpec:

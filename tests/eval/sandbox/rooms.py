@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,19 @@ from nexis_eval.sandbox.spec import Overlay, SandboxSpec
 ENVIRONMENT = (("HOME", "/build"), ("LC_ALL", "C.UTF-8"), ("PATH", "/usr/bin:/usr/sbin"))
 
 
-def require_sandbox() -> None:
-    """Skip the calling test where the machine forbids sandboxes."""
+@cache
+def _forbidden() -> str:
     try:
         available()
     except SandboxError as error:
-        pytest.skip(str(error))
+        return str(error)
+    return ""
+
+
+def require_sandbox() -> None:
+    """Skip the calling test where the machine forbids sandboxes."""
+    if _forbidden():
+        pytest.skip(_forbidden())
 
 
 @dataclass(frozen=True)
