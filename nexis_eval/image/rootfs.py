@@ -1,74 +1,78 @@
-"""The root file system: the union of packages and parts, as squashfs and as ext2."""
+"""The root file system: packages and parts as one tree, then as squashfs and as an ext4 image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from nexis_eval.derivation import Derivation, Input, Union, Use
-from nexis_eval.image.tools import ImageTools
+from nexis_eval.image.tools import RECENT, ImageTools
 from nexis_store.digest import DerivationId
 
 DEVELOPMENT = (
-    "usr/include",
-    "usr/lib/pkgconfig",
-    "usr/share/pkgconfig",
-    "usr/lib/cmake",
-    "usr/share/aclocal",
-    "usr/share/man",
-    "usr/share/info",
-    "usr/share/doc",
-    "linuxrc",
     "boot",
+    "linuxrc",
+    "usr/include",
     "usr/lib/modules",
+    "usr/lib/pkgconfig",
+    "usr/share/aclocal",
+    "usr/share/doc",
+    "usr/share/info",
+    "usr/share/man",
+    "usr/share/pkgconfig",
 )
-"""What a running system does not need; the modules it does need come from the kernel step."""
+"""What a running system does not take from its packages; its modules come from a step of their own."""
 
-SQUASHFS = """
-sqfstar -quiet -no-progress -comp zstd -b 262144 -root-mode 0755 -root-uid 0 -root-gid 0 \\
-    /out/rootfs.squashfs </in/rootfs.tar
-"""
 
-EXT2 = """
-# A UUID, hash seed and time of our own: the tools would take random ones and the clock's.
-export E2FSPROGS_FAKE_TIME=1
-blocks=$(( $(stat -c %s /in/rootfs.tar) * 5 / 4 / 1024 + 16384 ))
-wanted=$(( @SIZE_MB@ * 1024 ))
-[ "$wanted" -gt "$blocks" ] && blocks=$wanted
-inodes=$(( $(tar -tf /in/rootfs.tar | wc -l) * 2 + 4096 ))
-genext2fs -f -B 1024 -b "$blocks" -N "$inodes" -m 0 -L nexisos -a /in/rootfs.tar /out/rootfs.ext2
-tune2fs -U 6e657869-736f-5300-8000-000000000001 -E hash_alg=half_md4 -O dir_index,filetype /out/rootfs.ext2 >/dev/null
-e2fsck -fyD /out/rootfs.ext2 || [ $? -le 2 ]
-for field in atime ctime mtime; do echo "set_inode_field lost+found $field 1"; done >/build/times
-debugfs -w -f /build/times /out/rootfs.ext2 >/dev/null 2>&1
-"""
+def packages_tree(tools: ImageTools, packages: Mapping[str, DerivationId], winners: Mapping[str, str]) -> DerivationId:
+    """All packages as one tree; two that own a path are an error unless ``[conflicts]`` names the winner."""
+    return tools.system.builder.add(
+        Derivation(
+            "packages",
+            Union(
+                winners=tuple((path.lstrip("/"), name) for path, name in sorted(winners.items())), exclude=DEVELOPMENT
+            ),
+            platform=tools.system.platform.arch,
+            inputs=tuple(Input(each, Use.LAYER, "/") for each in dict.fromkeys(packages.values())),
+        )
+    )
 
 
 def rootfs(
-    tools: ImageTools,
-    packages: Mapping[str, DerivationId],
-    parts: Sequence[DerivationId],
-    kernel: DerivationId,
-    winners: Sequence[tuple[str, str]],
+    tools: ImageTools, packages: DerivationId, modules: DerivationId, parts: Sequence[DerivationId]
 ) -> DerivationId:
-    """The tree of the running system."""
-    inputs = [Input(each, Use.LAYER, "/") for each in dict.fromkeys(packages.values())]
-    inputs.append(Input(kernel, Use.LAYER, "/", output="modules"))
-    inputs.extend(Input(each, Use.LAYER, "/") for each in parts)
+    """The tree of the running system: what the configuration says replaces what packages bring."""
+    trees = (packages, modules, *parts)
     return tools.system.builder.add(
         Derivation(
             "rootfs",
-            Union(winners=tuple(winners), exclude=DEVELOPMENT[:-1]),
+            Union(later_wins=True),
             platform=tools.system.platform.arch,
-            inputs=tuple(inputs),
+            inputs=tuple(Input(each, Use.LAYER, "/") for each in trees),
         )
     )
 
 
 def squashfs(tools: ImageTools, tree: DerivationId) -> DerivationId:
-    """Output: ``rootfs.squashfs``."""
-    return tools.step("squashfs", SQUASHFS, (Input(tree, Use.TAR, "/in/rootfs.tar"),))
+    """Output: ``root.squashfs``."""
+    return tools.step("squashfs", "squashfs.sh", (Input(tree, Use.TAR, "/in/rootfs.tar"),))
 
 
-def ext2(tools: ImageTools, tree: DerivationId, size_mb: int) -> DerivationId:
-    """Output: ``rootfs.ext2``, a quarter larger than its content, or ``size_mb`` MiB if that is more."""
-    return tools.step("ext2", EXT2.replace("@SIZE_MB@", str(size_mb)), (Input(tree, Use.TAR, "/in/rootfs.tar"),))
+def _uuid(text: str) -> str:
+    """A UUID (version 8, RFC 9562) made from ``text``: an image must not have a random one."""
+    from blake3 import blake3
+
+    digits = list(blake3(text.encode()).hexdigest()[:32])
+    digits[12] = "8"
+    digits[16] = "89ab"[int(digits[16], 16) % 4]
+    plain = "".join(digits)
+    return "-".join((plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]))
+
+
+def ext2(tools: ImageTools, tree: DerivationId) -> DerivationId:
+    """Output: ``rootfs.ext2``, an ext4 image under the name that Buildroot gives it."""
+    settings = tools.system.config.system
+    env = {
+        "SIZE_MB": str(settings.root_size_mb),
+        "UUID": _uuid(f"root {settings.hostname} {tools.system.platform.arch}"),
+    }
+    return tools.step("ext2", "ext2.sh", (Input(tree, Use.TAR, "/in/rootfs.tar"),), env=env, tools=RECENT)

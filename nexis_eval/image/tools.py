@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nexis_eval.derivation import Derivation, Input, Script
 from nexis_eval.graph import layers
 from nexis_eval.system.context import System
+from nexis_eval.system.templates import text
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.digest import DerivationId
 
 BUILD_PLATFORM = "x86_64"
-
-PROLOGUE = """\
-set -euo pipefail
-trap 'echo "nexis: failed: $BASH_COMMAND" >&2' ERR
-"""
-
-TOOLSETS = {"x86_64": ("image",), "aarch64": ("image-aarch64", "image"), "riscv64": ("grub-riscv64", "image-riscv64")}
-"""The image tools by target; riscv64 needs a GRUB that only trixie has, and so trixie's root as a whole."""
+BASE = ("image",)
+RECENT = ("image-riscv64",)
+"""Debian trixie's tools: an mke2fs that reads archives (e2fsprogs 1.47.1 or later)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +26,21 @@ class ImageTools:
     toolchain: Toolchain
 
     def step(
-        self, name: str, script: str, inputs: Iterable[Input], *, outputs: tuple[str, ...] = ("out",)
+        self,
+        name: str,
+        script: str,
+        inputs: Iterable[Input],
+        *,
+        env: Mapping[str, str] | None = None,
+        tools: tuple[str, ...] = BASE,
     ) -> DerivationId:
-        """A derivation that runs ``script`` with the image tools and lands what it leaves in ``/out`` as it is."""
-        platform = self.system.platform.arch
-        tools = toolsets(self.system.builder, self.toolchain, TOOLSETS[platform], BUILD_PLATFORM)
+        """A derivation that runs a script of ``rules/system``; what it leaves in ``/out`` lands as it is."""
+        sets = toolsets(self.system.builder, self.toolchain, tools, BUILD_PLATFORM)
         return self.system.builder.add(
             Derivation(
                 name,
-                Script(PROLOGUE + script, as_root=True, normalise=False),
-                platform=platform,
-                inputs=(*inputs, *layers(tools)),
-                outputs=outputs,
+                Script(text(script), tuple(sorted((env or {}).items())), normalise=False),
+                platform=self.system.platform.arch,
+                inputs=(*inputs, *layers(sets)),
             )
         )

@@ -10,6 +10,17 @@ from nexis_eval.derivation import Derivation, Entry, Files
 from nexis_eval.graph import GraphBuilder
 from nexis_eval.platforms import Platform
 from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
+
+
+class MissingPackageError(NexisError):
+    """A system needs a package that its configuration does not have.
+
+    The message says which, and what asks for it. Declare the package, or drop the setting.
+    """
+
+    code = "E0408"
+    exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +31,23 @@ class System:
     platform: Platform
     builder: GraphBuilder
 
+    def installed(self, *names: str) -> bool:
+        """Whether the system has a package of one of these names, or one that unpacks a Debian package of it."""
+        for package in self.config.packages.values():
+            debian = (each.partition("=")[0].partition(":")[0] for each in package.debian)
+            if package.install and (package.name in names or any(each in names for each in debian)):
+                return True
+        return False
+
+    @property
+    def init(self) -> str:
+        """Who is process 1: ``dinit`` or ``busybox``."""
+        wanted = self.config.system.init
+        if wanted == "auto":
+            return "dinit" if self.installed("dinit") else "busybox"
+        return wanted
+
     def files(self, name: str, entries: Iterable[Entry]) -> DerivationId:
         """A part that consists of literal files; its name is what conflicts and explanations call it."""
-        return self.builder.add(
-            Derivation(name, Files(tuple(sorted(entries, key=lambda each: each.path))), platform=self.platform.arch)
-        )
+        ordered = tuple(sorted(entries, key=lambda each: each.path))
+        return self.builder.add(Derivation(name, Files(ordered), platform=self.platform.arch))

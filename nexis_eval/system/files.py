@@ -1,28 +1,47 @@
-"""``[config_files.NAME]``: files rendered from the user's templates."""
+"""``[config_files.NAME]``: files rendered from the user's templates; and the ``runtime_dirs`` of packages."""
 
 from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
 
 from nexis_eval.config.model import ConfigFile
 from nexis_eval.derivation import Derivation, Entry, Files
 from nexis_eval.system.context import System
+from nexis_eval.system.users import accounts
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
 
+USER_DIRECTORY = "$XDG_RUNTIME_DIR"
+
 
 class TemplateFileError(NexisError):
-    """A template of the user's cannot be rendered."""
+    """A template of the user's cannot be rendered.
+
+    Templates of ``[config_files]`` are Jinja2 (https://jinja.palletsprojects.com/templates/), in UTF-8. They can use
+    ``variables`` of their table, ``system`` and ``network``, ``arch``; a name that nobody set is an error.
+    """
 
     code = "E0407"
     exit_code = 2
 
 
-def _render(system: System, file: ConfigFile) -> str:
+def _line_of(error: BaseException) -> int:
+    """The line of the template in which rendering failed; 0 if that is unknown."""
+    import traceback
+
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
+    return (lines[-1] or 0) if lines else 0
+
+
+def render_file(system: System, file: ConfigFile) -> str:
+    """The text of a configured file; raises ``TemplateFileError`` with the place in the template."""
     import jinja2
 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    settings = system.config.system
     known = {
-        "system": {"hostname": settings.hostname, "timezone": settings.timezone, "version": settings.version},
+        "system": system.config.system,
+        "network": system.config.network,
         "arch": system.platform.arch,
         **file.variables,
     }
@@ -31,27 +50,72 @@ def _render(system: System, file: ConfigFile) -> str:
         return environment.from_string(file.source.path.read_text(encoding="utf-8")).render(known)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateFileError(
-            f"not a template: {error.message}", hint="templates are Jinja2", place=Place(path, error.lineno, 1)
+            f"not a Jinja2 template: {error.message}",
+            hint="the syntax is at https://jinja.palletsprojects.com/templates/",
+            place=Place(path, error.lineno, 1),
         ) from None
-    except jinja2.UndefinedError as error:
-        place = system.config.place(("config_files", file.name, "source"))
+    except jinja2.TemplateError as error:
+        line = _line_of(error)
         raise TemplateFileError(
-            f"the template '{file.source.written}' of '{file.name}': {error.message}",
-            hint=f"set it: [config_files.{file.name}] variables = {{ … }}",
-            place=place,
+            f"the template of '{file.name}' fails: {error.message}",
+            hint=f"set it: [config_files.{file.name}] variables = {{ … }}, or write {{{{ name | default('…') }}}}",
+            place=Place(path, line, 1 if line else 0),
         ) from None
-    except (UnicodeDecodeError, OSError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        line = _line_of(error)
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise TemplateFileError(
-            f"cannot read the template: {error}", hint="templates are UTF-8 text", place=Place(path)
+            f"the template of '{file.name}' fails: {reason}",
+            hint="correct the expression, or the variables it uses",
+            place=Place(path, line, 1 if line else 0),
         ) from None
+    except OSError as error:
+        raise TemplateFileError(
+            f"the template of '{file.name}' cannot be read: {error.strerror}",
+            hint="paths are relative to the file that names them",
+            place=system.config.place(("config_files", file.name, "source")),
+        ) from None
+
+
+def part_name(file: ConfigFile) -> str:
+    """The name of the derivation of a configured file."""
+    return f"config-file-{file.name}"
 
 
 def config_files(system: System) -> list[DerivationId]:
     """One part a file, so that changing one changes nothing else."""
     parts = []
     for name, file in system.config.config_files.items():
-        entry = Entry(file.path.lstrip("/"), _render(system, file), mode=file.mode, owner=file.owner, group=file.group)
-        place = system.config.place(("config_files", name))
-        derivation = Derivation(f"config-file-{name}", Files((entry,)), platform=system.platform.arch)
-        parts.append(system.builder.add(derivation, place))
+        text = render_file(system, file)
+        entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
+        derivation = Derivation(part_name(file), Files((entry,)), platform=system.platform.arch)
+        parts.append(system.builder.add(derivation, system.config.place(("config_files", name))))
     return parts
+
+
+def _directories(system: System) -> Iterator[Entry]:
+    wanted = {path for package in system.config.packages.values() if package.install for path in package.runtime_dirs}
+    everyone, _ = accounts(system.config)
+    people = [account for account in everyone if not account.user.system]
+    lines = ["0755 root root /run/user\n"]
+    lines += [
+        f"0700 {account.user.name} {account.group} /run/user/{account.uid}\n"
+        for account in sorted(people, key=lambda account: account.uid)
+    ]
+    lines += [f"0755 root root {path}\n" for path in sorted(wanted) if not path.startswith("$")]
+    # rcS makes these at every start: some lie in memory, and others may have been deleted.
+    yield Entry("usr/lib/nexis/directories", text="".join(lines))
+    at_login = ["# Directories of the session; /run/user/NUMBER is there since the system started.\n"]
+    at_login.append('[ -d "/run/user/$(id -u)" ] && export XDG_RUNTIME_DIR="/run/user/$(id -u)"\n')
+    for path in sorted(wanted):
+        if path.startswith(USER_DIRECTORY):
+            below = shlex.quote(path.removeprefix(USER_DIRECTORY).lstrip("/"))
+            at_login.append(f'[ -n "$XDG_RUNTIME_DIR" ] && mkdir -p "$XDG_RUNTIME_DIR"/{below}\n')
+        elif not path.startswith("$"):
+            yield Entry(path.strip("/"))
+    yield Entry("etc/profile.d/runtime-dirs.sh", text="".join(at_login))
+
+
+def runtime_directories(system: System) -> DerivationId:
+    """The directories that have to exist while the system runs, as a part."""
+    return system.files("system-runtime-dirs", _directories(system))

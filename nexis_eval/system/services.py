@@ -1,6 +1,7 @@
 """``[dinit_services.NAME]``: dinit's service files always, and the same services for busybox's ``runsv``.
 
-dinit's format: dinit-service(5). runsv's: http://smarden.org/runit/runsv.8.html
+dinit's format: dinit-service(5). runsv's: https://smarden.org/runit/runsv.8. What a system part needs running (network,
+firewall, log rotation) is a service like any other, which a service of the same name in the configuration replaces.
 """
 
 from __future__ import annotations
@@ -11,98 +12,108 @@ from collections.abc import Iterator
 from nexis_eval.config.model import Service
 from nexis_eval.derivation import Entry
 from nexis_eval.system.context import System
+from nexis_eval.system.firewall import firewall_service
+from nexis_eval.system.logging import rotation_service
+from nexis_eval.system.network import network_service
+from nexis_eval.system.templates import render
 from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
 
-DIRECTORY = "/etc/sv"
-
-
-def dinit_file(service: Service) -> str:
-    """The text of a dinit service description."""
-    lines = [f"type = {service.type}"]
-    pairs: list[tuple[str, object]] = [
-        ("command", service.command),
-        ("stop-command", service.stop_command),
-        ("working-dir", service.working_directory),
-        ("pid-file", service.pid_file),
-        ("logfile", service.log_file),
-        ("run-as", service.user),
-        ("start-timeout", service.start_timeout),
-        ("stop-timeout", service.stop_timeout),
-    ]
-    lines.extend(f"{key} = {value}" for key, value in pairs if value not in (None, ""))
-    if service.type != "internal":
-        lines.append(f"restart = {'yes' if service.restart == 'true' else service.restart.replace('false', 'no')}")
-    if service.env:
-        lines.append(f"env-file = /etc/dinit.d/{service.name}.env")
-    lines.extend(f"depends-on = {name}" for name in service.depends)
-    return "\n".join(lines) + "\n"
+DIRECTORY = "etc/sv"
+PATIENCE = 60
+"""Seconds to wait for a service that is needed, before asking for it again."""
+RESTART = {"true": "yes", "false": "no", "on-failure": "on-failure"}
 
 
-def _wait_for(service: Service) -> list[str]:
-    """Wait until the services it depends on are up; runsv starts it anew if one is not."""
-    return [f"sv check {DIRECTORY}/{name} >/dev/null || exit 1" for name in service.depends]
+class ServiceCommandError(NexisError):
+    """The command of a service cannot be taken apart into words.
+
+    As in dinit-service(5): words are separated by blanks, ``"`` quotes, ``\\`` takes the next character as it is.
+    """
+
+    code = "E0420"
+    exit_code = 2
 
 
-def _environment(service: Service) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in sorted(service.env.items())]
+def words(service: Service, command: str, system: System) -> list[str]:
+    """``command`` as dinit takes it apart; raises ``ServiceCommandError``."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.quotes = '"'
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise ServiceCommandError(
+            f"the command of service '{service.name}' has an open quote: {command}",
+            hint='close the quote, or write \\" for the character itself',
+            place=system.config.place(("dinit_services", service.name, "command")),
+        ) from error
 
 
-def run_script(service: Service) -> str:
-    """The ``run`` script of a service for ``runsv``."""
-    lines = ["#!/bin/sh", *_wait_for(service), *_environment(service), "exec 2>&1"]
-    if service.working_directory:
-        lines.append(f"cd {shlex.quote(service.working_directory)} || exit 1")
-    command = service.command
-    if service.user and service.user != "root":
-        command = f"chpst -u {shlex.quote(service.user)} {command}"
-    if service.type == "scripted":
-        timeout = f"timeout {service.start_timeout} " if service.start_timeout else ""
-        lines += [
-            "# A scripted service is up once its command has succeeded.",
-            f"{timeout}{command} || exit 1",
-            "exec sleep 2147483647",
-        ]
-    else:
-        lines.append(f"exec {command}")
-    return "\n".join(lines) + "\n"
+def all_services(system: System) -> dict[str, Service]:
+    """The configured services and those that other settings bring."""
+    implied = (network_service(system), firewall_service(system), rotation_service(system))
+    return {**{service.name: service for service in implied if service is not None}, **system.config.services}
 
 
-def finish_script(service: Service) -> str | None:
-    """The ``finish`` script: what happens when the service ends; ``None`` where restarting is right."""
-    lines = ["#!/bin/sh"]
-    if service.stop_command:
-        lines.append(service.stop_command)
-    if service.restart == "false":
-        lines.append(f"sv down {DIRECTORY}/{service.name}")
-    elif service.restart == "on-failure":
-        lines.append(f'[ "$1" = 0 ] && sv down {DIRECTORY}/{service.name}')
-    else:
-        lines.append("# Not more often than once a second.\nsleep 1")
-    return "\n".join((*lines, "exit 0")) + "\n"
-
-
-def _entries(services: dict[str, Service]) -> Iterator[Entry]:
-    yield Entry("etc/sv")
+def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
+    early = ("early",) if system.init == "dinit" and "early" not in services else ()
     for name, service in services.items():
-        yield Entry(f"etc/dinit.d/{name}", text=dinit_file(service))
+        env_file = f"/etc/dinit.d/env/{name}"
+        text = render(
+            "dinit-service.j2",
+            service=service,
+            restart=RESTART.get(service.restart, "no"),
+            needs=(*early, *service.depends),
+            env_file=env_file,
+        )
+        yield Entry(f"etc/dinit.d/{name}", text=text)
         if service.env:
-            env = "".join(f"{key}={value}\n" for key, value in sorted(service.env.items()))
-            yield Entry(f"etc/dinit.d/{name}.env", text=env)
-        if service.type == "internal":
-            continue
-        yield Entry(f"etc/sv/{name}/run", text=run_script(service), mode=0o755)
-        finish = finish_script(service)
-        if finish is not None:
-            yield Entry(f"etc/sv/{name}/finish", text=finish, mode=0o755)
-        if service.log_file:
-            log = f"#!/bin/sh\nmkdir -p {shlex.quote(service.log_file.rpartition('/')[0] or '/')}\n"
-            log += f"exec cat >>{shlex.quote(service.log_file)}\n"
-            yield Entry(f"etc/sv/{name}/log/run", text=log, mode=0o755)
-    boot = "type = internal\n" + "".join(f"waits-for = {name}\n" for name in services if name != "boot")
+            variables = "".join(f"{key}={value}\n" for key, value in sorted(service.env.items()))
+            yield Entry(env_file.lstrip("/"), text=variables)
     if "boot" not in services:
-        yield Entry("etc/dinit.d/boot", text=boot)
+        wanted = [*services]
+        if system.init == "dinit":
+            wanted += [f"terminal-{system.platform.console}", "terminal-tty1"]
+        text = "type = internal\n" + "".join(f"waits-for: {name}\n" for name in wanted)
+        yield Entry("etc/dinit.d/boot", text=text)
+
+
+def _shell(service: Service, command: str | None, system: System) -> str:
+    return shlex.join(words(service, command, system)) if command else ""
+
+
+def _runsv(system: System, service: Service) -> Iterator[Entry]:
+    directory = f"{DIRECTORY}/{service.name}"
+    values: dict[str, object] = {
+        "service": service,
+        "started": f"/run/service/{service.name}",
+        "directory": f"/{directory}",
+        "patience": service.start_timeout or PATIENCE,
+        "limit": f"timeout {service.start_timeout} " if service.start_timeout else "",
+        "stop_limit": f"timeout {service.stop_timeout} " if service.stop_timeout else "",
+        "command": _shell(service, service.command, system),
+        "stop_command": _shell(service, service.stop_command, system),
+        "as_user": f"chpst -u {service.user} " if service.user and service.user != "root" else "",
+        "log_directory": (service.log_file or "").rpartition("/")[0] or "/",
+    }
+    yield Entry(f"{directory}/run", text=render("run.j2", **values), mode=0o755)
+    # A failed dependency is tried again at once by runsv; everything else that ends does as the configuration says.
+    yield Entry(f"{directory}/finish", text=render("finish.j2", **values), mode=0o755)
+    if service.type != "process":
+        text = f"#!/bin/sh\n# Whether it is up, for those that wait for it.\ntest -e /run/service/{service.name}\n"
+        yield Entry(f"{directory}/check", text=text, mode=0o755)
+    # runsv keeps its state there, and /etc may be read-only.
+    yield Entry(f"{directory}/supervise", target=f"/run/supervise/{service.name}")
 
 
 def services(system: System) -> DerivationId:
     """The services as a part."""
-    return system.files("system-services", _entries(dict(system.config.services)))
+    found = all_services(system)
+    entries = list(_dinit(system, found))
+    if system.init == "busybox":
+        entries += [Entry(DIRECTORY), Entry("var/service", target="../etc/sv")]
+        for service in found.values():
+            entries.extend(_runsv(system, service))
+    return system.files("system-services", entries)

@@ -1,44 +1,68 @@
-"""``[users.NAME]``: accounts, groups, password hashes, home directories, SSH keys."""
+"""``[users.NAME]``: accounts, groups, password hashes, home directories, SSH keys. Formats: passwd(5), shadow(5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
-from nexis_eval.config.model import User
+from nexis_eval.config.model import Config, User
 from nexis_eval.derivation import Entry
 from nexis_eval.system.context import System
 from nexis_store.digest import DerivationId
 
-ROOT = User("root", uid=0, gid=0, home="/root", description="root")
-NOBODY = User(
-    "nobody", uid=65534, gid=65534, home="/nonexistent", shell="/bin/false", description="nobody", system=True
-)
+GROUPS = {
+    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8, "news": 9,
+    "uucp": 10, "man": 12, "proxy": 13, "kmem": 15, "dialout": 20, "fax": 21, "voice": 22, "cdrom": 24, "floppy": 25,
+    "tape": 26, "sudo": 27, "audio": 29, "dip": 30, "www-data": 33, "backup": 34, "operator": 37, "src": 40,
+    "shadow": 42, "utmp": 43, "video": 44, "plugdev": 46, "staff": 50, "games": 60, "users": 100, "nogroup": 65534,
+}  # fmt: skip
+"""Groups that every system has; the numbers are those of Debian's base-passwd, whose packages may be unpacked."""
 
-GROUPS = {"root": 0, "tty": 5, "disk": 6, "wheel": 10, "shadow": 42, "nogroup": 65534}
-"""Groups that a system has anyway; numbers as in Debian's base-passwd."""
-
-FIRST_UID = 1000
-FIRST_SYSTEM_UID = 100
+PERSONS = range(1000, 60000)
+SERVICES = range(101, 1000)
+NO_LOGIN = "/usr/sbin/nologin"
 
 
-def accounts(users: Mapping[str, User]) -> list[tuple[User, int, int]]:
-    """Each user with user and group number, root first. Numbers that are not given are handed out by name, in order."""
-    declared = dict(users)
-    root = declared.pop("root", ROOT)
-    declared.pop("nobody", None)
-    taken = {user.uid for user in declared.values() if user.uid is not None}
-    result = [(root, 0, 0)]
-    for name in sorted(declared):
-        user = declared[name]
-        uid = user.uid
-        if uid is None:
-            uid = FIRST_SYSTEM_UID if user.system else FIRST_UID
-            while uid in taken:
-                uid += 1
-            taken.add(uid)
-        result.append((user, uid, user.gid if user.gid is not None else uid))
-    result.append((NOBODY, 65534, 65534))
-    return result
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user with everything settled."""
+
+    user: User
+    uid: int
+    gid: int
+    group: str
+    home: str
+
+
+def _choose(name: str, numbers: range, taken: Collection[int]) -> int:
+    """A number that depends on the name, so that nobody's changes when others come and go."""
+    from blake3 import blake3
+
+    start = int.from_bytes(blake3(name.encode()).digest()[:8], "big") % len(numbers)
+    for step in range(len(numbers)):
+        number = numbers[(start + step) % len(numbers)]
+        if number not in taken:
+            return number
+    raise ValueError(f"no number is free for {name}")
+
+
+def mentioned_owners(config: Config) -> tuple[set[str], set[str]]:
+    """Users and groups that own configured files and services, declared or not."""
+    users, groups = set(), set()
+    for file in config.config_files.values():
+        users.add(file.owner)
+        groups.add(file.group)
+    for service in config.services.values():
+        if service.user:
+            users.add(service.user)
+    for package in config.packages.values():
+        for text in package.attributes.values():
+            owner, _, group = text.partition(" ")[0].partition(":")
+            users.add(owner or "root")
+            groups.add(group or owner or "root")
+    for found in (users, groups):
+        found.difference_update([each for each in found if each.isdigit()])
+    return users, groups
 
 
 def home_of(user: User) -> str:
@@ -47,44 +71,83 @@ def home_of(user: User) -> str:
         return user.home
     if user.name == "root":
         return "/root"
-    return "/var/lib/" + user.name if user.system else "/home/" + user.name
+    return "/" if user.system else f"/home/{user.name}"
 
 
-def _entries(users: Mapping[str, User]) -> Iterator[Entry]:
-    passwd, shadow = [], []
-    groups: dict[str, tuple[int, list[str]]] = {name: (gid, []) for name, gid in GROUPS.items()}
-    everyone = accounts(users)
-    for user, _, gid in everyone:
-        known = {number for number, _ in groups.values()}
-        if gid not in known:
-            groups[user.name] = (gid, [])
-    next_gid = max(FIRST_SYSTEM_UID, *(gid for gid, _ in groups.values() if gid < FIRST_UID)) + 1
-    for user, uid, gid in everyone:
-        passwd.append(f"{user.name}:x:{uid}:{gid}:{user.description}:{home_of(user)}:{user.shell}\n")
-        shadow.append(f"{user.name}:{user.password_hash or '!'}:1:0:99999:7:::\n")
+def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[str]]]]:
+    """All accounts by number, and all groups with their numbers and members.
+
+    Owners of files and services that are not declared become system accounts that nobody can log in to.
+    """
+    owners, owning_groups = mentioned_owners(config)
+    users = {
+        "root": User("root", uid=0, gid=0),
+        "daemon": User("daemon", uid=1, gid=1, system=True, shell=NO_LOGIN, home="/usr/sbin"),
+        "bin": User("bin", uid=2, gid=2, system=True, shell=NO_LOGIN, home="/bin"),
+        "nobody": User("nobody", uid=65534, gid=65534, system=True, shell=NO_LOGIN, home="/nonexistent"),
+        **{name: User(name, system=True, shell=NO_LOGIN) for name in sorted(owners)},
+        **config.users,
+    }
+    users["root"] = users["root"] if "root" in config.users else User("root", uid=0, gid=0)
+    groups: dict[str, tuple[int, list[str]]] = {name: (number, []) for name, number in GROUPS.items()}
+    uids = {user.uid for user in users.values() if user.uid is not None} | {0}
+    gids = {number for number, _ in groups.values()}
+    found = []
+    for name in sorted(users, key=lambda name: (users[name].uid is None, name)):
+        user = users[name]
+        uid = 0 if name == "root" else user.uid
+        if uid is None:
+            uid = _choose(name, SERVICES if user.system else PERSONS, uids | gids)
+        uids.add(uid)
+        gid = 0 if name == "root" else user.gid if user.gid is not None else GROUPS.get(name, uid)
+        owner = next((group for group, (number, _) in groups.items() if number == gid), None)
+        if owner is None:
+            groups[name] = (gid, [])
+            owner = name
+        gids.add(gid)
+        found.append(Account(user, uid, gid, owner, home_of(user)))
+    wanted = {group for user in users.values() for group in user.groups} | owning_groups
+    for group in sorted(wanted - set(groups)):
+        number = _choose(group, SERVICES, gids | uids)
+        groups[group] = (number, [])
+        gids.add(number)
+    for user in users.values():
         for group in user.groups:
-            if group not in groups:
-                groups[group] = (next_gid, [])
-                next_gid += 1
             groups[group][1].append(user.name)
-        if user.name == "nobody":
-            continue
-        home = home_of(user).lstrip("/")
-        if user.name != "root":
-            yield Entry(home, mode=0o700, owner=user.name, group=str(gid))
-        if user.authorized_keys:
-            keys = "".join(key + "\n" for key in user.authorized_keys)
-            yield Entry(f"{home}/.ssh", mode=0o700, owner=user.name, group=str(gid))
-            yield Entry(f"{home}/.ssh/authorized_keys", text=keys, mode=0o600, owner=user.name, group=str(gid))
-    group_lines = [
-        f"{name}:x:{gid}:{','.join(members)}\n"
-        for name, (gid, members) in sorted(groups.items(), key=lambda g: g[1][0])
+    return sorted(found, key=lambda account: account.uid), groups
+
+
+def _homes(account: Account) -> Iterator[Entry]:
+    user = account.user
+    home = account.home.strip("/")
+    if not home or (user.system and not user.authorized_keys):
+        return
+    owner, group = user.name, account.group
+    yield Entry(home, mode=0o700, owner=owner, group=group)
+    if user.authorized_keys:
+        keys = "".join(f"{key}\n" for key in user.authorized_keys)
+        yield Entry(f"{home}/.ssh", mode=0o700, owner=owner, group=group)
+        yield Entry(f"{home}/.ssh/authorized_keys", text=keys, mode=0o600, owner=owner, group=group)
+
+
+def _entries(config: Config) -> Iterator[Entry]:
+    everyone, groups = accounts(config)
+    passwd, shadow = [], []
+    for account in everyone:
+        user = account.user
+        passwd.append(f"{user.name}:x:{account.uid}:{account.gid}:{user.description}:{account.home}:{user.shell}\n")
+        # No date of the last change: that would be the clock's, or make the password too old.
+        shadow.append(f"{user.name}:{user.password_hash or '!'}::0:99999:7:::\n")
+        yield from _homes(account)
+    lines = [
+        f"{name}:x:{number}:{','.join(sorted(members))}\n"
+        for name, (number, members) in sorted(groups.items(), key=lambda item: (item[1][0], item[0]))
     ]
     yield Entry("etc/passwd", text="".join(passwd))
-    yield Entry("etc/group", text="".join(group_lines))
+    yield Entry("etc/group", text="".join(lines))
     yield Entry("etc/shadow", text="".join(shadow), mode=0o640, group="shadow")
 
 
 def users(system: System) -> DerivationId:
     """The accounts as a part."""
-    return system.files("system-users", _entries(system.config.users))
+    return system.files("system-users", _entries(system.config))
