@@ -73,6 +73,7 @@ class StepFailed:
     derivation: DerivationId
     label: str
     message: str
+    hint: str = ""
     log_tail: tuple[str, ...] = ()
     log_path: str = ""
     phase: str = ""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from nexis_eval.execute.land import land
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
+from nexis_eval.jobserver import TokenPool
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import Outputs, Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.sandbox.spec import Limits
@@ -93,6 +94,7 @@ class Engine:
         executor: Executor,
         mirrors: Mirrors,
         workspace: Workspace,
+        tokens: TokenPool,
         options: Options,
         emit: Emit,
     ) -> None:
@@ -101,6 +103,7 @@ class Engine:
         self._executor = executor
         self._mirrors = mirrors
         self._workspace = workspace
+        self._tokens = tokens
         self._options = options
         self._emit = emit
         self._outputs: dict[DerivationId, Outputs] = {}
@@ -189,7 +192,8 @@ class Engine:
             events.StepFailed(
                 each,
                 derivation.label,
-                str(error),
+                f"{error.place}: {error.message}" if error.place else error.message,
+                hint=error.hint or "",
                 log_tail=error.tail if isinstance(error, ScriptFailedError) else (),
                 phase=result.phase,
                 duration_ns=result.duration_ns,
@@ -208,14 +212,26 @@ class Engine:
         known = self._store.realisation(key)
         if known is not None:
             return self._take(each, derivation, known, recorded_as=each)
-        slots = self._fetch_slots if derivation.is_fixed else self._build_slots
-        async with slots:
+        async with self._slot(derivation):
             with ExitStack() as stack:
                 await asyncio.to_thread(stack.enter_context, self._store.lock_build(key))
                 known = self._store.realisation(key)
                 if known is not None:
                     return self._take(each, derivation, known, recorded_as=each)
                 return await self._make(each, derivation, key)
+
+    @asynccontextmanager
+    async def _slot(self, derivation: Derivation) -> AsyncIterator[None]:
+        """Wait for the right to run a step: a build takes a job token from the pool that every ``make`` shares."""
+        if isinstance(derivation.builder, Script):
+            await self._tokens.acquire()
+            try:
+                yield
+            finally:
+                self._tokens.release()
+        else:
+            async with self._fetch_slots if derivation.is_fixed else self._build_slots:
+                yield
 
     def _take(self, each: DerivationId, derivation: Derivation, known: Realisation, recorded_as: DerivationId) -> str:
         for digest in known.outputs.values():
@@ -377,6 +393,8 @@ class Engine:
                 directory,
                 jobs=self._options.jobs,
                 limits=self._options.limits,
+                run_time=self._tokens.environment,
+                jobserver=self._tokens.path,
             )
             log = directory / "log"
 
@@ -422,10 +440,11 @@ async def realise(
     """
     clock = time.monotonic_ns()
     cut_off = len(plan.cut_off)
-    with Workspace(store.root / ".build") as workspace:
+    with Workspace(store.root / ".build") as workspace, TokenPool(workspace.path, options.jobs) as tokens:
         total = Outcome({})
         while True:
-            outcome = await Engine(graph, store, executor, mirrors, workspace, options, emit).run(plan)
+            engine = Engine(graph, store, executor, mirrors, workspace, tokens, options, emit)
+            outcome = await engine.run(plan)
             total = Outcome(
                 {**total.outputs, **outcome.outputs},
                 built=total.built + outcome.built,

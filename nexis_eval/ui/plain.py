@@ -69,6 +69,8 @@ def failure(event: events.StepFailed) -> str:
     if event.blocked:
         shown = ", ".join(event.blocked[:8]) + (f" and {len(event.blocked) - 8} more" if len(event.blocked) > 8 else "")
         lines.append(f"  not built because of this: {shown}")
+    if event.hint:
+        lines.append(f"hint: {event.hint}")
     return "\n".join(lines)
 
 

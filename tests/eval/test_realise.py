@@ -231,6 +231,17 @@ def test_unions_name_both_owners_of_a_path(bench: Bench) -> None:
     assert "etc/motd" in failure.message
 
 
+def test_makes_share_the_tokens_of_one_pool(bench: Bench) -> None:
+    lines = ["all: a b c d", *(f"{name}: ; @echo {name}" for name in "abcd")]
+    makefile = "\n".join(lines)
+    text = f"mkdir /out/usr; cat >Makefile <<'END'\n{makefile}\nEND\nmake >/out/usr/log 2>&1; cat /out/usr/log >&2"
+    both = bench.script("one", text), bench.script("two", text)
+    assert bench.build(*both).failed == ()
+    for each in both:
+        # Anything else would be make's complaint that it cannot reach the pool.
+        assert sorted(bench.text(each, "usr/log").split()) == ["a", "b", "c", "d"]
+
+
 def test_wide_graphs_run_side_by_side(bench: Bench) -> None:
     many = [bench.script(f"n{index}", f"mkdir /out/usr; echo {index} >/out/usr/n") for index in range(40)]
     inputs = tuple(Input(each, Use.BIND, f"/in/{index}") for index, each in enumerate(many))
