@@ -13,7 +13,7 @@ from pathlib import Path
 from nexis_eval.derivation import Derivation, Local
 from nexis_store.hashing import tree_of_path
 
-TOOLS = ("bash", "cat", "cp", "mkdir", "rm", "sleep", "true", "ln", "chmod", "date", "id", "touch", "make")
+TOOLS = ("bash", "cat", "cp", "mkdir", "rm", "sleep", "true", "ln", "chmod", "date", "id", "touch", "echo", "env", "make")
 
 
 def _libraries(program: Path) -> list[Path]:
