@@ -66,7 +66,7 @@ PRIORITY = ("memory", "time", "random", "order")
 
 
 def judge_all(reasons: Sequence[tuple[tuple[str, ...], Sequence[Evidence]]]) -> tuple[Verdict, ...]:
-    """The verdicts on one path that differs under several sets of variations, the most telling first.
+    """The verdicts on one path that differs under several sets of variations, one a cause, the most telling first.
 
     What comes out in another order whatever is varied (a hash table keyed by addresses, say) has one cause, the order.
     """
@@ -79,7 +79,13 @@ def judge_all(reasons: Sequence[tuple[tuple[str, ...], Sequence[Evidence]]]) -> 
         first = verdict.culprits[0] if verdict.culprits else ""
         return PRIORITY.index(first) if first in PRIORITY else len(PRIORITY)
 
-    return tuple(sorted(verdicts, key=rank))
+    merged: dict[Cause, Verdict] = {}
+    for verdict in sorted(verdicts, key=rank):
+        known = merged.setdefault(verdict.cause, verdict)
+        if known is not verdict:
+            culprits = tuple(dict.fromkeys((*(known.culprits or ()), *(verdict.culprits or ()))))
+            merged[verdict.cause] = replace(known, why=(*known.why, *verdict.why), culprits=culprits)
+    return tuple(merged.values())
 
 
 def _trigger_reason(culprits: Sequence[str]) -> str:

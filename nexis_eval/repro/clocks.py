@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 MONTHS = {name: index for index, name in enumerate(calendar.month_abbr) if name}
 ZONE_SLACK_SECONDS = 14 * 3600
@@ -100,6 +101,15 @@ def moments(text: str) -> Iterator[Moment]:
             epoch, slack = reader(match)
             if epoch is not None or not needs_epoch:
                 yield Moment(match.start(), match.end(), match.group(), epoch, slack)
+
+
+def spelt(value: str) -> str:
+    """A number of seconds since the epoch with its date, anything else as it is."""
+    whole = value.partition(".")[0]
+    if not (whole.isdecimal() and EARLIEST <= int(whole) <= LATEST):
+        return value
+    stamp = datetime.fromtimestamp(int(whole), UTC)
+    return f"{value} ({stamp:%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def binary_moments(data: bytes, start: int, end: int) -> Iterator[tuple[int, str, int]]:

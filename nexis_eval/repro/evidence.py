@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 
-from nexis_eval.repro.clocks import Moment, binary_moments, moments
+from nexis_eval.repro.clocks import Moment, binary_moments, moments, spelt
 from nexis_eval.repro.findings import Cause, Evidence, Strength
 from nexis_eval.repro.surroundings import Sides
 
@@ -31,7 +31,7 @@ _STRINGS = re.compile(rb"[\x20-\x7e\t]{4,}")
 def of_field(label: str, before: str, after: str, sides: Sides) -> list[Evidence]:
     """A named value of a header or member that differs."""
     low = label.lower()
-    what = f"the {label} is {before or 'absent'} and {after or 'absent'}"
+    what = f"the {label} is {spelt(before) or 'absent'} and {spelt(after) or 'absent'}"
     if FOLLOWS.search(low):
         return [Evidence(Cause.UNKNOWN, Strength.FOLLOWS, what)]
     if "mtime" in before or re.search(r"\btimes?\b|mtime|ctime|atime|date", low):

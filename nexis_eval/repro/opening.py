@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from difflib import unified_diff
 
+from nexis_eval.repro.clocks import spelt
 from nexis_eval.repro.content.base import Data, Fields, FormatError, Parsed, Part
 from nexis_eval.repro.content.detect import parse
 from nexis_eval.repro.evidence import differing_ranges, is_reordered, of_bytes, of_field, of_text
@@ -101,7 +102,7 @@ def _fields(before: Fields, after: Fields, sides: Sides) -> Iterator[View]:
     for label in dict.fromkeys((*first, *second)):
         old, new = first.get(label, ""), second.get(label, "")
         if old != new:
-            yield View(label, "field", old, new, evidence=tuple(of_field(label, old, new, sides)))
+            yield View(label, "field", spelt(old), spelt(new), evidence=tuple(of_field(label, old, new, sides)))
 
 
 def _part(name: str, before: Part, after: Part, sides: Sides, depth: int) -> View | None:
@@ -168,7 +169,7 @@ def _diff(before: list[str], after: list[str]) -> tuple[str, ...]:
 def _hex_lines(before: bytes, after: bytes) -> Iterator[str]:
     if len(before) != len(after):
         yield f"@@ {len(before)} bytes, {len(after)} bytes @@"
-    ranges = differing_ranges(before, after, limit=HEX_RANGES + 1)
+    ranges = differing_ranges(before, after, join=32, limit=HEX_RANGES + 1)
     for start, end in ranges[:HEX_RANGES]:
         low = start & ~15
         high = min(low + 64, (end + 15) & ~15)

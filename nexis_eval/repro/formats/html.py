@@ -31,8 +31,16 @@ MARKS = {Status.SAME: "✓", Status.DIFFERS: "✗", Status.FOLLOWS: "↳", Statu
 def to_html(report: Report) -> str:
     """The page; nothing in it is loaded from elsewhere, and no script runs."""
     from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup, escape
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+
+    def coded(text: str) -> Markup:
+        """Turns what stands between backticks into code."""
+        words = enumerate(text.split("`"))
+        return Markup("").join(Markup("<code>{}</code>").format(word) if at % 2 else escape(word) for at, word in words)
+
+    environment.filters["coded"] = coded
     template = environment.from_string(TEMPLATE.read_text())
     return template.render(
         report=report,
