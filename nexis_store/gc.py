@@ -40,6 +40,10 @@ from nexis_store.sidecar import decode_sidecar
 SLICE = 64
 """Artifacts taken under one lock: writers wait some milliseconds at most."""
 
+SAMPLE = 50
+SLOW_SECONDS = 40e-6
+"""If deleting a file takes longer than this, over so many files, it waits for the device: ``docs/decisions``."""
+
 Progress = Callable[[int, int], None]
 """Called with (artifacts done, artifacts in all)."""
 
@@ -204,10 +208,30 @@ def empty_trash(layout: Layout, database: Database) -> int:
         names = set(os.listdir(layout.trash))
     except FileNotFoundError:
         return 0
-    for name in sorted(names):
-        if name.endswith(".tree") and name.removesuffix(".tree") in names:
-            continue
-        freed += _free(layout, f"{layout.trash}/{name}")
+    # A description goes with its tree.
+    trees = sorted(name for name in names if not (name.endswith(".tree") and name.removesuffix(".tree") in names))
+    return freed + _free_all(layout, [f"{layout.trash}/{name}" for name in trees])
+
+
+def _free_all(layout: Layout, paths: Sequence[str]) -> int:
+    """Delete trees one after another, or in parallel where the first ones show that deleting waits for the device."""
+    freed = 0
+    unlinked = 0
+    started = time.perf_counter()
+    for position, path in enumerate(paths):
+        part, files = _free(layout, path)
+        freed += part
+        unlinked += files
+        if unlinked >= SAMPLE:
+            if (time.perf_counter() - started) / unlinked > SLOW_SECONDS:
+                from concurrent.futures import ThreadPoolExecutor
+
+                with ThreadPoolExecutor(max_workers=8) as pool:
+                    return freed + sum(
+                        part for part, _ in pool.map(lambda each: _free(layout, each), paths[position + 1 :])
+                    )
+            unlinked = 0
+            started = time.perf_counter()
     return freed
 
 
@@ -224,33 +248,31 @@ def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
             _move_to_trash(layout, digest, f"{layout.root}/{relative}")
 
 
-def _free(layout: Layout, path: str) -> int:
-    """Delete one tree of the trash, and those contents that no other artifact shares."""
-    freed = 0
-    contents: list[tuple[str, bool]] = []
+def _free(layout: Layout, path: str) -> tuple[int, int]:
+    """Delete one tree of the trash, and those contents that no other artifact shares: (bytes freed, files deleted)."""
+    contents: list[str] = []
     digest = TreeDigest.parse(os.path.basename(path)[:64])
     with contextlib.suppress(OSError, DamagedStoreError), open(f"{path}.tree", "rb") as file:
         manifest = decode_sidecar(file.read(), digest).manifest
         contents = [
-            (layout.link(entry.digest, entry.executable), entry.executable)
-            for entry in manifest.entries()
-            if entry.digest is not None
+            layout.link(entry.digest, entry.executable) for entry in manifest.entries() if entry.digest is not None
         ]
-    freed += _remove(path)
-    for pool, _ in dict.fromkeys(contents):
+    freed, files = _remove(path)
+    for pool in dict.fromkeys(contents):
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(pool)
             if status.st_nlink == 1:
                 fs.unlink(pool)
+                files += 1
                 freed += status.st_blocks * 512
     with contextlib.suppress(FileNotFoundError):
         fs.unlink(f"{path}.tree")
-    return freed
+    return freed, files
 
 
-def _remove(path: str) -> int:
-    """Delete a tree; returns the disk space of files that had no other name."""
-    freed = 0
+def _remove(path: str) -> tuple[int, int]:
+    """Delete a tree; returns the disk space of files that had no other name, and how many files it had."""
+    freed = files = 0
     pending = [path]
     directories: list[str] = []
     while pending:
@@ -271,9 +293,10 @@ def _remove(path: str) -> int:
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 fs.unlink(entry.path)
+                files += 1
                 if status.st_nlink == 1:
                     freed += status.st_blocks * 512
     for directory in reversed(directories):
         with contextlib.suppress(FileNotFoundError):
             fs.remove_directory(directory)
-    return freed
+    return freed, files

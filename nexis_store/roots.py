@@ -85,9 +85,10 @@ def on_disk(layout: Layout) -> Iterator[tuple[str, TreeDigest]]:
         for entry in entries:
             name = prefix + decode(os.fsencode(entry.name))
             if entry.is_symlink():
-                digest = _digest_in(os.readlink(entry.path))
-                if digest is not None:
-                    yield name, digest
+                with contextlib.suppress(FileNotFoundError):
+                    digest = _digest_in(os.readlink(entry.path))
+                    if digest is not None:
+                        yield name, digest
             elif entry.is_dir(follow_symlinks=False):
                 pending.append(name + "/")
 
