@@ -89,43 +89,73 @@ _JUMP_ANY_BIT = 0x45
 _RETURN = 0x06
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
+_LET = ((_RETURN, 0, 0, _ALLOW),)
 _NUMBER_AT, _ARCH_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 
 _Instruction = tuple[int, int, int, int]
+_Code = tuple[_Instruction, ...]
 
 
 def program(machine: str) -> bytes:
     """The filter for a machine as ``uname -m`` names it; empty for one we do not know."""
     if machine not in _AUDIT_ARCH:
         return b""
-    column = 0 if machine == "x86_64" else 1
-    code: list[_Instruction] = [
+    answers = _answers(0 if machine == "x86_64" else 1)
+    code = (
         (_LOAD_WORD, 0, 0, _ARCH_AT),
         # 32-bit programs have other numbers, so that a filter for 64 bits would let them do anything.
         (_JUMP_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
-        _refuse(errno.ENOSYS),
+        *_refuse(errno.ENOSYS),
         (_LOAD_WORD, 0, 0, _NUMBER_AT),
-    ]
-    if column == 0:
-        code += [(_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT), _refuse(errno.ENOSYS)]
-    for numbers, reason in ((_DENIED, errno.EPERM), (_UNKNOWN, errno.ENOSYS)):
-        for each in numbers.values():
-            if each[column] != _ABSENT:
-                code += [(_JUMP_EQUAL, 0, 1, each[column]), _refuse(reason)]
-    for call, flags in ((_CLONE, _NAMESPACE_FLAGS), (_UNSHARE, _NAMESPACE_FLAGS_UNSHARE)):
-        code += [
-            (_JUMP_EQUAL, 0, 4, call[column]),
-            (_LOAD_WORD, 0, 0, _FIRST_ARGUMENT_AT),
-            (_JUMP_ANY_BIT, 0, 1, flags),
-            _refuse(errno.EPERM),
-            (_RETURN, 0, 0, _ALLOW),
-        ]
-    families = sorted(_FAMILIES.values())
-    code += [(_JUMP_EQUAL, 0, len(families) + 2, _SOCKET[column]), (_LOAD_WORD, 0, 0, _FIRST_ARGUMENT_AT)]
-    code += [(_JUMP_EQUAL, len(families) - index, 0, family) for index, family in enumerate(families)]
-    code += [_refuse(errno.EAFNOSUPPORT), (_RETURN, 0, 0, _ALLOW)]
+        *_search(_segments(answers)),
+    )
     return b"".join(struct.pack("HBBI", *each) for each in code)
 
 
-def _refuse(number: int) -> _Instruction:
-    return (_RETURN, 0, 0, _ERRNO | number)
+def _answers(column: int) -> dict[int, _Code]:
+    """What to do about each call that is not simply allowed, by number."""
+    answers = {each[column]: _refuse(errno.EPERM) for each in _DENIED.values() if each[column] != _ABSENT}
+    answers |= {each[column]: _refuse(errno.ENOSYS) for each in _UNKNOWN.values()}
+    answers[_CLONE[column]] = _unless_any_bit(_NAMESPACE_FLAGS)
+    answers[_UNSHARE[column]] = _unless_any_bit(_NAMESPACE_FLAGS_UNSHARE)
+    answers[_SOCKET[column]] = _if_one_of(sorted(_FAMILIES.values()))
+    if column == 0:
+        answers[_X32_BIT] = _refuse(errno.ENOSYS)
+    return answers
+
+
+def _segments(answers: dict[int, _Code]) -> list[tuple[int, _Code]]:
+    """The line of numbers cut where the answer changes: (first number, answer). What is above ``_X32_BIT`` is one."""
+    segments: list[tuple[int, _Code]] = [(0, _LET)]
+    for number in sorted(answers):
+        if segments[-1][0] == number:
+            segments.pop()
+        if not segments or segments[-1][1] != answers[number]:
+            segments.append((number, answers[number]))
+        if number != _X32_BIT:
+            segments.append((number + 1, _LET))
+    return segments
+
+
+def _search(segments: list[tuple[int, _Code]]) -> _Code:
+    """A binary search: the kernel runs the filter for every number when it is installed, and that is a build's time."""
+    if len(segments) == 1:
+        return segments[0][1]
+    middle = len(segments) // 2
+    below, above = _search(segments[:middle]), _search(segments[middle:])
+    return ((_JUMP_GREATER_EQUAL, len(below), 0, segments[middle][0]), *below, *above)
+
+
+def _refuse(number: int) -> _Code:
+    return ((_RETURN, 0, 0, _ERRNO | number),)
+
+
+def _unless_any_bit(flags: int) -> _Code:
+    """Refuse if the first argument has any of ``flags``."""
+    return ((_LOAD_WORD, 0, 0, _FIRST_ARGUMENT_AT), (_JUMP_ANY_BIT, 0, 1, flags), *_refuse(errno.EPERM), *_LET)
+
+
+def _if_one_of(families: list[int]) -> _Code:
+    """Allow if the first argument is one of ``families``."""
+    tests = ((_JUMP_EQUAL, len(families) - index, 0, family) for index, family in enumerate(families))
+    return ((_LOAD_WORD, 0, 0, _FIRST_ARGUMENT_AT), *tests, *_refuse(errno.EAFNOSUPPORT), *_LET)
