@@ -90,17 +90,25 @@ class Transaction:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.changes: dict[bytes, bytes | None] = {}
+        # By table: scanning one must not cost what all changes cost.
+        self._tables: dict[bytes, dict[bytes, bytes | None]] = {}
+
+    @property
+    def changes(self) -> dict[bytes, bytes | None]:
+        """Everything this transaction would change."""
+        return {key: value for table in self._tables.values() for key, value in table.items()}
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key`` as this transaction would leave it."""
-        if key in self.changes:
-            return self.changes[key]
+        table = self._tables.get(key[:1])
+        if table is not None and key in table:
+            return table[key]
         return self._database.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs below ``prefix`` as this transaction would leave them, in order."""
-        mine = {key: value for key, value in self.changes.items() if key.startswith(prefix)}
+        table = self._tables.get(prefix[:1], {}) if prefix else self.changes
+        mine = {key: value for key, value in table.items() if key.startswith(prefix)}
         if not mine:
             return self._database.scan(prefix)
         pairs: dict[bytes, bytes | None] = dict(self._database.scan(prefix))
@@ -109,11 +117,11 @@ class Transaction:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key``."""
-        self.changes[key] = value
+        self._tables.setdefault(key[:1], {})[key] = value
 
     def delete(self, key: bytes) -> None:
         """Remove ``key`` if it is there."""
-        self.changes[key] = None
+        self._tables.setdefault(key[:1], {})[key] = None
 
 
 class Database:
@@ -237,9 +245,10 @@ class Database:
         with self._locked():
             transaction = Transaction(self)
             yield transaction
-            if transaction.changes:
+            changes = transaction.changes
+            if changes:
                 try:
-                    position = self._append(transaction.changes)
+                    position = self._append(changes)
                 except OSError as error:
                     raise cannot_write(error, "the store's journal") from error
         if position is not None and durable:

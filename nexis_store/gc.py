@@ -37,7 +37,7 @@ from nexis_store.records import (
 from nexis_store.session import abandoned_staging, protected
 from nexis_store.sidecar import decode_sidecar
 
-SLICE = 64
+SLICE = 256
 """Artifacts taken under one lock: writers wait some milliseconds at most."""
 
 SAMPLE = 50
