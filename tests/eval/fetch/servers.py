@@ -46,6 +46,8 @@ class Site:
     def __init__(self, fallback: Callable[[Handler], bool] | None = None) -> None:
         self.pages: dict[str, Page] = {}
         self.requests: list[Request] = []
+        self.sent: list[int] = []
+        """Sizes of the answers that a fallback gave, in bytes."""
         self.fallback = fallback
         site = self
 
@@ -185,8 +187,9 @@ def git_backend(root: Path) -> Callable[[Handler], bool]:
             "GIT_PROTOCOL": handler.headers.get("Git-Protocol", ""),
             "HTTP_CONTENT_ENCODING": handler.headers.get("Content-Encoding", ""),
         }
+        # A refused request ends with an error code, after the refusal was written.
         done = subprocess.run(
-            ["git", "http-backend"], input=handler.rfile.read(length), env=environment, capture_output=True, check=True
+            ["git", "http-backend"], input=handler.rfile.read(length), env=environment, capture_output=True, check=False
         )
         head, _, body = done.stdout.partition(b"\r\n\r\n")
         status = 200
@@ -197,6 +200,7 @@ def git_backend(root: Path) -> Callable[[Handler], bool]:
                 status = int(value.split()[0])
             else:
                 headers[name] = value
+        handler.site.sent.append(len(body))
         handler._plain(status, body, headers)
         return True
 

@@ -1,0 +1,343 @@
+"""Checking out from real git servers: over HTTP, git's own port, ssh's kind of pipe, and from this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.derivation import FetchGit
+from nexis_eval.fetch import git as git_module
+from nexis_eval.fetch.client import FetchError, SecretInUrlError, new_client
+from nexis_eval.fetch.git import (
+    check_out,
+    fetch_git,
+    is_git_url,
+    parse_modules,
+    plain_url,
+    references,
+    submodule_url,
+)
+from nexis_eval.fetch.git_protocol import Reference
+from nexis_eval.mirrors import Mirrors
+from nexis_store.digest import TreeDigest
+from nexis_store.hashing import tree_of_path
+from tests.eval.fetch.repositories import Repository
+from tests.eval.fetch.servers import Site, git_backend
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed: no servers to test with")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_module, "FIRST_DELAY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Site]:
+    running = Site(git_backend(tmp_path / "srv"))
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "srv" / "vim.git")
+
+
+def out(
+    tmp_path: Path, url: str, commit: str, *, submodules: bool = False, sets: dict[str, tuple[str, ...]] | None = None
+) -> Path:
+    target = tmp_path / "out" / "tree"
+    target.parent.mkdir(exist_ok=True)
+
+    async def run() -> None:
+        async with new_client() as client:
+            await check_out(url, commit, target, mirrors=Mirrors(sets or {}), client=client, submodules=submodules)
+
+    asyncio.run(run())
+    assert [each.name for each in target.parent.iterdir()] == ["tree"]
+    return target
+
+
+def error(tmp_path: Path, url: str, commit: str) -> str:
+    with pytest.raises(FetchError) as caught:
+        out(tmp_path, url, commit)
+    assert caught.value.exit_code == 3
+    return str(caught.value)
+
+
+def content(repository: Repository) -> TreeDigest:
+    """The digest of what git itself checks out."""
+    shutil.rmtree(repository.path / ".git")
+    return tree_of_path(repository.path).digest
+
+
+def list_of(url: str, *prefixes: str) -> list[Reference]:
+    async def run() -> list[Reference]:
+        async with new_client() as client:
+            return await references(url, prefixes, mirrors=Mirrors({}), client=client)
+
+    return asyncio.run(run())
+
+
+def fill(repository: Repository) -> str:
+    """Many commits with similar files, so that packs hold deltas; returns the last commit."""
+    chance = random.Random(2)
+    lines = [f"line {number} {chance.random()}\n" for number in range(4000)]
+    repository.commit({"empty": b"", "noise": chance.randbytes(300_000), "dir/deep/er/x": "x"})
+    (repository.path / "run.sh").write_text("#!/bin/sh\n")
+    (repository.path / "run.sh").chmod(0o755)
+    (repository.path / "link").symlink_to("dir/deep")
+    (repository.path / "dangling").symlink_to("/no/where")
+    (repository.path / "caf\N{LATIN SMALL LETTER E WITH ACUTE}").write_text("name")
+    for number in range(12):
+        lines[number * 100] = "changed\n"
+        repository.commit({f"text{number}": "".join(lines), "same": "same", "copy/same": "same"})
+    repository.git("gc", "-q", "--aggressive")
+    return repository.git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+def test_a_commit_over_http(tmp_path: Path, server: Site, object_format: str) -> None:
+    repository = Repository(tmp_path / "srv" / "vim.git", f"--object-format={object_format}")
+    commit = fill(repository)
+    tree = out(tmp_path, f"git+{server.url}/vim.git/.git", commit)
+    assert (tree / "run.sh").stat().st_mode & 0o777 == 0o755
+    assert (tree / "same").stat().st_mode & 0o777 == 0o644
+    assert tree_of_path(tree).digest == content(repository)
+
+
+def test_the_history_is_not_fetched(tmp_path: Path, server: Site, repository: Repository) -> None:
+    repository.commit({"big": random.Random(3).randbytes(2_000_000)})
+    (repository.path / "big").unlink()
+    commit = repository.commit({"small": "small"})
+    out(tmp_path, f"{server.url}/vim.git/.git", commit)
+    assert sum(server.sent) < 10_000
+
+
+def test_an_older_commit_than_any_branch(tmp_path: Path, server: Site, repository: Repository) -> None:
+    first = repository.commit({"a": "1"})
+    repository.commit({"a": "2"})
+    assert (out(tmp_path, f"{server.url}/vim.git/.git", first) / "a").read_text() == "1"
+
+
+def test_listing_tags_and_branches(tmp_path: Path, server: Site, repository: Repository) -> None:
+    first = repository.commit({"a": "1"})
+    repository.git("tag", "v1")
+    second = repository.commit({"a": "2"})
+    repository.git("tag", "-a", "-m", "two", "v2")
+    url = f"{server.url}/vim.git/.git"
+    assert {each.name: each.commit for each in list_of(url, "refs/tags/")} == {
+        "refs/tags/v1": first,
+        "refs/tags/v2": second,
+    }
+    assert [each.oid for each in list_of(url, "HEAD", "refs/heads/")] == [second, second]
+    assert list_of(url, "refs/heads/nothing") == []
+
+
+def test_an_empty_repository(tmp_path: Path, server: Site, repository: Repository) -> None:
+    assert list_of(f"{server.url}/vim.git/.git", "HEAD", "refs/tags/") == []
+
+
+def test_from_this_machine(tmp_path: Path, repository: Repository) -> None:
+    commit = fill(repository)
+    tree = out(tmp_path, f"git+file://{repository.path}/.git", commit)
+    assert tree_of_path(tree).digest == content(repository)
+
+
+def test_over_the_port_of_git(tmp_path: Path, repository: Repository) -> None:
+    commit = fill(repository)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    base = f"--base-path={tmp_path / 'srv'}"
+    daemon = subprocess.Popen(
+        ["git", "daemon", "--export-all", base, "--listen=127.0.0.1", f"--port={port}"],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+        },
+    )
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        tree = out(tmp_path, f"git://127.0.0.1:{port}/vim.git/.git", commit)
+        assert tree_of_path(tree).digest == content(repository)
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+def test_over_ssh(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``ssh`` is a script that runs what it is told on this machine, as a server would."""
+    commit = repository.commit({"a": "1"})
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    log = tmp_path / "ssh.log"
+    program.write_text(f'#!/bin/sh\necho "$@" > {log}\nfor last; do :; done\nexec sh -c "$last"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    url = f"git+ssh://git@example.org:2222{repository.path}/.git"
+    assert (out(tmp_path, url, commit) / "a").read_text() == "1"
+    assert "-p 2222 -- git@example.org git-upload-pack" in log.read_text()
+
+
+def test_submodules(tmp_path: Path, server: Site, repository: Repository) -> None:
+    inner = Repository(tmp_path / "srv" / "inner.git")
+    innermost = Repository(tmp_path / "srv" / "innermost.git")
+    innermost.commit({"deep": "deep"})
+    inner.commit({"in": "in"})
+    inner.git("submodule", "--quiet", "add", f"{server.url}/innermost.git/.git", "below")
+    inner.commit({})
+    repository.commit({"libs/x.git/kept": "kept", "libs/x.objects/kept": "kept"})
+    repository.git("remote", "add", "origin", f"{server.url}/vim.git/.git")
+    repository.git("submodule", "--quiet", "add", "../../inner.git/.git", "libs/x")
+    commit = repository.commit({})
+    url = f"{server.url}/vim.git/.git"
+    tree = out(tmp_path, url, commit, submodules=True)
+    assert (tree / "libs/x/in").read_text() == "in"
+    assert (tree / "libs/x/below/deep").read_text() == "deep"
+    assert (tree / "libs/x.git/kept").read_text() == "kept"
+    assert (tree / "libs/x.objects/kept").read_text() == "kept"
+    shutil.rmtree(tree)
+    tree = out(tmp_path, url, commit)
+    assert list((tree / "libs/x").iterdir()) == []
+
+
+def test_submodules_may_not_name_files_of_this_machine(tmp_path: Path, server: Site, repository: Repository) -> None:
+    inner = Repository(tmp_path / "inner")
+    inner.commit({"in": "in"})
+    repository.commit({"a": "a"})
+    repository.git("submodule", "--quiet", "add", f"file://{inner.path}", "x")
+    commit = repository.commit({})
+    with pytest.raises(FetchError, match="names a file of this machine"):
+        out(tmp_path, f"{server.url}/vim.git/.git", commit, submodules=True)
+
+
+def test_the_pinned_tree_must_come(tmp_path: Path, server: Site, repository: Repository) -> None:
+    commit = repository.commit({"a": "a"})
+    url = f"git+{server.url}/vim.git/.git"
+    wrong = FetchGit(url, commit, TreeDigest.of(b"other"))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FetchError, match="holds other files than were pinned"):
+        asyncio.run(fetch_git(wrong, tmp_path / "out", mirrors=Mirrors({})))
+    (tmp_path / "good").mkdir()
+    good = FetchGit(url, commit, content(repository))
+    repository.git("init", "-q")
+    with pytest.raises(FetchError, match="not our ref"):
+        asyncio.run(fetch_git(good, tmp_path / "good", mirrors=Mirrors({})))
+
+
+def test_it_is_fetched_as_pinned(tmp_path: Path, server: Site, repository: Repository) -> None:
+    commit = repository.commit({"a": "a", "b/c": "c"})
+    copy = tmp_path / "copy"
+    shutil.copytree(repository.path, copy, ignore=shutil.ignore_patterns(".git"))
+    source = FetchGit("mirror://forge/vim.git/.git", commit, tree_of_path(copy).digest)
+    (tmp_path / "out").mkdir()
+    sets = {"forge": (f"{server.url}/nowhere", server.url)}
+    assert asyncio.run(fetch_git(source, tmp_path / "out", mirrors=Mirrors(sets))) == tmp_path / "out" / "tree"
+
+
+def test_errors_say_what_was_tried(tmp_path: Path, server: Site, repository: Repository) -> None:
+    repository.commit({"a": "a"})
+    commit = "1" * 40
+    url = f"{server.url}/vim.git/.git"
+    assert error(tmp_path, url, commit).splitlines() == [
+        f"cannot fetch {commit} of {url}; tried",
+        f"  {url}: the server says: upload-pack: not our ref {commit}",
+        "hint: where the repository has moved or dropped the commit, correct 'source', then run "
+        "'nexis-eval lock --update PACKAGE'",
+    ]
+    text = error(tmp_path, f"{server.url}/none.git", commit)
+    assert "404 Not Found (no such repository, or a password in ~/.netrc is needed)" in text
+    assert "no name of a commit in a sha1 repository" in error(tmp_path, url, "2" * 64)
+    server.page("/page.git/info/refs?service=git-upload-pack", b"<html>")
+    assert "there is no git repository" in error(tmp_path, f"{server.url}/page.git", commit)
+    assert "'svn' is not a scheme of git repositories" in error(tmp_path, "git+svn://host/x", commit)
+
+
+def test_busy_servers_are_asked_again(tmp_path: Path, server: Site, repository: Repository) -> None:
+    commit = repository.commit({"a": "a"})
+    address = "/vim.git/.git/info/refs?service=git-upload-pack"
+    page = server.page(address, failures=[503])
+    assert page
+    page_object = server.pages[address]
+
+    class Vanishing(list[int]):
+        def pop(self, _index: int = -1) -> int:  # type: ignore[override]
+            del server.pages[address]
+            return 503
+
+    page_object.failures = Vanishing([503])
+    assert (out(tmp_path, f"{server.url}/vim.git/.git", commit) / "a").exists()
+
+
+def test_old_servers_are_told_apart(tmp_path: Path, server: Site) -> None:
+    kind = {"Content-Type": "application/x-git-upload-pack-advertisement"}
+    line = b"1" * 40 + b" HEAD\0multi_ack\n"
+    data = b"001e# service=git-upload-pack\n0000" + b"%04x" % (len(line) + 4) + line + b"0000"
+    server.page("/old.git/info/refs?service=git-upload-pack", data, headers=kind)
+    assert "speaks only an old version" in error(tmp_path, f"{server.url}/old.git", "1" * 40)
+
+
+@pytest.mark.parametrize("name", [b"..", b".git", b".GIT", b"a/b"])
+def test_hostile_names_are_refused(tmp_path: Path, server: Site, repository: Repository, name: bytes) -> None:
+    """Such trees cannot be made with git's own commands, but a server may send them."""
+    repository.commit({"a": "a"})
+
+    def write(kind: str, data: bytes) -> str:
+        path = tmp_path / "object"
+        path.write_bytes(data)
+        return repository.git("hash-object", "--literally", "-t", kind, "-w", str(path))
+
+    blob = bytes.fromhex(repository.git("rev-parse", "HEAD:a"))
+    tree = write("tree", b"100644 " + name + b"\0" + blob)
+    who = "x <x@x> 0 +0000"
+    commit = write("commit", f"tree {tree}\nauthor {who}\ncommitter {who}\n\nx".encode())
+    assert "which no repository may have" in error(tmp_path, f"{server.url}/vim.git/.git", commit)
+
+
+def test_passwords_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SecretInUrlError):
+        out(tmp_path, "git+https://me:s3cret@example.org/x.git", "1" * 40)
+
+
+def test_passwords_come_from_netrc(tmp_path: Path, server: Site, repository: Repository) -> None:
+    commit = repository.commit({"a": "a"})
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".netrc").write_text("machine 127.0.0.1 login me password s3cret\n")
+    out(tmp_path, f"{server.url}/vim.git/.git", commit)
+    assert all(each.headers["Authorization"].startswith("Basic ") for each in server.requests)
+
+
+def test_what_is_a_repository() -> None:
+    yes = ["git+https://x/y", "git://x/y", "git+ssh://git@x/y", "git+file:///x", "https://x/y.git", "mirror://m/y.git"]
+    assert [each for each in yes if not is_git_url(each)] == []
+    assert not is_git_url("https://x/y.tar.gz")
+    assert not is_git_url("file:///x/y.git")
+    assert plain_url("git+https://x/y#main") == "https://x/y"
+
+
+def test_urls_of_submodules() -> None:
+    assert submodule_url("https://h/a/b.git", "../c.git") == "https://h/a/c.git"
+    assert submodule_url("https://h/a/b.git", "./c.git") == "https://h/a/b.git/c.git"
+    assert submodule_url("https://h:8/a/b.git", "../../d/c.git") == "https://h:8/d/c.git"
+    assert submodule_url("file:///a/b", "../c") == "file:///a/c"
+    assert submodule_url("https://h/a", "git@h:x/y.git") == "ssh://git@h/x/y.git"
+    assert submodule_url("https://h/a", "https://o/x") == "https://o/x"
+    assert parse_modules('# c\n[submodule "a"]\n\tpath = a\n\turl = "../a"\n[submodule "b"]\npath=b\n') == {"a": "../a"}
