@@ -114,17 +114,19 @@ def _paint(text: str, code: str, colour: bool) -> str:
 
 def _one(error: NexisError, colour: bool) -> str:
     place = f"{_paint(str(error.place), _BOLD, colour)}: " if error.place else ""
-    lines = [f"{place}{_paint('error', _RED, colour)}: {error.message} [{error.code}]"]
+    lines = [f"{place}{_paint('error', _RED, colour)}: {_printable(error.message)} [{error.code}]"]
     length = error.length if isinstance(error, ConfigError) else 0
     if error.place is not None:
         lines += excerpt(error.place, length, colour=colour)
     if isinstance(error, ConfigError):
         for note in error.notes:
-            lines.append(f"{_paint(str(note.place), _BOLD, colour)}: {_paint('note', _BLUE, colour)}: {note.text}")
+            lines.append(
+                f"{_paint(str(note.place), _BOLD, colour)}: {_paint('note', _BLUE, colour)}: {_printable(note.text)}"
+            )
             lines += excerpt(note.place, note.length, colour=colour)
         lines += [f"included from {place}" for place in error.included_from]
     if error.hint:
-        lines.append(f"{_paint('hint', _GREEN, colour)}: {error.hint}")
+        lines.append(f"{_paint('hint', _GREEN, colour)}: {_printable(error.hint)}")
     return "\n".join(lines)
 
 
@@ -188,4 +190,4 @@ def _printable(text: str) -> str:
     """Nothing in a file may steer the terminal."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each == "\t" else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return "".join(each if each.isprintable() or each in "\t\n" else "\N{REPLACEMENT CHARACTER}" for each in text)

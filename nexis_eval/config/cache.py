@@ -90,7 +90,7 @@ class EvaluationCache:
             if blake3(payload).hexdigest() != record["payload"]:
                 return None
             unchanged = all(_unchanged(path, *rest) for path, *rest in record["files"])
-            listed = all(_lists_the_same(base, files) for base, files in record["listings"])
+            listed = all(list_files(where, written) == tuple(files) for where, written, files in record["listings"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return payload if unchanged and listed else None
@@ -105,7 +105,7 @@ class EvaluationCache:
             rows.append([path, stamp if settled else None, _digest(path)])
         record = {
             "files": rows,
-            "listings": [[base, list(found)] for base, found in origins.listings.items()],
+            "listings": [[*key, list(found)] for key, found in origins.listings.items()],
             "payload": blake3(payload).hexdigest(),
         }
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,3 @@ def _unchanged(path: str, stamp: Sequence[int] | None, digest: str | None) -> bo
     if stamp is not None and _stamp(path) == tuple(stamp):
         return True
     return _digest(path) == digest
-
-
-def _lists_the_same(base: str, files: Sequence[str]) -> bool:
-    return list_files(base) == tuple(files)

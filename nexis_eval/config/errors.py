@@ -345,6 +345,15 @@ class RemoveError(ConfigError):
     code = "C0403"
 
 
+class NothingToForceError(ConfigError):
+    """``[[force.packages]]`` (or an override on the command line) changes a package that nothing declares.
+
+    A new package is declared by ``[[packages]]``.
+    """
+
+    code = "C0404"
+
+
 class UnknownDependencyError(ConfigError):
     """A package depends on one that no file declares."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from nexis_eval.config import errors, toml
 from nexis_eval.config.check import Elsewhere, check, near_file
 from nexis_eval.config.errors import ConfigError, ConfigErrors
-from nexis_eval.config.merge import group, merge_fields, remove
+from nexis_eval.config.merge import check_changes, group, merge_fields, remove
 from nexis_eval.config.model import (
     Config,
     ConfigFile,
@@ -35,6 +35,8 @@ from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
 
 _PATTERN = frozenset("*?[")
+_DEEPEST = 100
+"""Includes inside of includes: more is a mistake, and would end Python's stack."""
 
 
 def load(file: Path, *, arch: str = "x86_64", profiles: Sequence[str] = (), overrides: Sequence[str] = ()) -> Config:
@@ -72,8 +74,9 @@ class _Loader:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.sources: list[Source] = []
-        self.by_path: dict[Path, Source] = {}
-        self.listings: dict[str, tuple[str, ...]] = {}
+        self.by_path: dict[str, Source] = {}
+        """By the path without symbolic links, so that no detour through one makes a file another."""
+        self.listings: dict[tuple[str, str], tuple[str, ...]] = {}
         self.failed: list[ConfigError] = []
         """Files that could not be read: what depends on their content cannot be judged."""
 
@@ -93,7 +96,7 @@ class _Loader:
 
     def file(self, source: Source, rank: int) -> None:
         """Take in one file and what it includes; raises ``OSError`` if it cannot be read."""
-        self.by_path[source.path] = source
+        self.by_path[os.path.realpath(source.path)] = source
         self.sources.append(source)
         try:
             table = toml.parse(toml.read_text(source.path, source.shown), source.shown)
@@ -112,27 +115,37 @@ class _Loader:
     def include(self, include: Include) -> None:
         paths = self.expand(include)
         for path in paths:
-            if path in self.by_path:
-                self.repeated(include, path)
+            first = self.by_path.get(os.path.realpath(path))
+            if first is not None:
+                self.repeated(include, first)
                 continue
             source = Source(path, shown_path(path), (include.source, include.at))
+            if sum(1 for _ in source.chain()) > _DEEPEST:
+                self.missing(
+                    include, f"includes are nested more than {_DEEPEST} deep", "include some of them from above"
+                )
+                continue
             try:
+                if path.exists() and not path.is_file():
+                    self.missing(include, f"cannot include '{include.written}': not a file", "name a file")
+                    continue
                 self.file(source, include.rank)
             except OSError as error:
-                self.sources.remove(source)
-                del self.by_path[path]
-                self.missing(
-                    include, f"cannot include '{include.written}': {error.strerror}", near_file(include.written, path)
-                )
+                if source in self.sources:
+                    self.sources.remove(source)
+                    del self.by_path[os.path.realpath(path)]
+                message = f"cannot include '{include.written}': {error.strerror}"
+                self.missing(include, message, near_file(include.written, path))
 
     def expand(self, include: Include) -> list[Path]:
         """The files that a path, pattern or directory stands for, in the order of their names."""
-        base = os.path.normpath(os.path.join(include.source.directory, include.written))  # noqa: PTH118 - no links
-        files = list_files(base)
+        directory = include.source.directory
+        files = list_files(directory, include.written)
         if files is None:
-            return [Path(base)]
-        self.listings[base] = files
-        if not files and _PATTERN & set(base):
+            # Not resolve(): messages are to name files as the user did.
+            return [Path(os.path.normpath(os.path.join(directory, include.written)))]  # noqa: PTH118
+        self.listings[directory, include.written] = files
+        if not files and _PATTERN & set(include.written):
             self.missing(include, f"no file matches '{include.written}'", "correct or delete the pattern")
         return [path for path in map(Path, files) if path != include.source.path]
 
@@ -140,22 +153,21 @@ class _Loader:
         problem = Problem(errors.MissingIncludeError, message, hint, Spot(include.source, include.at))
         self.failed.append(problem.located())
 
-    def repeated(self, include: Include, path: Path) -> None:
+    def repeated(self, include: Include, source: Source) -> None:
         spot = Spot(include.source, include.at)
         around = [include.source, *(source for source, _ in include.source.chain())]
-        names = [source.path for source in around]
-        if path in names:
-            cycle = [shown_path(each) for each in reversed(names[: names.index(path) + 1])]
+        if source in around:
+            cycle = [each.shown for each in reversed(around[: around.index(source) + 1])]
             self.parts.problems.append(
                 Problem(
                     errors.IncludeCycleError,
-                    f"the file includes itself: {' → '.join([*cycle, shown_path(path)])}",
+                    f"the file includes itself: {' → '.join([*cycle, source.shown])}",
                     "take one link out; what several files need belongs into a file of its own",
                     spot,
                 )
             )
             return
-        first = self.by_path[path].included_by
+        first = source.included_by
         assert first is not None
         self.parts.problems.append(
             Problem(
@@ -202,20 +214,25 @@ class _Loader:
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
 
 
-def list_files(base: str) -> tuple[str, ...] | None:
-    """The files that a directory or pattern stands for, in the order of their names; ``None`` for any other path."""
-    if not _PATTERN & set(base):
-        if not os.path.isdir(base):  # noqa: PTH112 - a string like its neighbours
+def list_files(directory: str, written: str) -> tuple[str, ...] | None:
+    """The files that an included directory or pattern stands for, in the order of their names.
+
+    ``written`` is relative to ``directory``; ``None`` if it is neither.
+    """
+    pattern = os.path.join(glob.escape(directory), written)  # noqa: PTH118 - strings are what glob takes
+    if not _PATTERN & set(written):
+        if not os.path.isdir(os.path.join(directory, written)):  # noqa: PTH112, PTH118
             return None
-        base = os.path.join(glob.escape(base), "*.toml")  # noqa: PTH118
-    found = sorted(glob.glob(base, recursive=True))  # noqa: PTH207 - base is absolute
-    return tuple(each for each in found if os.path.isfile(each))  # noqa: PTH113
+        pattern = os.path.join(pattern, "*.toml")  # noqa: PTH118
+    found = {os.path.normpath(each) for each in glob.glob(pattern, recursive=True)}  # noqa: PTH207
+    return tuple(sorted(each for each in found if os.path.isfile(each)))  # noqa: PTH113
 
 
 def _finish(loader: _Loader) -> tuple[Config, Origins]:
     problems = loader.parts.problems
     groups = group(loader.parts.entries, problems.append)
     if not loader.failed:
+        check_changes(groups, problems.append)
         remove(groups, loader.parts.removals, problems.append)
     origins = Origins(loader.sources, groups, loader.listings)
     config = _build(loader.sources, loader.parts.arch, groups, origins, problems)

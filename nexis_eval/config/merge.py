@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import Merge
 from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Entry, Problem, Setter, Spot
-from nexis_eval.config.parts import Removal
+from nexis_eval.config.parts import FORCE, Removal
 from nexis_eval.config.settings import BY_PATH, Form, Section
 from nexis_eval.config.suggest import did_you_mean
 
@@ -87,6 +87,24 @@ def group(entries: Iterable[Entry], report: Report) -> dict[KeyPath, list[Entry]
         if section is not None and section.form is Form.LIST:
             _check_duplicates(section, known, report)
     return groups
+
+
+def check_changes(groups: Mapping[KeyPath, list[Entry]], report: Report) -> None:
+    """Items of lists that are forced only: such tables change an item, and there is none to change."""
+    for path, entries in groups.items():
+        section = BY_PATH.get((str(path[0]),))
+        if section is None or section.form is not Form.LIST or any(entry.rank < FORCE for entry in entries):
+            continue
+        entry, what = entries[0], section.path[0]
+        names = [str(each[1]) for each in groups if each[0] == what and each != path]
+        report(
+            Problem(
+                errors.NothingToForceError,
+                f"[[force.{what}]] changes '{path[1]}', which is not declared",
+                did_you_mean(str(path[1]), names, f"declare it with [[{what}]]"),
+                Spot(entry.source, (*entry.at, section.identity)),
+            )
+        )
 
 
 def _check_duplicates(section: Section, entries: list[Entry], report: Report) -> None:

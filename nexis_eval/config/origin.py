@@ -196,8 +196,8 @@ class Origins:
 
     sources: Sequence[Source]
     entries: Mapping[KeyPath, Sequence[Entry]] = field(default_factory=dict)
-    listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Each directory or pattern that was included (absolute), and the files it stood for."""
+    listings: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Each directory or pattern that was included (where, and as written), and the files it stood for."""
 
     def setters(self, path: KeyPath) -> list[Setter]:
         """Everything that set the value at ``path`` or a part of it, strongest last; empty if it is the default."""

@@ -35,7 +35,7 @@ def toml_text(value: object) -> str:
     if isinstance(value, LocalPath):
         return toml_text(value.written)
     if isinstance(value, str):
-        return '"' + "".join(_ESCAPES.get(each, each) for each in value) + '"'
+        return '"' + "".join(_ESCAPES.get(each) or _escaped(each) for each in value) + '"'
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(toml_text, value))}]"
     if isinstance(value, dict):
@@ -46,6 +46,10 @@ def toml_text(value: object) -> str:
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def toml_key(key: object) -> str:

@@ -130,6 +130,33 @@ def test_a_directory_does_not_include_the_includer(write: Write) -> None:
     assert load(file).system.hostname == "other"
 
 
+def test_the_name_of_a_directory_is_no_pattern(tmp_path: Path) -> None:
+    root = tmp_path / "a[b]*"
+    (root / "parts").mkdir(parents=True)
+    (root / "parts/x.toml").write_text('[system]\nhostname = "x"')
+    for paths in ("parts", "parts/*.toml", "parts/x.toml"):
+        (root / "system.toml").write_text(f'includes.paths = ["{paths}"]')
+        assert load(root / "system.toml").system.hostname == "x"
+
+
+def test_a_symbolic_link_makes_no_other_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(".")
+    assert codes(write('includes.paths = ["loop/system.toml"]')) == ["C0105"]
+    assert codes(write('includes.paths = ["a.toml", "loop/a.toml"]', a="")) == ["C0106"]
+    (tmp_path / "b.toml").symlink_to("b.toml")
+    assert codes(write('includes.paths = ["b.toml"]')) == ["C0104"]
+
+
+def test_includes_may_be_nested_but_not_without_end(write: Write, tmp_path: Path) -> None:
+    for index in range(120):
+        (tmp_path / f"{index}.toml").write_text(f'includes.paths = ["{index + 1}.toml"]')
+    (tmp_path / "90.toml").write_text('[system]\nhostname = "deep"')
+    file = write('includes.paths = ["0.toml"]')
+    assert load(file).system.hostname == "deep"
+    (tmp_path / "90.toml").write_text('includes.paths = ["91.toml"]')
+    assert codes(file) == ["C0104"]
+
+
 def test_tables_merge_deeply_and_equal_values_agree(write: Write) -> None:
     file = write(
         '[includes]\npaths = ["a.toml"]\n[system]\nhostname = "x"\n[users.root]\nshell = "/bin/bash"',
