@@ -89,7 +89,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], tuple[float | 
         _named_month,
         True,
     ),
-    (re.compile(r"(?<![\d.])(\d{10}(?:\d{3}|\d{6}|\d{9})?)(?!\d)"), _seconds, True),
+    (re.compile(r"(?<![0-9A-Za-z.])(\d{10}(?:\d{3}|\d{6}|\d{9})?)(?![0-9A-Za-z])"), _seconds, True),
     (re.compile(r"\b(\d{2}:\d{2}:\d{2})(?:[.,]\d+)?\b"), _time_of_day, False),
 )
 

@@ -277,13 +277,12 @@ def _range_evidence(before: bytes, after: bytes, start: int, end: int, sides: Si
             return
         if not (first and second):
             best = Evidence(Cause.TIMESTAMP, Strength.HINT, f"the numbers at offset {at} could be times")
-    if best is not None:
-        yield best
-        return
     low = start & ~7
     words = [struct.unpack_from("<Q", each, low)[0] for each in (before, after) if low + 8 <= len(each)]
     if len(words) == 2 and all(0x5500_0000_0000 <= word <= 0x7FFF_FFFF_FFFF for word in words):
         yield Evidence(Cause.ADDRESS, Strength.LIKELY, f"pointers at offset {low}: {words[0]:#x} and {words[1]:#x}")
+    elif best is not None:
+        yield best
     elif len(old) >= 16 and entropy(old) > 3.4 and entropy(new) > 3.4:
         yield Evidence(Cause.RANDOMNESS, Strength.HINT, f"{end - start} random-looking bytes at offset {start}")
 

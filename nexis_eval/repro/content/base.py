@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from mmap import mmap
@@ -11,6 +14,10 @@ Fields = tuple[tuple[str, str], ...]
 
 MAX_EXPANDED_BYTES = 1 << 30
 """No compressed part is expanded beyond this."""
+
+
+DAMAGE = (ValueError, IndexError, OverflowError, EOFError, struct.error, zlib.error, lzma.LZMAError)
+"""What reading bytes that lie about themselves may raise; ``FormatError`` is one of them."""
 
 
 class FormatError(ValueError):
@@ -27,7 +34,12 @@ class Part:
 
     def read(self) -> bytes:
         """Its bytes; raises ``FormatError`` where they cannot be had."""
-        return self.content if isinstance(self.content, bytes) else self.content()
+        if isinstance(self.content, bytes):
+            return self.content
+        try:
+            return self.content()
+        except DAMAGE as error:
+            raise FormatError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

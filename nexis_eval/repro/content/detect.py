@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nexis_eval.repro.content.archives import ar_archive, cpio_archive, tar_archive, zip_archive
-from nexis_eval.repro.content.base import Data, FormatError, Parsed
+from nexis_eval.repro.content.base import DAMAGE, Data, Parsed
 from nexis_eval.repro.content.compressed import bzip2_stream, gzip_stream, xz_stream, zstd_stream
 from nexis_eval.repro.content.elf import elf_file
 from nexis_eval.repro.content.ext import ext_image, is_ext
@@ -47,6 +47,6 @@ def parse(data: Data) -> Parsed | None:
         if recognise(data):
             try:
                 return reader(data)
-            except FormatError:
+            except DAMAGE:
                 return None
     return None

@@ -1,0 +1,126 @@
+"""The reports in every format: whole documents that the programs they are meant for can read."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from nexis_eval.repro.causes import judge
+from nexis_eval.repro.findings import CURES, Cause, Difference, Evidence, Strength, View
+from nexis_eval.repro.formats.render import FORMATS, render
+from nexis_eval.repro.report import Report, Status, Subject
+
+EVIL = "<script>alert('&')</script> | `x` \x07"
+
+
+@pytest.fixture
+def report() -> Report:
+    evidence = (Evidence(Cause.TIMESTAMP, Strength.PROOF, f"dates {EVIL}"),)
+    field = View("mtime", "field", "1", "2", evidence=evidence)
+    text = View("readme", "text", diff=("@@ -1 +1 @@", f"-{EVIL}", "+```new"))
+    view = View("data.tar", "tar", parts=(View("readme", "member", parts=(field, text)),))
+    difference = Difference(f"usr/share/{EVIL}", "content", "a", "b", view, judge(evidence, ("time",)))
+    return Report(
+        f"A report {EVIL}",
+        "before",
+        "after",
+        (
+            Subject("good-1.0", "x86_64"),
+            Subject("bad-1.0", "x86_64", Status.DIFFERS, (difference,), ("bisected",), duration_ns=1_500_000_000),
+            Subject("after-1.0", "x86_64", Status.FOLLOWS, notes=("follows from bad-1.0",)),
+            Subject("broken-1.0", "x86_64", Status.FAILED, notes=("the build failed", EVIL)),
+        ),
+        (("system", "demo"),),
+    )
+
+
+def test_exit_codes(report: Report) -> None:
+    same, differs, follows, failed = report.subjects
+    assert Report("", "", "", (same,)).exit_code == 0
+    assert Report("", "", "", (same, differs, failed)).exit_code == 1
+    assert Report("", "", "", (follows,)).exit_code == 1
+    assert Report("", "", "", (same, failed)).exit_code == 2
+    assert Report("", "", "", ()).exit_code == 2
+    assert report.headline() == "2 of 4 differ, 1 of them only as a consequence; 1 could not be compared"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_the_essentials(report: Report, name: str) -> None:
+    text = render(report, name)
+    for word in ("bad-1.0", "broken-1.0", "timestamp"):
+        assert word in text
+    assert text.endswith("\n") or name == "html"
+
+
+def test_json(report: Report) -> None:
+    value = json.loads(render(report, "json"))
+    assert value["exit_code"] == 1
+    assert [each["status"] for each in value["subjects"]] == ["same", "differs", "follows", "failed"]
+    assert value["subjects"][1]["differences"][0]["verdicts"][0]["culprits"] == ["time"]
+
+
+def test_junit(report: Report) -> None:
+    suite = ElementTree.fromstring(render(report, "junit")).find("testsuite")
+    assert suite is not None
+    assert [suite.get(key) for key in ("tests", "failures", "errors")] == ["4", "2", "1"]
+    assert [[child.tag for child in case] for case in suite] == [[], ["failure"], ["failure"], ["error"]]
+
+
+def test_sarif(report: Report) -> None:
+    value = json.loads(render(report, "sarif"))
+    assert value["version"] == "2.1.0"
+    (run,) = value["runs"]
+    rules = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    assert len(run["results"]) == 3
+    for result in run["results"]:
+        assert result["ruleId"] in rules
+        assert result["level"] in ("error", "note")
+        assert " " not in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+
+
+def test_markdown_cannot_be_broken_out_of(report: Report) -> None:
+    text = render(report, "markdown")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "1.0" in line]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [6, 6, 6, 6]
+    assert "````diff" in text
+
+
+class Checker(HTMLParser):
+    VOID = frozenset(("meta", "br", "hr", "link", "img"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag != "script"
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_is_well_formed_self_contained_and_escaped(report: Report) -> None:
+    text = render(report, "html")
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert checker.addresses == []
+    assert "url(" not in text and "@import" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_colours_only_when_asked(report: Report) -> None:
+    assert "\x1b[" not in render(report, "text")
+    assert "\x1b[31m" in render(report, "text", colour=True)
+
+
+def test_every_cause_has_a_cure() -> None:
+    assert set(CURES) == set(Cause)
