@@ -58,7 +58,6 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     linux.die_with_parent()
     if _has_ended(alive):
         os._exit(1)
-    linux.default_signals(linux.SIGINT)
     linux.set_host_name(spec["hostname"])
     enter(spec)
     if spec["terminal"]:
@@ -152,7 +151,6 @@ def _become_build(spec: WireSpec, stdio: list[int], phases: int, failed: int) ->
             os.sched_setaffinity(0, spec["cpus"])
         os.umask(spec["umask"])
         os.chdir("/build")
-        linux.default_signals(linux.SIGINT, linux.SIGPIPE, linux.SIGXFSZ)
         linux.set_personality(spec["personality"])
         _limit_as_brake(spec["limits"])
         linux.no_new_privileges()

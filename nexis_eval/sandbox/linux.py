@@ -28,11 +28,9 @@ MOUNT_ATTR_NOEXEC = 0x8
 ADDR_NO_RANDOMIZE = 0x0040000
 UNAME26 = 0x0020000
 
-SIGINT = 2
 SIGKILL = 9
-SIGPIPE = 13
 SIGCHLD = 17
-SIGXFSZ = 25
+MAX_SIGNAL = 64
 
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
@@ -330,6 +328,6 @@ def set_personality(flags: int) -> None:
 
 
 def default_signals(*signals: int) -> None:
-    """Undo Python's own settings: what is ignored stays ignored after ``execve``."""
+    """Stop ignoring or handling signals: what is ignored stays ignored after ``execve``."""
     for number in signals:
         _signal(number, None)

@@ -107,8 +107,14 @@ class Spawner:
         self._answer(("ended", number, status, cpu_ns, usage.ru_maxrss * 1024))
         self._networks.give_back(network)
 
+    def end_all(self) -> None:
+        """Kill every sandbox and see it gone."""
+        for pid in self._processes.values():
+            os.kill(pid, linux.SIGKILL)
+            os.waitpid(pid, 0)
+
     def _answer(self, answer: tuple[str | int, ...]) -> None:
-        self._channel.send(marshal.dumps(answer))
+        self._channel.send(marshal.dumps(answer), _socket.MSG_NOSIGNAL)
 
 
 def prepare() -> tuple[str, int]:
@@ -126,12 +132,17 @@ def prepare() -> tuple[str, int]:
 
 def main(descriptor: str) -> None:
     """Serve on the socket ``descriptor``."""
+    # Whatever our starter ignored, builds shall not; Python's own two exceptions included.
+    linux.default_signals(*range(1, linux.MAX_SIGNAL + 1))
     channel = _socket.socket(fileno=int(descriptor))
     channel.send(marshal.dumps(("ready", *prepare())))
     # Nothing here makes reference cycles, and a collection in a child would copy pages for nothing.
     gc.disable()
     gc.freeze()
+    spawner = Spawner(channel)
     try:
-        Spawner(channel).serve()
+        spawner.serve()
     except (BrokenPipeError, ConnectionResetError):
-        return
+        pass
+    finally:
+        spawner.end_all()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,11 +105,43 @@ def test_the_engine_dying_kills_the_build(room: Room) -> None:
         task.cancel()
         await asyncio.wait((task,), timeout=0)
 
+        assert processes_with("98763") == []
+
     asyncio.run(work())
-    deadline = time.monotonic() + 2
-    while processes_with("98763") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert processes_with("98763") == []
+
+
+def test_nothing_piles_up(room: Room) -> None:
+    """Descriptors and namespaces of both processes after many builds, some of which used their network."""
+
+    async def work() -> None:
+        executor = LocalExecutor()
+        script = "exec 4<>/dev/udp/127.0.0.1/9; echo x >&4"
+        await executor.execute(room.request(script))
+        process = executor._spawner._process
+        assert process is not None
+        places = [Path("/proc/self/fd"), Path(f"/proc/{process.pid}/fd")]
+        before = [len(list(place.iterdir())) for place in places]
+        for _ in range(10):
+            await executor.execute(room.request(script))
+            await executor.execute(room.request("true"))
+        await asyncio.gather(*(executor.execute(room.request("true")) for _ in range(4)))
+        await executor.execute(room.request("true"))
+        after = [len(list(place.iterdir())) for place in places]
+        assert after[0] == before[0]
+        assert after[1] <= before[1] + 4
+        await executor.close()
+
+    asyncio.run(work())
+
+
+def test_signals_that_the_engine_ignores_are_not_ignored_by_builds(room: Room) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert room.run("kill -HUP $$; echo alive").exit_code == 128 + signal.SIGHUP
+        assert room.run("grep SigIgn /proc/self/status").ok
+        assert "SigIgn:\t0000000000000000" in room.log
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_build_that_takes_too_long_says_so(room: Room) -> None:
@@ -145,6 +178,8 @@ def test_the_spawner_dying_is_an_error_and_not_the_end(room: Room) -> None:
         process.kill()
         with pytest.raises(SandboxError, match="ended"):
             await task
+        await asyncio.sleep(0.2)
+        assert processes_with("98762") == [], "a killed spawner takes its builds along"
         result = await executor.execute(room.request("true"))
         await executor.close()
         return result
