@@ -87,34 +87,58 @@ def _threads(processes: list[str]) -> int:
 
 
 def _memory(processes: list[str], limit: int) -> int:
-    """Bytes in use: private memory of all processes, and what lies in the sandbox's tmpfs.
+    """Bytes in use: of the processes, and of files in memory, whether they have a name or not.
 
-    Pages shared after ``fork`` count once a process in the quick sum; only if that passes ``limit`` are they shared
+    The quick sum counts pages shared by several processes several times; only if it passes ``limit`` are they shared
     out by the kernel's slower accounting.
     """
     status = os.statvfs("/tmp")
-    stored = (status.f_blocks - status.f_bfree) * status.f_frsize
-    if stored + sum(map(_private, processes)) <= limit:
+    stored = (status.f_blocks - status.f_bfree) * status.f_frsize + _unattached_segments() + _nameless_files(processes)
+    if stored + sum(map(_resident, processes)) <= limit:
         return 0
     return stored + sum(map(_proportional, processes))
 
 
-def _private(pid: str) -> int:
+def _resident(pid: str) -> int:
     try:
-        _, resident, shared, *_ = _read(f"/proc/{pid}/statm").split()
-    except (OSError, ValueError):
+        return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE
+    except (OSError, IndexError):
         return 0
-    return (int(resident) - int(shared)) * _PAGE
 
 
 def _proportional(pid: str) -> int:
+    """Anonymous and shared memory, pages that n processes share counting one n-th."""
+    total = 0
     try:
         for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
-            if line.startswith(b"Pss_Anon:"):
-                return int(line.split()[1]) * 1024
+            if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")):
+                total += int(line.split()[1]) * 1024
     except OSError:
         return 0
-    return 0
+    return total
+
+
+def _unattached_segments() -> int:
+    """System V shared memory that no process has mapped; what is mapped counts as the processes'."""
+    segments = [line.split() for line in _read("/proc/sysvipc/shm").splitlines()[1:]]
+    return sum(
+        int(rss) for *_, attached, _uid, _gid, _cuid, _cgid, _at, _dt, _ct, rss, _swap in segments if attached == b"0"
+    )
+
+
+def _nameless_files(processes: list[str]) -> int:
+    """What ``memfd_create`` and the like hold: files that exist only as descriptors."""
+    sizes = {}
+    for pid in processes:
+        try:
+            with os.scandir(f"/proc/{pid}/fd") as descriptors:
+                for each in descriptors:
+                    if os.readlink(each.path).startswith("/memfd:"):
+                        status = os.stat(each.path)
+                        sizes[status.st_ino] = status.st_blocks * 512
+        except OSError:
+            continue
+    return sum(sizes.values())
 
 
 def _read(path: str) -> bytes:

@@ -159,6 +159,29 @@ def test_memory_of_many_processes_and_of_tmp(room: Room, perl: str) -> None:
     assert room.run(fill, limits=Limits(memory_bytes=128 * MIB)).reason == "it used more than 128 MiB of memory"
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import mmap; m = mmap.mmap(-1, 300 << 20); [m.write(b'x' * (1 << 20)) for _ in range(300)]",
+        "import os; f = os.memfd_create('x'); [os.write(f, b'x' * (1 << 20)) for _ in range(300)]",
+    ],
+    ids=["shared", "nameless file"],
+)
+def test_memory_that_is_no_process_own(room: Room, program: str) -> None:
+    if not Path("/usr/bin/python3").exists():
+        pytest.skip("no /usr/bin/python3")
+    argv = ("/usr/bin/python3", "-c", f"import time; {program}; time.sleep(60)")
+    assert (
+        room.run("", argv=argv, limits=Limits(memory_bytes=128 * MIB)).reason == "it used more than 128 MiB of memory"
+    )
+
+
+def test_memory_in_segments(room: Room, perl: str) -> None:
+    program = "for (1..8) { my $id = shmget(0, 40e6, 0600) // die qq(get $!); shmwrite($id, q(x) x 40e6, 0, 40e6) or die qq(write $!) } sleep 60"
+    result = room.run("", argv=(perl, "-e", program), limits=Limits(memory_bytes=200 * MIB))
+    assert result.reason == "it used more than 200 MiB of memory", room.log
+
+
 def test_memory_shared_after_fork_counts_once(room: Room, perl: str) -> None:
     program = "$x = q(x) x 40e6; for (1..8) { unless (fork) { sleep 1; exit } } 1 while wait > 0"
     result = room.run("", argv=(perl, "-e", program), limits=Limits(memory_bytes=160 * MIB))
