@@ -1,4 +1,4 @@
-"""The kinds of values that settings take: how each is checked, converted, merged and described. Pure.
+"""What a kind of value is, and how kinds are made out of kinds: checked, converted, merged, described. Pure.
 
 A kind converts what TOML gave into what the typed configuration holds, or says what is wrong. Conversion is on the hot
 path (tens of thousands of packages): the good case allocates nothing that is not part of the result.
@@ -6,19 +6,17 @@ path (tens of thousands of packages): the good case allocates nothing that is no
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import NoReturn
 
 from nexis_eval.config import errors
 from nexis_eval.config.errors import ConfigError
-from nexis_eval.config.model import KeyPath, LocalPath
-from nexis_eval.config.suggest import did_you_mean, nearest
+from nexis_eval.config.model import KeyPath
+from nexis_eval.config.suggest import nearest
 
 Schema = Mapping[str, object]
 
@@ -76,7 +74,6 @@ class Kind:
     accepts: Callable[[], Callable[[str], object]] | None = None
     """For strings that are kept as they are: gives what is true for the right ones, and raises ``TypeError`` for
     other types."""
-    choices: tuple[str, ...] = field(default=())
 
 
 def type_name(value: object) -> str:
@@ -85,14 +82,16 @@ def type_name(value: object) -> str:
     return names.get(type(value), "a date or time")
 
 
-def _fail(error: type[ConfigError], message: str, hint: str | None = None, at: KeyPath = ()) -> NoReturn:
+def fail(error: type[ConfigError], message: str, hint: str | None = None, at: KeyPath = ()) -> NoReturn:
+    """Refuse a value for one reason."""
     raise InvalidValueError((Issue(error, message, hint, at),))
 
 
-def _wrong_type(expected: str, value: object, hint: str | None = None) -> NoReturn:
+def wrong_type(expected: str, value: object, hint: str | None = None) -> NoReturn:
+    """Refuse a value of another type; where no hint is given, say how the value would have to be written."""
     if hint is None:
         if expected.startswith("a list") and isinstance(value, str):
-            hint = f"write [{_quoted(value)}]"
+            hint = f"write [{quoted(value)}]"
         elif isinstance(value, (bool, int, float)) and "string" in expected:
             written = str(value).lower() if isinstance(value, bool) else str(value)
             hint = f'write "{written}"'
@@ -102,10 +101,11 @@ def _wrong_type(expected: str, value: object, hint: str | None = None) -> NoRetu
             hint = f"write {'true' if yes else 'false' if no else 'true or false'}, without quotes"
         elif expected.startswith("an integer") and isinstance(value, str) and value.strip().isdigit():
             hint = f"write {value.strip()}, without quotes"
-    _fail(errors.WrongTypeError, f"expected {expected}, not {type_name(value)}", hint)
+    fail(errors.WrongTypeError, f"expected {expected}, not {type_name(value)}", hint)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A string as a message shows it: cut if it is long."""
     if "\n" in value or '"' in value:
         return '"…"'
     return f'"{value}"' if len(value) <= 60 else f'"{value[:50]}…"'
@@ -132,29 +132,17 @@ def text(
 
     def convert(value: object, _directory: str) -> object:
         if type(value) is not str:
-            _wrong_type(f"a string ({name})" if pattern else "a string", value)
+            wrong_type(f"a string ({name})" if pattern else "a string", value)
         if matcher()(value) and (accept is None or accept(value)):
             return value
         if not value:
-            _fail(error, f"an empty string is not {name}", hint or "delete the key to have its default")
+            fail(error, f"an empty string is not {name}", hint or "delete the key to have its default")
         if _CONTROL.search(value):
-            _fail(error, f"a line break or control character cannot stand in {name}", hint)
-        _fail(error, f"{_quoted(value)} is not {name}", hint)
+            fail(error, f"a line break or control character cannot stand in {name}", hint)
+        fail(error, f"{quoted(value)} is not {name}", hint)
 
     schema = {"type": "string", "minLength": 1, "pattern": f"^(?:{written})$"}
     return Kind(name, convert, schema, accepts=matcher if accept is None else None)
-
-
-def _any_text(value: object, _directory: str) -> object:
-    if type(value) is not str:
-        _wrong_type("a string", value)
-    return value
-
-
-def _boolean(value: object, _directory: str) -> object:
-    if type(value) is not bool:
-        _wrong_type("a boolean", value)
-    return value
 
 
 def integer(low: int, high: int | None = None) -> Kind:
@@ -164,9 +152,9 @@ def integer(low: int, high: int | None = None) -> Kind:
 
     def convert(value: object, _directory: str) -> object:
         if type(value) is not int:
-            _wrong_type(name, value)
+            wrong_type(name, value)
         if value < low or (high is not None and value > high):
-            _fail(errors.RangeError, f"{value} is out of range", f"write {name}")
+            fail(errors.RangeError, f"{value} is out of range", f"write {name}")
         return value
 
     schema: dict[str, object] = {"type": "integer", "minimum": low}
@@ -182,14 +170,14 @@ def choice(*words: str) -> Kind:
 
     def convert(value: object, _directory: str) -> object:
         if type(value) is not str:
-            _wrong_type("a string", value)
+            wrong_type("a string", value)
         if value not in allowed:
             near = nearest(value.lower(), words)
             hint = f'did you mean "{near}"? It is {name}' if near else f"write {name}"
-            _fail(errors.ChoiceError, f"{_quoted(value)} is not among the choices", hint)
+            fail(errors.ChoiceError, f"{quoted(value)} is not among the choices", hint)
         return value
 
-    return Kind(name, convert, {"enum": list(words)}, choices=words)
+    return Kind(name, convert, {"enum": list(words)})
 
 
 def list_of(item: Kind, name: str) -> Kind:
@@ -198,7 +186,7 @@ def list_of(item: Kind, name: str) -> Kind:
 
     def convert(value: object, directory: str) -> object:
         if type(value) is not list:
-            _wrong_type(name, value)
+            wrong_type(name, value)
         try:
             # The common case without a call of Python code per element.
             if accepts is not None and all(map(accepts(), value)):
@@ -231,7 +219,7 @@ def one_or_list_of(item: Kind, name: str) -> Kind:
         if type(value) is list:
             return several.convert(value, directory)
         if type(value) is not str:
-            _wrong_type(name, value)
+            wrong_type(name, value)
         return (item.convert(value, directory),)
 
     return Kind(name, convert, {"anyOf": [item.schema, several.schema]})
@@ -242,7 +230,7 @@ def table_of(item: Kind, name: str, *, key: Kind | None = None) -> Kind:
 
     def convert(value: object, directory: str) -> object:
         if type(value) is not dict:
-            _wrong_type(name, value)
+            wrong_type(name, value)
         issues: list[Issue] = []
         good: dict[str, object] = {}
         for each, content in value.items():
@@ -263,304 +251,3 @@ def table_of(item: Kind, name: str, *, key: Kind | None = None) -> Kind:
     if key is not None:
         schema["propertyNames"] = {name: value for name, value in key.schema.items() if name != "type"}
     return Kind(name, convert, schema, Merge.KEYS)
-
-
-def _free(value: object, directory: str) -> object:
-    """Any value without dates: what templates and rules are given."""
-    if type(value) is list:
-        return tuple([_free(each, directory) for each in value])
-    if type(value) is dict:
-        return {key: _free(each, directory) for key, each in value.items()}
-    if isinstance(value, (str, bool, int, float)):
-        return value
-    _wrong_type("a string, number, boolean, list or table", value, "write the date as a string")
-
-
-def _option(value: object, directory: str) -> object:
-    """Like ``_free``, and ``{ file = "path" }`` is a file of the user's own."""
-    if type(value) is dict and value.keys() == {"file"}:
-        return _local_path(value["file"], directory)
-    return _free(value, directory)
-
-
-def _local_path(value: object, directory: str) -> object:
-    if type(value) is not str:
-        _wrong_type("a string (the path of a file)", value)
-    if not value or "\0" in value:
-        _fail(errors.TextError, "an empty string is not the path of a file", "write a path relative to this file")
-    return LocalPath(value, Path(os.path.normpath(os.path.join(directory, value))))  # noqa: PTH118 - 5 times faster
-
-
-def _mode(value: object, _directory: str) -> object:
-    if type(value) is not str:
-        _wrong_type("a string of octal digits", value, 'write "0644" for rw-r--r--' if isinstance(value, int) else None)
-    if not _OCTAL(value):
-        _fail(errors.ModeError, f"{_quoted(value)} is not a file mode", 'three or four octal digits, such as "0644"')
-    return int(value, 8)
-
-
-_OCTAL = re.compile(r"[0-7]{3,4}").fullmatch
-
-
-def _restart(value: object, _directory: str) -> object:
-    if type(value) is bool:
-        return "true" if value else "false"
-    if type(value) is not str:
-        _wrong_type("a boolean or a string", value, 'write true, false or "on-failure"')
-    known = {"true": "true", "yes": "true", "false": "false", "no": "false", "on-failure": "on-failure"}
-    if value not in known:
-        _fail(
-            errors.ChoiceError,
-            f"{_quoted(value)} is not among the choices",
-            'write true, false or "on-failure"',
-        )
-    return known[value]
-
-
-def _address(value: object, _directory: str) -> object:
-    import ipaddress
-
-    if type(value) is not str:
-        _wrong_type("a string (an IP address)", value)
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        _fail(errors.AddressError, f"{_quoted(value)} is not an IP address", "such as 192.168.1.1 or fd00::1")
-    return value
-
-
-def _interface_address(value: object, _directory: str) -> object:
-    import ipaddress
-
-    if type(value) is not str:
-        _wrong_type("a string (an IP address with its prefix length)", value)
-    try:
-        ipaddress.ip_interface(value)
-    except ValueError:
-        _fail(
-            errors.AddressError,
-            f"{_quoted(value)} is not an IP address with prefix length",
-            "such as 192.168.1.100/24 or fd00::100/64",
-        )
-    if "/" not in value:
-        _fail(errors.AddressError, f"{_quoted(value)} has no prefix length", f'such as "{value}/24"')
-    return value
-
-
-URL_SCHEMES = ("https", "http", "mirror", "git+https", "git+http", "git+ssh", "git", "file", "git+file")
-_SCHEMES = frozenset(URL_SCHEMES)
-_URL_REST = re.compile(r"[^\s/][^\s]*|/[^\s]+").fullmatch
-
-
-def _url(value: object, _directory: str) -> object:
-    if type(value) is not str:
-        _wrong_type("a string (a URL)", value)
-    scheme, colon, rest = value.partition("://")
-    if scheme in _SCHEMES and _URL_REST(rest):
-        return value
-    if not colon:
-        _fail(errors.UrlError, f"{_quoted(value)} is not a URL", "a URL starts with its scheme: https://…")
-    if scheme not in _SCHEMES:
-        _fail(
-            errors.UrlError,
-            f"'{scheme}' is not a scheme that can be fetched",
-            did_you_mean(scheme.lower(), URL_SCHEMES, f"one of {', '.join(URL_SCHEMES)}"),
-        )
-    _fail(errors.UrlError, f"{_quoted(value)} is not a URL", "something has to follow '://', and no white space")
-
-
-HASH_LENGTHS = {"sha256": 64, "sha512": 128, "blake3": 64}
-_HEX = re.compile(r"[0-9a-f]*").fullmatch
-
-
-def is_placeholder(hash_text: str) -> bool:
-    """Whether a hash is a placeholder: of a known algorithm, its digest shortened with ``...``."""
-    return hash_text.endswith("...")
-
-
-def _hash(value: object, _directory: str) -> object:
-    if type(value) is not str:
-        _wrong_type("a string (a hash)", value)
-    algorithm, colon, digest = value.partition(":")
-    length = HASH_LENGTHS.get(algorithm)
-    if length is not None and (len(digest) == length or digest.endswith("...")) and _HEX(digest.removesuffix("...")):
-        return value
-    if not colon:
-        guess = next((name for name, size in HASH_LENGTHS.items() if len(value) == size), None)
-        hint = (
-            f'write "{guess}:{value[:6]}…"' if guess and _HEX(value) else "such as sha256:… and 64 hexadecimal digits"
-        )
-        _fail(errors.HashSyntaxError, "the hash does not say its algorithm", hint)
-    if length is None:
-        _fail(errors.HashSyntaxError, f"'{algorithm}' is no known hash algorithm", f"one of {', '.join(HASH_LENGTHS)}")
-    if not _HEX(digest.lower()):
-        _fail(errors.HashSyntaxError, "the digest is not hexadecimal", "digits 0-9 and letters a-f only")
-    if digest != digest.lower():
-        _fail(errors.HashSyntaxError, "the digest has capital letters", "write it in lower case")
-    _fail(
-        errors.HashSyntaxError,
-        f"a {algorithm} digest has {length} hexadecimal digits, this one {len(digest)}",
-        "delete the key, and 'nexis-eval lock' finds the hash",
-    )
-
-
-def _password_hash(value: object, _directory: str) -> object:
-    if type(value) is not str:
-        _wrong_type("a string (a password hash)", value)
-    if _CRYPT(value):
-        return value
-    _fail(
-        errors.PasswordHashError,
-        "this is not a password hash" + ("" if value.startswith("$") else "; passwords in clear text are not accepted"),
-        "make one with 'openssl passwd -6'; \"!\" locks the password",
-    )
-
-
-_CRYPT = re.compile(r"\$[0-9a-z]+\$[^\s:!*]+|[!*]").fullmatch
-_SSH_KEY = (
-    r"(?:(?:ssh-(?:ed25519|rsa|dss)|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com"
-    r"|sk-ecdsa-sha2-nistp256@openssh\.com) +[A-Za-z0-9+/=.]+(?: .*)?)"
-)
-
-
-def _clean_absolute(value: str) -> bool:
-    return not any(part in (".", "..") for part in value.split("/"))
-
-
-def _clean_relative(value: str) -> bool:
-    return not value.startswith("/") and ".." not in value.split("/")
-
-
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
-_ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
-
-STRING = Kind("a string", _any_text, {"type": "string"})
-LINE = text(hint="write it on one line")
-BOOLEAN = Kind("a boolean", _boolean, {"type": "boolean"})
-STRINGS = list_of(STRING, "a list of strings")
-LINES = list_of(LINE, "a list of strings")
-PORTS = list_of(integer(1, 65535), "a list of port numbers")
-HOSTNAME = text(
-    "a host name",
-    pattern=rf"{_LABEL}(?:\.{_LABEL})*",
-    accept=lambda value: len(value) <= 64,
-    error=errors.HostnameError,
-    hint="letters, digits and hyphens, at most 64, such as my-host",
-)
-LOCALE = text(
-    "a locale",
-    pattern=r"C(?:\.UTF-8)?|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?(?:\.[A-Za-z0-9-]+)?(?:@[a-z]+)?",
-    error=errors.LocaleError,
-    hint="such as en_US.UTF-8 or C.UTF-8",
-)
-KEYBOARD = text("a keyboard layout", pattern=r"[A-Za-z0-9_()+,./-]+", hint="such as us, de or fr-latin9")
-ACCOUNT = text(
-    "an account name",
-    pattern=_ACCOUNT,
-    error=errors.AccountNameError,
-    hint="lower-case letters, digits, _ and -, at most 32",
-)
-ACCOUNTS = list_of(ACCOUNT, "a list of account names")
-PASSWORD_HASH = Kind("a password hash", _password_hash, {"type": "string", "pattern": r"^(?:\$|[!*]$)"})
-SSH_KEYS = list_of(
-    text(
-        "a public SSH key",
-        pattern=_SSH_KEY,
-        error=errors.SshKeyError,
-        hint="one line of a .pub file: 'ssh-ed25519 AAAA… comment'",
-    ),
-    "a list of public SSH keys",
-)
-INTERFACE = text(
-    "a network interface",
-    pattern=r"[^\s/:]{1,15}",
-    error=errors.InterfaceError,
-    hint="such as eth0; at most 15 characters",
-)
-ADDRESS = Kind("an IP address", _address, {"type": "string"})
-ADDRESSES = list_of(ADDRESS, "a list of IP addresses")
-INTERFACE_ADDRESS = Kind("an IP address with prefix length", _interface_address, {"type": "string", "pattern": "/"})
-PACKAGE_NAME = text(
-    "a package name",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9+._-]*",
-    error=errors.PackageNameError,
-    hint="letters, digits and + . _ -, starting with a letter or digit",
-)
-PACKAGE_NAMES = list_of(PACKAGE_NAME, "a list of package names")
-VERSION = text(
-    "a version",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9.+~:_-]*",
-    error=errors.VersionError,
-    hint="such as 1.2.3, or latest",
-)
-URL = Kind("a URL", _url, {"type": "string", "pattern": f"^({'|'.join(map(re.escape, URL_SCHEMES))})://."})
-URLS = one_or_list_of(URL, "a URL or a list of URLs")
-HASH = Kind("a hash", _hash, {"type": "string", "pattern": r"^(sha256|sha512|blake3):[0-9a-f]*(\.\.\.)?$"})
-LOCAL_PATH = Kind("the path of a file", _local_path, {"type": "string", "minLength": 1})
-LOCAL_PATHS = list_of(LOCAL_PATH, "a list of paths of files")
-ABSOLUTE_PATH = text(
-    "an absolute path",
-    pattern=r"/[^\x00-\x1f\x7f]*",
-    accept=_clean_absolute,
-    error=errors.AbsolutePathError,
-    hint="paths in the system start with '/' and have no '..'",
-)
-RUNTIME_DIRECTORIES = list_of(
-    text(
-        "an absolute path",
-        pattern=r"(?:/|\$[A-Z_]+)[^\x00-\x1f\x7f]*",
-        accept=_clean_absolute,
-        error=errors.AbsolutePathError,
-        hint="'/…', or with a variable in front: '$XDG_RUNTIME_DIR/…'",
-    ),
-    "a list of absolute paths",
-)
-SUBDIRECTORY = text(
-    "a path inside the source",
-    pattern=r"[^\x00-\x1f\x7f]+",
-    accept=_clean_relative,
-    error=errors.RelativePathError,
-    hint="relative, and without '..'",
-)
-MODE = Kind("a file mode", _mode, {"type": "string", "pattern": "^[0-7]{3,4}$"})
-RESTART = Kind(
-    'a boolean, or one of "true", "false", "on-failure"',
-    _restart,
-    {"enum": [True, False, "true", "false", "yes", "no", "on-failure"]},
-    choices=("true", "false", "on-failure"),
-)
-ENVIRONMENT = table_of(
-    STRING,
-    "a table of strings",
-    key=text(
-        "the name of an environment variable",
-        pattern=_IDENTIFIER,
-        error=errors.EnvironmentNameError,
-        hint="letters, digits and _",
-    ),
-)
-TEXTS = table_of(STRING, "a table of strings")
-FREE = table_of(Kind("anything", _free, {}), "a table")
-RULE_OPTIONS = table_of(Kind('anything, or { file = "path" }', _option, {}), "a table")
-ATTRIBUTES = table_of(
-    text(
-        '"owner:group mode"',
-        pattern=rf"{_ACCOUNT}:{_ACCOUNT}(?: [0-7]{{3,4}})?",
-        error=errors.AttributesError,
-        hint='such as "root:shadow 2755"',
-    ),
-    "a table of attributes",
-    key=ABSOLUTE_PATH,
-)
-WINNERS = table_of(PACKAGE_NAME, "a table of package names", key=ABSOLUTE_PATH)
-MIRRORS = table_of(
-    URLS,
-    "a table of URLs",
-    key=text(
-        "the name of a mirror set",
-        pattern=r"[a-z0-9][a-z0-9-]*",
-        error=errors.MirrorNameError,
-        hint="lower-case letters, digits and hyphens",
-    ),
-)

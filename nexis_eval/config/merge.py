@@ -92,8 +92,10 @@ def group(entries: Iterable[Entry], report: Report) -> dict[KeyPath, list[Entry]
 def check_changes(groups: Mapping[KeyPath, list[Entry]], report: Report) -> None:
     """Items of lists that are forced only: such tables change an item, and there is none to change."""
     for path, entries in groups.items():
+        if entries[0].rank < FORCE or any(entry.rank < FORCE for entry in entries):
+            continue
         section = BY_PATH.get((str(path[0]),))
-        if section is None or section.form is not Form.LIST or any(entry.rank < FORCE for entry in entries):
+        if section is None or section.form is not Form.LIST:
             continue
         entry, what = entries[0], section.path[0]
         names = [str(each[1]) for each in groups if each[0] == what and each != path]

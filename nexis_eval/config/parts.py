@@ -114,7 +114,7 @@ class _Reader:
             assert isinstance(value, dict)
             if key == "default":
                 # Below what was weak already, a default stays weak.
-                self.part(value, here, rank % _SPECIFICITIES, active=active, inside=(*inside, key))
+                self.part(value, here, DEFAULT + rank % _SPECIFICITIES, active=active, inside=(*inside, key))
             elif key == "force":
                 self.part(value, here, FORCE + rank % _SPECIFICITIES, active=active, inside=(*inside, key))
             else:

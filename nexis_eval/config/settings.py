@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
-from nexis_eval.config import errors, kinds, model
-from nexis_eval.config.kinds import Kind
+from nexis_eval.config import errors, model, values
+from nexis_eval.config.kinds import Kind, choice, integer, list_of, text
 from nexis_eval.config.timezones import TIMEZONE
 
 
@@ -87,51 +87,54 @@ def _settings(*settings: Setting) -> dict[str, Setting]:
     return {setting.key: setting for setting in settings}
 
 
-_DEBIAN_PACKAGE = kinds.text(
+_DEBIAN_PACKAGE = text(
     "a Debian package",
     pattern=r"[a-z0-9{][a-z0-9+.{}-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+~:-]+)?",
     error=errors.PackageNameError,
     hint="name, or name=version",
 )
-_WORD = kinds.text("a name", pattern=r"[a-z0-9][a-z0-9_.-]*", hint="lower-case letters, digits, _ . -")
+_WORD = text("a name", pattern=r"[a-z0-9][a-z0-9_.-]*", hint="lower-case letters, digits, _ . -")
 
 SYSTEM = Section(
     ("system",),
     Form.TABLE,
     "The system as a whole.",
     _settings(
-        Setting("hostname", kinds.HOSTNAME, "The name of the machine (`/etc/hostname`).", "system.boot"),
+        Setting("hostname", values.HOSTNAME, "The name of the machine (`/etc/hostname`).", "system.boot"),
         Setting("timezone", TIMEZONE, "Time zone by its IANA name (`/etc/localtime`).", "system.boot"),
         Setting(
-            "version", kinds.VERSION, "Version of this system, in `/etc/os-release` and the boot menu.", "system.boot"
+            "version",
+            values.VERSION,
+            "Version of this system, in `/etc/os-release` and the boot menu.",
+            "system.boot",
         ),
         Setting(
             "kernel",
-            kinds.PACKAGE_NAME,
+            values.PACKAGE_NAME,
             "The package that provides the kernel, by name or name-version. With `kernel_source` it is the name and "
             "version of the kernel that is built from there.",
             "image.kernel",
         ),
-        Setting("kernel_source", kinds.URL, "Where the sources of the kernel are, to build it from.", ""),
-        Setting("kernel_hash", kinds.HASH, "Hash of the file at `kernel_source`.", ""),
-        Setting("kernel_config", kinds.LOCAL_PATH, "The kernel's `.config`, or a fragment of one.", ""),
+        Setting("kernel_source", values.URL, "Where the sources of the kernel are, to build it from.", ""),
+        Setting("kernel_hash", values.HASH, "Hash of the file at `kernel_source`.", ""),
+        Setting("kernel_config", values.LOCAL_PATH, "The kernel's `.config`, or a fragment of one.", ""),
         Setting(
             "kernel_modules",
-            kinds.LINES,
+            values.LINES,
             "Kernel modules for the root file system beside those that the other settings need; `*` is all.",
             "image.kernel",
         ),
-        Setting("kernel_parameters", kinds.LINES, "Added to the kernel's command line.", "image.iso"),
+        Setting("kernel_parameters", values.LINES, "Added to the kernel's command line.", "image.iso"),
         Setting(
             "init",
-            kinds.choice("auto", "dinit", "busybox"),
+            choice("auto", "dinit", "busybox"),
             "Process 1: `dinit`, `busybox` (its `init` and `runsv` run the same services), or `auto`: dinit where the "
             "system has a package of that name.",
             "system.services",
         ),
         Setting(
             "root_size_mb",
-            kinds.integer(0, 1 << 20),
+            integer(0, 1 << 20),
             "Size of `rootfs.ext2` in MiB; 0 is what the content needs and a quarter more.",
             "image.rootfs",
         ),
@@ -143,10 +146,10 @@ SELINUX = Section(
     Form.TABLE,
     "Mandatory access control.",
     _settings(
-        Setting("enabled", kinds.BOOLEAN, "Whether policy, labels and the kernel parameters are there.", ""),
+        Setting("enabled", values.BOOLEAN, "Whether policy, labels and the kernel parameters are there.", ""),
         Setting(
             "mode",
-            kinds.choice("enforcing", "permissive", "disabled"),
+            choice("enforcing", "permissive", "disabled"),
             "`enforcing` denies, `permissive` only logs, `disabled` keeps the policy unused.",
             "",
         ),
@@ -160,14 +163,14 @@ FIREWALL = Section(
     _settings(
         Setting(
             "backend",
-            kinds.choice("nftables", "iptables", "firewalld"),
+            choice("nftables", "iptables", "firewalld"),
             "What loads the rules at boot.",
             "system.firewall",
         ),
-        Setting("enabled", kinds.BOOLEAN, "Whether the rules are loaded.", "system.firewall"),
-        Setting("allow_tcp", kinds.PORTS, "TCP ports that others may connect to.", "system.firewall"),
-        Setting("allow_udp", kinds.PORTS, "UDP ports that others may send to.", "system.firewall"),
-        Setting("allow_ping", kinds.BOOLEAN, "Whether the machine answers ICMP echo requests.", "system.firewall"),
+        Setting("enabled", values.BOOLEAN, "Whether the rules are loaded.", "system.firewall"),
+        Setting("allow_tcp", values.PORTS, "TCP ports that others may connect to.", "system.firewall"),
+        Setting("allow_udp", values.PORTS, "UDP ports that others may send to.", "system.firewall"),
+        Setting("allow_ping", values.BOOLEAN, "Whether the machine answers ICMP echo requests.", "system.firewall"),
     ),
     model.Firewall,
 )
@@ -176,8 +179,8 @@ LOCALE = Section(
     Form.TABLE,
     "Language and keyboard.",
     _settings(
-        Setting("lang", kinds.LOCALE, "`LANG` for every session.", "system.boot"),
-        Setting("keyboard_layout", kinds.KEYBOARD, "Keyboard layout of the console.", "system.boot"),
+        Setting("lang", values.LOCALE, "`LANG` for every session.", "system.boot"),
+        Setting("keyboard_layout", values.KEYBOARD, "Keyboard layout of the console.", "system.boot"),
     ),
     model.Locale,
 )
@@ -188,42 +191,43 @@ USERS = Section(
     _settings(
         Setting(
             "password_hash",
-            kinds.PASSWORD_HASH,
+            values.PASSWORD_HASH,
             "The password as `crypt(5)` has it (`$argon2id$…`, `$6$…`, `$y$…`); without it, or with `!`, no password "
             "is accepted.",
             "system.users",
         ),
-        Setting("authorized_keys", kinds.SSH_KEYS, "Public SSH keys that may log in.", "system.users"),
-        Setting(
-            "uid", kinds.integer(0, 4294967294), "User number; chosen from the name where left out.", "system.users"
-        ),
-        Setting("gid", kinds.integer(0, 4294967294), "Number of the user's own group.", "system.users"),
-        Setting("groups", kinds.ACCOUNTS, "Further groups the user is in.", "system.users"),
-        Setting("shell", kinds.ABSOLUTE_PATH, "Login shell.", "system.users"),
+        Setting("authorized_keys", values.SSH_KEYS, "Public SSH keys that may log in.", "system.users"),
+        Setting("uid", integer(0, 4294967294), "User number; chosen from the name where left out.", "system.users"),
+        Setting("gid", integer(0, 4294967294), "Number of the user's own group.", "system.users"),
+        Setting("groups", values.ACCOUNTS, "Further groups the user is in.", "system.users"),
+        Setting("shell", values.ABSOLUTE_PATH, "Login shell.", "system.users"),
         Setting(
             "home",
-            kinds.ABSOLUTE_PATH,
+            values.ABSOLUTE_PATH,
             "Home directory; where left out `/root` for root, `/home/NAME` for others, `/` for system accounts.",
             "system.users",
         ),
-        Setting("description", kinds.LINE, "Full name or purpose (the GECOS field).", "system.users"),
-        Setting("system", kinds.BOOLEAN, "Whether it is an account of a service and no person's.", "system.users"),
+        Setting("description", values.LINE, "Full name or purpose (the GECOS field).", "system.users"),
+        Setting("system", values.BOOLEAN, "Whether it is an account of a service and no person's.", "system.users"),
     ),
     model.User,
-    name_kind=kinds.ACCOUNT,
+    name_kind=values.ACCOUNT,
 )
 NETWORK = Section(
     ("network",),
     Form.TABLE,
     "The network. Without this table only the loopback interface is up.",
     _settings(
-        Setting("interface", kinds.INTERFACE, "Name of the network interface.", "system.network"),
-        Setting("dhcp", kinds.BOOLEAN, "Whether address, gateway and name servers come by DHCP.", "system.network"),
+        Setting("interface", values.INTERFACE, "Name of the network interface.", "system.network"),
+        Setting("dhcp", values.BOOLEAN, "Whether address, gateway and name servers come by DHCP.", "system.network"),
         Setting(
-            "static_ip", kinds.INTERFACE_ADDRESS, "Address with prefix length, for `dhcp = false`.", "system.network"
+            "static_ip",
+            values.INTERFACE_ADDRESS,
+            "Address with prefix length, for `dhcp = false`.",
+            "system.network",
         ),
-        Setting("gateway", kinds.ADDRESS, "Default route, for `dhcp = false`.", "system.network"),
-        Setting("dns", kinds.ADDRESSES, "Name servers; with DHCP they come first.", "system.network"),
+        Setting("gateway", values.ADDRESS, "Default route, for `dhcp = false`.", "system.network"),
+        Setting("dns", values.ADDRESSES, "Name servers; with DHCP they come first.", "system.network"),
     ),
     model.Network,
 )
@@ -232,90 +236,90 @@ PACKAGES = Section(
     Form.LIST,
     "One package each. Relative paths are relative to the file that holds the table.",
     _settings(
-        Setting("name", kinds.PACKAGE_NAME, "What other packages and commands call it.", "instantiate", True, True),
+        Setting("name", values.PACKAGE_NAME, "What other packages and commands call it.", "instantiate", True, True),
         Setting(
             "version",
-            kinds.VERSION,
+            values.VERSION,
             "Its version; `latest` is looked up by `nexis-eval lock` and pinned in `nexis.lock`.",
             "lock.resolve",
         ),
         Setting(
             "source",
-            kinds.URLS,
+            values.URLS,
             "Where the sources are: URLs that are tried in order, or a git repository. `{version}`, `{tag}` and "
             "`{arch}` expand.",
             "instantiate",
         ),
-        Setting("hash", kinds.HASH, "Hash of the file at `source`; it wins over `nexis.lock`.", "instantiate"),
-        Setting("prebuilt", kinds.URLS, "Where an archive of ready-made binaries is, as `source`.", "instantiate"),
-        Setting("prebuilt_hash", kinds.HASH, "Hash of the file at `prebuilt`.", "instantiate"),
+        Setting("hash", values.HASH, "Hash of the file at `source`; it wins over `nexis.lock`.", "instantiate"),
+        Setting("prebuilt", values.URLS, "Where an archive of ready-made binaries is, as `source`.", "instantiate"),
+        Setting("prebuilt_hash", values.HASH, "Hash of the file at `prebuilt`.", "instantiate"),
         Setting(
             "fallback_to_source",
-            kinds.BOOLEAN,
+            values.BOOLEAN,
             "Whether to build from `source` where there is no `prebuilt` archive for the architecture.",
             "instantiate",
         ),
-        Setting("smoke_test", kinds.LINE, "Command that proves that the prebuilt binaries run.", ""),
+        Setting("smoke_test", values.LINE, "Command that proves that the prebuilt binaries run.", ""),
         Setting(
             "debian",
-            kinds.list_of(_DEBIAN_PACKAGE, "a list of Debian packages"),
+            list_of(_DEBIAN_PACKAGE, "a list of Debian packages"),
             "Debian packages to unpack: `name` or `name=version`; `{debarch}` expands.",
             "instantiate",
         ),
         Setting("debian_suite", _WORD, "The Debian release they come from.", "lock.resolve"),
-        Setting("debian_closure", kinds.BOOLEAN, "Whether their dependencies come along.", "lock.resolve"),
-        Setting("patches", kinds.LOCAL_PATHS, "Patches (`patch -p1`), in this order.", "instantiate"),
+        Setting("debian_closure", values.BOOLEAN, "Whether their dependencies come along.", "lock.resolve"),
+        Setting("patches", values.LOCAL_PATHS, "Patches (`patch -p1`), in this order.", "instantiate"),
         Setting(
             "pre_build_script",
-            kinds.LOCAL_PATH,
+            values.LOCAL_PATH,
             "Shell script that runs between patching and building.",
             "instantiate",
         ),
-        Setting("post_build_script", kinds.LOCAL_PATH, "Shell script that runs after installing.", "instantiate"),
+        Setting("post_build_script", values.LOCAL_PATH, "Shell script that runs after installing.", "instantiate"),
         Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "instantiate"),
-        Setting("build_flags", kinds.LINES, "Arguments for the build; what they mean is up to the rule.", "rules"),
-        Setting("configure_flags", kinds.LINES, "Arguments for the configuring step.", "rules"),
-        Setting("options", kinds.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "rules"),
+        Setting("build_flags", values.LINES, "Arguments for the build; what they mean is up to the rule.", "rules"),
+        Setting("configure_flags", values.LINES, "Arguments for the configuring step.", "rules"),
+        Setting("options", values.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "rules"),
         Setting(
             "phases",
-            kinds.TEXTS,
+            values.TEXTS,
             "Shell text that replaces a phase of the rule; `pre_PHASE` and `post_PHASE` add to it.",
             "rules",
         ),
-        Setting("check", kinds.BOOLEAN, "Whether the package's own tests run, and have to pass.", "rules"),
-        Setting("env", kinds.ENVIRONMENT, "Environment variables of the build.", "rules"),
-        Setting("dependencies", kinds.PACKAGE_NAMES, "Packages needed for building and running.", "instantiate"),
-        Setting("build_dependencies", kinds.PACKAGE_NAMES, "Packages needed for building only.", "instantiate"),
+        Setting("check", values.BOOLEAN, "Whether the package's own tests run, and have to pass.", "rules"),
+        Setting("env", values.ENVIRONMENT, "Environment variables of the build.", "rules"),
+        Setting("dependencies", values.PACKAGE_NAMES, "Packages needed for building and running.", "instantiate"),
+        Setting("build_dependencies", values.PACKAGE_NAMES, "Packages needed for building only.", "instantiate"),
         Setting(
             "native_dependencies",
-            kinds.PACKAGE_NAMES,
+            values.PACKAGE_NAMES,
             "Packages that run during the build, so are built for the machine that builds.",
             "instantiate",
         ),
-        Setting("runtime_dependencies", kinds.PACKAGE_NAMES, "Packages needed for running only.", "instantiate"),
+        Setting("runtime_dependencies", values.PACKAGE_NAMES, "Packages needed for running only.", "instantiate"),
         Setting(
             "tools",
-            kinds.list_of(_WORD, "a list of tool sets"),
+            list_of(_WORD, "a list of tool sets"),
             "Further tool sets of the pinned toolchain (`rules/toolchain.toml`).",
             "instantiate",
         ),
-        Setting("context_file", kinds.LOCAL_PATH, "SELinux policy module (CIL) with its file contexts.", ""),
+        Setting("context_file", values.LOCAL_PATH, "SELinux policy module (CIL) with its file contexts.", ""),
         Setting(
             "runtime_dirs",
-            kinds.RUNTIME_DIRECTORIES,
+            values.RUNTIME_DIRECTORIES,
             "Directories that exist when the package runs; made at boot, those with `$XDG_RUNTIME_DIR` at login.",
             "system.files",
         ),
         Setting(
             "attributes",
-            kinds.ATTRIBUTES,
+            values.ATTRIBUTES,
             'Owner, group and mode of installed paths: `"/usr/bin/x" = "root:mail 2755"`.',
             "instantiate",
         ),
         Setting(
-            "install", kinds.BOOLEAN, "Whether the system has it, or it only helps to build others.", "instantiate"
+            "install", values.BOOLEAN, "Whether the system has it, or it only helps to build others.", "instantiate"
         ),
-        Setting("subdir", kinds.SUBDIRECTORY, "Directory of the source in which to build.", "rules"),
+        Setting("subdir", values.SUBDIRECTORY, "Directory of the source in which to build.", "rules"),
     ),
     model.Package,
 )
@@ -324,12 +328,12 @@ CONFIG_FILES = Section(
     Form.NAMED,
     "One file each, rendered from a Jinja2 template.",
     _settings(
-        Setting("path", kinds.ABSOLUTE_PATH, "Where it is in the system.", "system.files", True),
-        Setting("source", kinds.LOCAL_PATH, "The template.", "system.files", True),
-        Setting("owner", kinds.ACCOUNT, "Its owner.", "system.files"),
-        Setting("group", kinds.ACCOUNT, "Its group.", "system.files"),
-        Setting("mode", kinds.MODE, "Its permission bits, in octal digits.", "system.files"),
-        Setting("variables", kinds.FREE, "What the template can use, beside `system` and `network`.", "system.files"),
+        Setting("path", values.ABSOLUTE_PATH, "Where it is in the system.", "system.files", True),
+        Setting("source", values.LOCAL_PATH, "The template.", "system.files", True),
+        Setting("owner", values.ACCOUNT, "Its owner.", "system.files"),
+        Setting("group", values.ACCOUNT, "Its group.", "system.files"),
+        Setting("mode", values.MODE, "Its permission bits, in octal digits.", "system.files"),
+        Setting("variables", values.FREE, "What the template can use, beside `system` and `network`.", "system.files"),
     ),
     model.ConfigFile,
     name_kind=_WORD,
@@ -342,24 +346,22 @@ SERVICES = Section(
         Setting("name", _WORD, "The same as NAME; may be left out.", "system.services", identity=True),
         Setting(
             "type",
-            kinds.choice("process", "bgprocess", "scripted", "internal", "triggered"),
+            choice("process", "bgprocess", "scripted", "internal", "triggered"),
             "`process` stays in the foreground, `bgprocess` forks and writes `pid_file`, `scripted` runs to its end, "
             "`internal` runs nothing, `triggered` waits for an event.",
             "system.services",
         ),
-        Setting("command", kinds.LINE, "What it runs.", "system.services"),
-        Setting("stop_command", kinds.LINE, "What stops it; a signal where left out.", "system.services"),
-        Setting(
-            "depends", kinds.list_of(_WORD, "a list of services"), "Services that start before it.", "system.services"
-        ),
-        Setting("start_timeout", kinds.integer(0), "Seconds it may take to start; 0 is for ever.", "system.services"),
-        Setting("stop_timeout", kinds.integer(0), "Seconds it may take to stop; 0 is for ever.", "system.services"),
-        Setting("working_directory", kinds.ABSOLUTE_PATH, "Where it runs.", "system.services"),
-        Setting("log_file", kinds.ABSOLUTE_PATH, "Where its output goes.", "system.services"),
-        Setting("restart", kinds.RESTART, "Whether it is started again when it ends.", "system.services"),
-        Setting("user", kinds.ACCOUNT, "The account it runs as; root where left out.", "system.services"),
-        Setting("env", kinds.ENVIRONMENT, "Environment variables it gets.", "system.services"),
-        Setting("pid_file", kinds.ABSOLUTE_PATH, "Where a `bgprocess` writes its number.", "system.services"),
+        Setting("command", values.LINE, "What it runs.", "system.services"),
+        Setting("stop_command", values.LINE, "What stops it; a signal where left out.", "system.services"),
+        Setting("depends", list_of(_WORD, "a list of services"), "Services that start before it.", "system.services"),
+        Setting("start_timeout", integer(0), "Seconds it may take to start; 0 is for ever.", "system.services"),
+        Setting("stop_timeout", integer(0), "Seconds it may take to stop; 0 is for ever.", "system.services"),
+        Setting("working_directory", values.ABSOLUTE_PATH, "Where it runs.", "system.services"),
+        Setting("log_file", values.ABSOLUTE_PATH, "Where its output goes.", "system.services"),
+        Setting("restart", values.RESTART, "Whether it is started again when it ends.", "system.services"),
+        Setting("user", values.ACCOUNT, "The account it runs as; root where left out.", "system.services"),
+        Setting("env", values.ENVIRONMENT, "Environment variables it gets.", "system.services"),
+        Setting("pid_file", values.ABSOLUTE_PATH, "Where a `bgprocess` writes its number.", "system.services"),
     ),
     model.Service,
     name_kind=_WORD,
@@ -369,11 +371,11 @@ LOG_ROTATION = Section(
     Form.LIST,
     "One log file, or directory of log files, each.",
     _settings(
-        Setting("path", kinds.ABSOLUTE_PATH, "The file or directory.", "system.logging", True, True),
-        Setting("max_size_mb", kinds.integer(1), "Rotate when it is larger, in MiB.", "system.logging"),
-        Setting("max_files", kinds.integer(1, 1000), "How many old files are kept.", "system.logging"),
-        Setting("compress", kinds.BOOLEAN, "Whether old files are compressed.", "system.logging"),
-        Setting("rotate_interval_days", kinds.integer(1), "Rotate when it is older, in days.", "system.logging"),
+        Setting("path", values.ABSOLUTE_PATH, "The file or directory.", "system.logging", True, True),
+        Setting("max_size_mb", integer(1), "Rotate when it is larger, in MiB.", "system.logging"),
+        Setting("max_files", integer(1, 1000), "How many old files are kept.", "system.logging"),
+        Setting("compress", values.BOOLEAN, "Whether old files are compressed.", "system.logging"),
+        Setting("rotate_interval_days", integer(1), "Rotate when it is older, in days.", "system.logging"),
     ),
     model.LogRotation,
     identity="path",
@@ -384,7 +386,7 @@ MIRRORS = Section(
     "Mirror sets: `mirror://NAME/path` tries these URLs in order. For `debian` and `debian-security` the machine's own "
     "apt configuration is the default.",
     {},
-    free=kinds.MIRRORS,
+    free=values.MIRRORS,
     used_by="mirrors",
 )
 STORE = Section(
@@ -394,7 +396,7 @@ STORE = Section(
     _settings(
         Setting(
             "profile",
-            kinds.choice("auto", "desktop", "server"),
+            choice("auto", "desktop", "server"),
             "`desktop` (LMDB, hard links), `server` (RocksDB, reflinks), or `auto`: by the file system.",
             "",
         ),
@@ -405,7 +407,7 @@ CONFLICTS = Section(
     Form.FREE,
     'Which package wins a path that several own: `"/usr/bin/vi" = "vim"`. A directory stands for all below it.',
     {},
-    free=kinds.WINNERS,
+    free=values.WINNERS,
     used_by="image.assemble",
 )
 
@@ -433,7 +435,7 @@ INCLUDES = Section(
     _settings(
         Setting(
             "paths",
-            kinds.list_of(kinds.LINE, "a list of paths"),
+            list_of(values.LINE, "a list of paths"),
             "Files, patterns (`*.toml`, `**/*.toml`) and directories (their `*.toml` files), relative to this file.",
             "config.load",
         ),
@@ -444,15 +446,13 @@ REMOVE = Section(
     Form.TABLE,
     "Takes out what an included file brings.",
     _settings(
-        Setting("packages", kinds.PACKAGE_NAMES, "Packages, by name.", "config.merge"),
-        Setting("users", kinds.ACCOUNTS, "Users, by name.", "config.merge"),
-        Setting(
-            "config_files", kinds.list_of(_WORD, "a list of names"), "Configuration files, by name.", "config.merge"
-        ),
-        Setting("dinit_services", kinds.list_of(_WORD, "a list of services"), "Services, by name.", "config.merge"),
+        Setting("packages", values.PACKAGE_NAMES, "Packages, by name.", "config.merge"),
+        Setting("users", values.ACCOUNTS, "Users, by name.", "config.merge"),
+        Setting("config_files", list_of(_WORD, "a list of names"), "Configuration files, by name.", "config.merge"),
+        Setting("dinit_services", list_of(_WORD, "a list of services"), "Services, by name.", "config.merge"),
         Setting(
             "log_rotation",
-            kinds.list_of(kinds.ABSOLUTE_PATH, "a list of absolute paths"),
+            list_of(values.ABSOLUTE_PATH, "a list of absolute paths"),
             "Log rotations, by path.",
             "config.merge",
         ),
