@@ -177,7 +177,8 @@ def test_memory_that_is_no_process_own(room: Room, program: str) -> None:
 
 
 def test_memory_in_segments(room: Room, perl: str) -> None:
-    program = "for (1..8) { my $id = shmget(0, 40e6, 0600) // die qq(get $!); shmwrite($id, q(x) x 40e6, 0, 40e6) or die qq(write $!) } sleep 60"
+    one = "my $id = shmget(0, 40e6, 0600) // die $!; shmwrite($id, q(x) x 40e6, 0, 40e6) or die $!"
+    program = f"for (1..8) {{ {one} }} sleep 60"
     result = room.run("", argv=(perl, "-e", program), limits=Limits(memory_bytes=200 * MIB))
     assert result.reason == "it used more than 200 MiB of memory", room.log
 
