@@ -21,7 +21,7 @@ from nexis_store.durability import Durability
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
 from nexis_store.layout import Layout
 from nexis_store.names import check_component, check_name, check_path, encode
-from nexis_store.records import ARTIFACT, DEAD, DOOMED, PENDING, ArtifactRecord, pack_number
+from nexis_store.records import ARTIFACT, DEAD, DOOMED, LARGE, PENDING, ArtifactRecord, pack_number
 from nexis_store.session import Session
 from nexis_store.sidecar import encode_sidecar
 from nexis_store.tree import (
@@ -240,8 +240,14 @@ class Writer:
 
     def _from_path(self, place: str, source: str, executable: bool) -> tuple[FileDigest, int]:
         with open(source, "rb", buffering=0) as stream:
-            if os.fstat(stream.fileno()).st_size <= SMALL:
+            size = os.fstat(stream.fileno()).st_size
+            if size <= SMALL:
                 return self._from(place, stream, executable)
+            if self._host.database.get(LARGE + pack_number(size)) is not None:
+                # It may be there already: reading it is much cheaper than writing it again.
+                digest = FileDigest(blake3(max_threads=blake3.AUTO).update_mmap(source).digest())
+                if self._known(place, digest, executable, size):
+                    return digest, size
             fd = fs.create(place)
             try:
                 fs.copy(stream.fileno(), fd, place)
@@ -498,6 +504,9 @@ def _publish(
             transaction.put(DEAD + digest, pack_number(added_ns))
             transaction.put(PENDING + digest, encode(os.path.basename(staging)))
             transaction.delete(DOOMED + digest)
+            for entry in manifest.entries():
+                if entry.size > SMALL:
+                    transaction.put(LARGE + pack_number(entry.size), b"")
     return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
 
 

@@ -38,6 +38,8 @@ DURATION = b"n"
 """name → nanoseconds the last build of that name took."""
 LATEST = b"l"
 """name, NUL, platform → build key of the last realisation with that name."""
+LARGE = b"l"
+"""size → nothing: a large file of that size has been added. One of another size cannot be there already."""
 ROOT = b"g"
 """root name → digest."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nexis_store import fs, refs
 from nexis_store.database import Database, Transaction
@@ -32,16 +32,51 @@ def set_root(layout: Layout, database: Database, name: str, digest: TreeDigest) 
         target = up + layout.relative_artifact(digest, ArtifactRecord.decode(stored).name)
         directory = os.path.dirname(place)
         fs.make_directories(directory)
-        temporary = f"{layout.root}/.roots.new"
-        with contextlib.suppress(FileNotFoundError):
-            fs.unlink(temporary)
-        fs.symlink(target, temporary)
         try:
-            fs.rename(temporary, place)
+            _replace_link(target, place, f"{layout.root}/.roots.new")
         except IsADirectoryError:
             raise StoreError(f"{name} is a group of roots, not a root", hint="choose another name") from None
         fs.sync_path(directory)
         _assign(transaction, name, digest)
+
+
+def set_indirect_root(layout: Layout, database: Database, link: str, digest: TreeDigest) -> str:
+    """Make the symlink ``link`` outside the store point to an artifact, and keep the artifact while it does.
+
+    Removing the symlink is all it takes to end that. Returns the name of the root that watches it.
+    """
+    name = f"auto/{TreeDigest.of(encode(link)).hex()[:32]}"
+    with database.transaction() as transaction:
+        stored = transaction.get(ARTIFACT + digest)
+        if stored is None:
+            raise NotInStoreError(f"{link} cannot keep {digest}, which is not in the store")
+        if os.path.lexists(link) and not os.path.islink(link):
+            raise StoreError(f"{link} is there and no symlink", hint="choose another place for the link")
+        place = f"{layout.roots}/{name}"
+        fs.make_directories(os.path.dirname(place))
+        _replace_link(layout.artifact(digest, ArtifactRecord.decode(stored).name), link, f"{link}.new")
+        _replace_link(link, place, f"{layout.root}/.roots.new")
+        fs.sync_path(os.path.dirname(link))
+        fs.sync_path(os.path.dirname(place))
+        _assign(transaction, name, digest)
+    return name
+
+
+def _replace_link(target: str, place: str, temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        fs.unlink(temporary)
+    fs.symlink(target, temporary)
+    fs.rename(temporary, place)
+
+
+def old_generations(names: Iterable[str], keep: int) -> list[str]:
+    """The roots ``<profile>/<number>`` that are not among the ``keep`` newest (highest) of their profile."""
+    profiles: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        profile, _, number = name.rpartition("/")
+        if profile and number.isascii() and number.isdigit():
+            profiles.setdefault(profile, []).append((int(number), name))
+    return [name for found in profiles.values() for _, name in sorted(found)[: max(0, len(found) - keep)]]
 
 
 def remove_root(layout: Layout, database: Database, name: str) -> None:
@@ -85,8 +120,10 @@ def on_disk(layout: Layout) -> Iterator[tuple[str, TreeDigest]]:
         for entry in entries:
             name = prefix + decode(os.fsencode(entry.name))
             if entry.is_symlink():
-                with contextlib.suppress(FileNotFoundError):
-                    digest = _digest_in(os.readlink(entry.path))
+                with contextlib.suppress(OSError):
+                    target = os.readlink(entry.path)
+                    # An absolute target is a symlink of the user's own, which keeps as long as it is there.
+                    digest = _digest_in(os.readlink(target) if target.startswith("/") else target)
                     if digest is not None:
                         yield name, digest
             elif entry.is_dir(follow_symlinks=False):

@@ -398,6 +398,11 @@ class Store:
         roots.set_root(self.layout, self.database, name, digest)
 
     @writing("the root")
+    def set_indirect_root(self, link: Path, digest: TreeDigest) -> None:
+        """Make a symlink of the user's own that keeps an artifact as long as it is there."""
+        roots.set_indirect_root(self.layout, self.database, os.path.abspath(link), digest)
+
+    @writing("the root")
     def remove_root(self, name: str) -> None:
         """Stop keeping what the root kept; raises ``NotInStoreError``."""
         roots.remove_root(self.layout, self.database, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json, progress_for
+from nexis_store.roots import old_generations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,11 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--older-than", type=parse_duration, metavar="AGE", help="only what is garbage so long (30d, 12h)"
     )
+    parser.add_argument(
+        "--keep-generations",
+        type=int,
+        metavar="N",
+        help="forget all but the N newest generations (roots PROFILE/NUMBER) first",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     with open_store(args) as store:
+        old = [] if args.keep_generations is None else old_generations(store.roots(), args.keep_generations)
+        if args.dry_run and old:
+            print(f"would forget the generations {', '.join(old)} first (what only they keep is not listed here)")
+        elif old:
+            for name in old:
+                store.remove_root(name)
         plan = store.plan_gc(max_freed=args.max_freed, older_than_ns=args.older_than)
         dead = [{"digest": str(each.digest), "name": each.name, "size_bytes": each.size_bytes} for each in plan.dead]
         if args.dry_run:

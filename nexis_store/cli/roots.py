@@ -6,6 +6,7 @@ Roots are symlinks in the store's directory .roots: making and removing them the
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from nexis_store.cli.common import open_store, print_json
 
@@ -14,14 +15,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     change = parser.add_mutually_exclusive_group()
     change.add_argument("--set", nargs=2, metavar=("NAME", "ARTIFACT"), help="let the root NAME keep ARTIFACT")
+    change.add_argument(
+        "--link", nargs=2, metavar=("PATH", "ARTIFACT"), help="keep ARTIFACT while the symlink PATH is there"
+    )
     change.add_argument("--remove", metavar="NAME", help="remove the root NAME")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
-    with open_store(args, readonly=not (args.set or args.remove)) as store:
+    with open_store(args, readonly=not (args.set or args.link or args.remove)) as store:
         if args.set:
             store.set_root(args.set[0], store.find(args.set[1]))
+            return 0
+        if args.link:
+            store.set_indirect_root(Path(args.link[0]), store.find(args.link[1]))
             return 0
         if args.remove:
             store.remove_root(args.remove)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from nexis_store.digest import BuildKey, DerivationId
-from nexis_store.errors import NotInStoreError
+from nexis_store.errors import NotInStoreError, StoreError
 from nexis_store.realisation import Realisation
+from nexis_store.roots import old_generations
 from nexis_store.store import Store
 from tests.store.test_store import ABSENT, add
 
@@ -129,3 +130,24 @@ def test_leftovers_of_killed_processes_are_removed(store: Store) -> None:
     assert len(os.listdir(store.layout.staging)) == 1
     collect(store)
     assert os.listdir(store.layout.staging) == []
+
+
+def test_a_symlink_of_the_user_keeps_an_artifact(store: Store, tmp_path: Path) -> None:
+    a = add(store, "a", {"a": b"x"})
+    store.set_indirect_root(tmp_path / "result", a.digest)
+    assert (tmp_path / "result/a").read_bytes() == b"x"
+    assert collect(store) == set()
+    b = add(store, "b", {"b": b"x"})
+    store.set_indirect_root(tmp_path / "result", b.digest)
+    assert collect(store) == {"a"}
+    (tmp_path / "result").unlink()
+    assert collect(store) == {"b"}
+    (tmp_path / "result").mkdir()
+    with pytest.raises(StoreError, match="no symlink"):
+        store.set_indirect_root(tmp_path / "result", add(store, "c", {"c": b""}).digest)
+
+
+def test_old_generations() -> None:
+    names = ["system/9", "system/10", "system/2", "other/1", "plain", "system/x", "3"]
+    assert old_generations(names, 2) == ["system/2"]
+    assert set(old_generations(names, 0)) == {"system/2", "system/9", "system/10", "other/1"}

@@ -16,7 +16,6 @@ from nexis_store.refs import count
 from nexis_store.repair import recount
 from nexis_store.store import Store
 
-
 MEMORY = Path("/dev/shm")
 """Hundreds of small stores: waiting for a disk would only make this slow."""
 
