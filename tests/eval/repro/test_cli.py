@@ -1,0 +1,119 @@
+"""The command line on what needs no build: files, directories, artifacts, stores, records."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.record import Record, keep
+from nexis_eval.repro.record import encode_record
+from nexis_store.store import Store
+from tests.eval.repro.test_record import built, system
+
+
+def repro(*arguments: object, store: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("nexis-eval"), "repro", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NEXIS_STORE": str(store or "/nonexistent")},
+    )
+
+
+@pytest.fixture
+def directories(tmp_path: Path) -> tuple[Path, Path]:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for path, text in ((first, "1700000000"), (second, "1800000000")):
+        (path / "etc").mkdir(parents=True)
+        (path / "etc/stamp").write_text(text)
+        (path / "etc/same").write_text("same")
+    return first, second
+
+
+def test_directories_and_exit_codes(directories: tuple[Path, Path]) -> None:
+    first, second = directories
+    same, differs = repro("diff", first, first), repro("diff", first, second)
+    assert (same.returncode, differs.returncode) == (0, 1)
+    assert "the same" in same.stdout
+    assert "etc/stamp: content" in differs.stdout
+    assert "cause: timestamp" in differs.stdout
+    assert repro("diff", first, second / "etc/stamp").returncode == 2
+    missing = repro("diff", first, "/no/such/thing")
+    assert missing.returncode == 2
+    assert "there is no /no/such/thing" in missing.stderr
+    assert repro("diff", first).returncode == 2
+
+
+def test_formats_to_a_file(directories: tuple[Path, Path], tmp_path: Path) -> None:
+    result = repro("diff", *directories, "--format", "json", "-o", tmp_path / "report.json")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 1
+
+
+def test_files_are_opened(tmp_path: Path) -> None:
+    import tarfile
+
+    for name, mtime in (("a.tar", 5), ("b.tar", 6)):
+        (tmp_path / "readme").write_text("text\n")
+        os.utime(tmp_path / "readme", (mtime, mtime))
+        with tarfile.open(tmp_path / name, "w") as archive:
+            archive.add(tmp_path / "readme", arcname="readme")
+    result = repro("diff", tmp_path / "a.tar", tmp_path / "b.tar")
+    assert result.returncode == 1
+    assert "readme: content" in result.stdout
+    assert "mtime: 5 → 6" in result.stdout
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[Path, Path]:
+    """Two stores that built the same system, the second with another banner; their records beside them."""
+    hook = tmp_path / "hook.sh"
+    hook.write_text("echo hook\n")
+    for name, banner in (("one", "hello"), ("two", "goodbye")):
+        with Store.open(tmp_path / name) as store:
+            record = built(store, system(hook, banner))
+            (tmp_path / f"{name}.json").write_text(encode_record(record))
+            outputs = {each: step.outputs for each, step in record.steps.items()}
+            keep(store, Record(record.graph, outputs), "demo", "x86_64")
+    return tmp_path / "one", tmp_path / "two"
+
+
+@pytest.mark.parametrize("how", ["stores", "records", "roots"])
+def test_builds(stores: tuple[Path, Path], tmp_path: Path, how: str) -> None:
+    first, second = stores
+    if how == "stores":
+        result = repro("diff", first, second)
+    elif how == "records":
+        result = repro("diff", tmp_path / "one.json", tmp_path / "two.json", store=first)
+    else:
+        result = repro("diff", "builds/demo-x86_64", "--against", second, store=first)
+    assert result.returncode == 1, result.stderr
+    lines = result.stdout.splitlines()
+    marks = [line.split()[:2] for line in lines if line and line[0] in "✗↳✓!"]
+    assert marks == [["✗", "banner"], ["↳", "base"], ["↳", "system"]]
+    assert "3 of 3 differ, 2 of them only as a consequence" in lines[-1]
+
+
+def test_artifacts_by_digest_and_name(stores: tuple[Path, Path]) -> None:
+    first, second = stores
+    result = repro("diff", "motd", "--against", second, store=first)
+    assert result.returncode == 0, result.stderr
+    result = repro("diff", "banner", "--against", second, store=first)
+    assert result.returncode == 1
+    assert "-hello" in result.stdout and "+goodbye" in result.stdout
+
+
+def test_variations_are_listed_and_checked() -> None:
+    listing = repro("check", "--vary", "help")
+    assert listing.returncode == 0
+    assert "timezone" in listing.stdout
+    wrong = repro("check", "--vary", "tme")
+    assert wrong.returncode == 2
+    assert "did you mean 'time'?" in wrong.stderr
