@@ -119,7 +119,7 @@ FILES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(FILES)
 @example({"packages": [{"name": "a"}], "force": {"packages": [{"name": "a", "env": {"A": 1}}]}})
 def test_any_values_at_any_place(values: dict[str, object]) -> None:
