@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nexis_eval.config.hashes import declared_hash
 from nexis_eval.config.model import Config, LocalPath, Package
+from nexis_eval.config.values import is_placeholder
 from nexis_eval.derivation import (
     Attribute,
     Choice,
@@ -26,6 +28,7 @@ from nexis_eval.derivation import (
 )
 from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
 from nexis_eval.image.assemble import add_system
+from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource
 from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.rules import BuildContext, Rule, render
@@ -110,6 +113,7 @@ class Instantiator:
         return self._config.place(("packages", package.name, key))
 
     def _add(self, package: Package, platform: Platform) -> DerivationId:
+        package = self._resolved(package, platform)
         if package.debian:
             return self._debian(package, platform)
         if package.source and package.prebuilt and package.fallback_to_source:
@@ -131,7 +135,7 @@ class Instantiator:
     # Debian packages
 
     def _debian(self, package: Package, platform: Platform) -> DerivationId:
-        debs = self._lock.debs(package.name, platform.arch)
+        debs = self._lock.debs(package.name, platform.arch, debian_request(package, platform))
         if debs is None:
             raise NotLockedError(
                 f"the Debian packages of '{package.name}' are not in the lock for {platform.arch}",
@@ -176,7 +180,19 @@ class Instantiator:
     # Sources
 
     def _locked(self, package: Package, field: str, platform: Platform) -> LockedSource | None:
-        return self._lock.source(package.name, field, platform.arch)
+        """What pins a field, if it was made for the version and URLs that the configuration names now."""
+        locked = self._lock.source(package.name, field, platform.arch)
+        return locked if locked is not None and source_fits(package, field, platform, locked) else None
+
+    def _resolved(self, package: Package, platform: Platform) -> Package:
+        """The package with the version that ``latest`` was locked to."""
+        if package.version != LATEST:
+            return package
+        for field in ("source", "prebuilt"):
+            locked = self._locked(package, field, platform)
+            if locked is not None and locked.version:
+                return replace(package, version=locked.version)
+        return package
 
     def _source(self, package: Package, field: str, platform: Platform) -> Source:
         """The fixed-output derivation of ``source`` or ``prebuilt``. A hash in the configuration wins over the lock."""
@@ -185,7 +201,7 @@ class Instantiator:
         declared = package.hash if field == "source" else package.prebuilt_hash
         if locked is not None and locked.commit:
             assert locked.tree is not None
-            builder: Fetch | FetchGit = FetchGit(locked.urls[0], locked.commit, locked.tree)
+            builder: Fetch | FetchGit = FetchGit(locked.urls[0], locked.commit, locked.tree, locked.submodules)
             path = "/in/source"
         else:
             builder = self._download(package, field, platform, locked, templates, declared)
@@ -210,23 +226,29 @@ class Instantiator:
         templates: tuple[str, ...],
         declared: str | None,
     ) -> Fetch:
-        if declared is not None and (locked is None or package.version != "latest"):
-            algorithm, _, digest = declared.partition(":")
+        if locked is not None:
+            algorithm, digest = locked.algorithm, locked.hash
+            if declared is not None and not is_placeholder(declared):
+                algorithm, digest = declared_hash(self._config, declared, self._hash_path(package, field))
+                self._agree(package, field, locked, algorithm, digest)
+            return Fetch(locked.urls, algorithm, digest, _filename(locked.urls[0]), locked.size, locked.tree)
+        if declared is not None and package.version != LATEST:
+            algorithm, digest = declared_hash(self._config, declared, self._hash_path(package, field))
             urls = tuple(
                 expand(each, name=package.name, version=package.version, platform=platform) for each in templates
             )
-            self._agree(package, field, locked, algorithm, digest)
-            return Fetch(urls, algorithm, digest, _filename(urls[0]), locked.size if locked else None)
-        if locked is None:
-            raise NotLockedError(
-                f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
-                hint="run 'nexis-eval lock' to download and pin it",
-                place=self._place(package, field),
-            )
-        return Fetch(locked.urls, locked.algorithm, locked.hash, _filename(locked.urls[0]), locked.size)
+            return Fetch(urls, algorithm, digest, _filename(urls[0]))
+        raise NotLockedError(
+            f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
+            hint="run 'nexis-eval lock' to download and pin it",
+            place=self._place(package, field),
+        )
 
-    def _agree(self, package: Package, field: str, locked: LockedSource | None, algorithm: str, digest: str) -> None:
-        if locked is None or locked.algorithm != algorithm or locked.hash == digest:
+    def _hash_path(self, package: Package, field: str) -> tuple[str, ...]:
+        return ("packages", package.name, "hash" if field == "source" else "prebuilt_hash")
+
+    def _agree(self, package: Package, field: str, locked: LockedSource, algorithm: str, digest: str) -> None:
+        if locked.algorithm != algorithm or locked.hash == digest:
             return
         raise PackageError(
             f"the hash of '{package.name}' here ({algorithm}:{digest[:12]}…) is not the one in nexis.lock "
@@ -269,7 +291,8 @@ class Instantiator:
     def _choice(self, package: Package, platform: Platform) -> DerivationId:
         """The vendor's binary, and the source build that stands in for it."""
         source = self._from_source(package, platform)
-        if self._locked(package, "prebuilt", platform) is None and package.prebuilt_hash is None:
+        absence = self._lock.absence(package.name, "prebuilt", platform.arch)
+        if absence is not None and source_fits(package, "prebuilt", platform, absence):
             return source
         alternatives = (self._prebuilt(package, platform), source)
         return self._builder.add(

@@ -10,6 +10,15 @@ from nexis_store.errors import NexisError
 
 FIELD = re.compile(r"\{([a-z_]*)\}")
 
+ARCH_NAMES: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("x86_64", "amd64", "x64", "x86-64", "linux64", "64bit"),
+    "aarch64": ("aarch64", "arm64", "armv8", "arm64v8"),
+    "riscv64": ("riscv64", "riscv64gc", "riscv"),
+}
+"""What projects call the architectures in the names of their files, most usual first.
+
+``{arch}`` stands for whichever of them a project uses: 'nexis-eval lock' finds out, and the lock keeps the URL."""
+
 
 class TemplateError(NexisError):
     """A template uses a field that there is none of."""
@@ -23,8 +32,11 @@ def fields_of(template: str) -> frozenset[str]:
     return frozenset(FIELD.findall(template))
 
 
-def values(*, name: str, version: str, platform: Platform, tag: str = "") -> dict[str, str]:
-    """What the fields stand for. ``{tag}`` is the version where no tag is known."""
+def values(*, name: str, version: str, platform: Platform, tag: str = "", arch_name: str = "") -> dict[str, str]:
+    """What the fields stand for. ``{tag}`` is the version where no tag is known.
+
+    ``arch_name`` is what the project calls the architecture, if not as we do.
+    """
     parts = version.split(".")
     return {
         "name": name,
@@ -32,16 +44,16 @@ def values(*, name: str, version: str, platform: Platform, tag: str = "") -> dic
         "version_major": parts[0],
         "version_minor": ".".join(parts[:2]),
         "tag": tag or version,
-        "arch": platform.arch,
+        "arch": arch_name or platform.arch,
         "debarch": platform.debian,
         "goarch": platform.go,
         "triplet": platform.triplet,
     }
 
 
-def expand(template: str, *, name: str, version: str, platform: Platform, tag: str = "") -> str:
+def expand(template: str, *, name: str, version: str, platform: Platform, tag: str = "", arch_name: str = "") -> str:
     """Fill in a template; raises ``TemplateError`` for a field that does not exist."""
-    return fill(template, values(name=name, version=version, platform=platform, tag=tag))
+    return fill(template, values(name=name, version=version, platform=platform, tag=tag, arch_name=arch_name))
 
 
 def fill(template: str, known: Mapping[str, str]) -> str:

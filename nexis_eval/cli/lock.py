@@ -1,7 +1,7 @@
 """Pin what the configuration leaves open: versions, hashes, sets of Debian packages. The result is nexis.lock.
 
 Without options only what is missing is pinned, for every architecture the system evaluates for; nothing that is pinned
-moves. Commit the file: it makes the system the same for everybody.
+moves. Commit the file: it makes the system the same for everybody. What cannot be pinned does not keep the rest.
 """
 
 from __future__ import annotations
@@ -12,18 +12,30 @@ import difflib
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nexis_eval.cli.common import add_system_arguments
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
-from nexis_eval.lock.model import Lock, format_lock, load_lock
+from nexis_eval.lock.model import Lock, LockedSource, LockError, format_lock, load_lock
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.platforms import PLATFORMS
 from nexis_eval.toolchain import PINS, format_pins, load_toolchain
+from nexis_store.errors import NexisError
+
+if TYPE_CHECKING:
+    from nexis_eval.lock.resolve import Resolution
 
 RULES = Path(__file__).resolve().parents[2] / "rules"
+
+
+class UnknownPackageError(NexisError):
+    """A package is to be pinned anew that the configuration does not have."""
+
+    code = "E0406"
+    exit_code = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--update", action="append", default=[], metavar="PACKAGE", help="pin this package anew; may be repeated"
     )
+    parser.add_argument("--update-all", action="store_true", help="pin every package anew")
     parser.add_argument("--diff", action="store_true", help="show what would change, and change nothing")
     parser.add_argument(
         "--toolchain", action="store_true", help="pin the tool sets of rules/toolchain.toml instead (for maintainers)"
@@ -43,30 +56,105 @@ def run(args: argparse.Namespace) -> int:
     """Pin; returns the exit code."""
     if args.toolchain:
         return _toolchain()
-    arches = [args.arch] if args.arch else list(PLATFORMS)
-    configs = [load(args.file, arch=each, profiles=args.profile, overrides=args.overrides) for each in arches]
+    configs = _configs(args)
+    update = _to_update(args, configs)
     path = args.file.with_name("nexis.lock")
     before = load_lock(path)
-    after = resolved(configs, before, args.update)
+    resolution = resolved(configs, before, update)
+    after = resolution.lock
     if args.diff:
-        sys.stdout.writelines(
-            difflib.unified_diff(
-                format_lock(before).splitlines(keepends=True),
-                format_lock(after).splitlines(keepends=True),
-                f"{path} (now)",
-                f"{path} (would be)",
-            )
-        )
-        return 0
-    if after == before and path.exists():
-        print(f"{path}: everything is pinned")
-        return 0
-    write_atomically(path, format_lock(after))
-    print(f"wrote {path}: {len(after.sources)} downloads, {len(after.debian)} sets of Debian packages")
+        _print_diff(path, before, after)
+    elif after == before and path.exists():
+        if not resolution.errors:
+            print(f"{path}: everything is pinned")
+    else:
+        write_atomically(path, format_lock(after))
+        for line in changes(before, after):
+            print(line)
+        print(f"wrote {path}: {len(after.sources)} downloads, {len(after.debian)} sets of Debian packages")
+    raise_all(resolution.errors)
     return 0
 
 
-def resolved(configs: Sequence[Config], lock: Lock, update: Collection[str] = ()) -> Lock:
+def _configs(args: argparse.Namespace) -> list[Config]:
+    """The system for every architecture it can be evaluated for, or for the one that was asked for."""
+    if args.arch:
+        return [load(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)]
+    configs, failed = [], []
+    for arch in PLATFORMS:
+        try:
+            configs.append(load(args.file, arch=arch, profiles=args.profile, overrides=args.overrides))
+        except NexisError as error:
+            failed.append((arch, error))
+    if not configs:
+        raise failed[0][1]
+    for arch, mistake in failed:
+        _tell(f"leaving out {arch}, for which the system has mistakes: {mistake.message.splitlines()[0]}")
+    return configs
+
+
+def _to_update(args: argparse.Namespace, configs: Sequence[Config]) -> set[str]:
+    known = {name for config in configs for name in config.packages}
+    for name in args.update:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            raise UnknownPackageError(
+                f"{args.file} has no package '{name}'",
+                hint=f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has: {', '.join(sorted(known))}",
+            )
+    return known if args.update_all else set(args.update)
+
+
+def _print_diff(path: Path, before: Lock, after: Lock) -> None:
+    sys.stdout.writelines(
+        difflib.unified_diff(
+            format_lock(before).splitlines(keepends=True),
+            format_lock(after).splitlines(keepends=True),
+            f"{path} (now)",
+            f"{path} (would be)",
+        )
+    )
+
+
+def changes(before: Lock, after: Lock) -> Iterator[str]:
+    """What is different, in a line a package and field: the short form of a difference between two lock files."""
+    for key in sorted({*before.sources, *after.sources}):
+        old, new = before.sources.get(key), after.sources.get(key)
+        if old == new:
+            continue
+        label = " ".join(filter(None, key))
+        yield f"{label}: {_shown(old)} → {_shown(new)}" if old else f"{label}: {_shown(new)}"
+    for name, arch in sorted({*before.debian, *after.debian}):
+        old_debs = {each.name: each.version for each in before.debian.get((name, arch), ())}
+        new_debs = {each.name: each.version for each in after.debian.get((name, arch), ())}
+        if not old_debs:
+            yield f"{name} {arch}: {len(new_debs)} Debian packages"
+            continue
+        for each in sorted({*old_debs, *new_debs}):
+            was, now = old_debs.get(each, "none"), new_debs.get(each, "none")
+            if was != now:
+                yield f"{name} {arch}: {each} {was} → {now}"
+
+
+def _shown(source: LockedSource | None) -> str:
+    if source is None:
+        return "gone"
+    if source.absent:
+        return "absent"
+    pin = source.commit[:12] if source.commit else f"{source.algorithm}:{source.hash[:12]}…"
+    return f"{source.version} ({pin})".lstrip()
+
+
+def raise_all(errors: Sequence[NexisError]) -> None:
+    """Raise what could not be pinned: one error as it is, several as one that holds them all."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        listing = "\n".join(f"- {str(each).replace(chr(10), chr(10) + '  ')}" for each in errors)
+        raise LockError(f"{len(errors)} packages cannot be pinned; the rest is\n{listing}")
+
+
+def resolved(configs: Sequence[Config], lock: Lock, update: Collection[str] = ()) -> Resolution:
     """``lock`` and what it lacks for ``configs``."""
     from nexis_eval.lock.resolve import resolve
 
@@ -74,12 +162,13 @@ def resolved(configs: Sequence[Config], lock: Lock, update: Collection[str] = ()
 
 
 def lock_configs(configs: Sequence[Config], path: Path) -> Lock:
-    """Fill the lock file at ``path`` with what it lacks for ``configs``, and return it."""
+    """Fill the lock file at ``path`` with what it lacks for ``configs``; returns it. Raises what cannot be pinned."""
     before = load_lock(path)
-    after = resolved(configs, before)
-    if after != before:
-        write_atomically(path, format_lock(after))
-    return after
+    resolution = resolved(configs, before)
+    if resolution.lock != before:
+        write_atomically(path, format_lock(resolution.lock))
+    raise_all(resolution.errors)
+    return resolution.lock
 
 
 def _tell(line: str) -> None:

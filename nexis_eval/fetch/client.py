@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from nexis_store.errors import NexisError
+from nexis_store.errors import NexisError, Place
 
 if TYPE_CHECKING:
     import httpx
@@ -31,6 +31,13 @@ class FetchError(NexisError):
 
     code = "F0001"
     exit_code = 3
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, place: Place | None = None, missing: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint, place=place)
+        self.missing = missing
+        """Whether every server was well and said that there is no such file."""
 
 
 class NetrcError(NexisError):

@@ -26,11 +26,15 @@ Progress = Callable[[int, int | None], None]
 
 
 class AttemptError(Exception):
-    """One URL did not deliver. ``again`` when it may do better later, after ``delay_seconds`` if it said so."""
+    """One URL did not deliver. ``again`` when it may do better later, after ``delay_seconds`` if it said so.
 
-    def __init__(self, why: str, *, again: bool = False, delay_seconds: float = 0.0) -> None:
+    ``missing`` when the server is well and says that there is no such file.
+    """
+
+    def __init__(self, why: str, *, again: bool = False, delay_seconds: float = 0.0, missing: bool = False) -> None:
         super().__init__(why)
         self.again = again
+        self.missing = missing
         self.delay_seconds = delay_seconds
 
 
@@ -120,7 +124,10 @@ async def _stream(
             if response.status_code in (401, 403):
                 reason += " (passwords are read from ~/.netrc)"
             raise AttemptError(
-                reason, again=response.status_code in RETRIED_STATUS, delay_seconds=_retry_after(response)
+                reason,
+                again=response.status_code in RETRIED_STATUS,
+                delay_seconds=_retry_after(response),
+                missing=response.status_code in (404, 410),
             )
         begins = _resumes_at(response)
         if begins is not None and begins != start:
@@ -179,6 +186,7 @@ def _copy(url: str, path: Path, algorithm: str) -> Received:
     try:
         shutil.copyfile(unquote(urlsplit(url).path), path)
     except OSError as error:
-        raise AttemptError(error.strerror or str(error)) from None
+        missing = isinstance(error, FileNotFoundError)
+        raise AttemptError(error.strerror or str(error), missing=missing) from None
     size = _hash_file(path, hasher)
     return Received(hasher.hexdigest(), size)

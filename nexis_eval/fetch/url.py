@@ -36,10 +36,13 @@ class _Attempts:
 
     urls: list[str]
     failures: dict[str, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
     def note(self, url: str, failure: AttemptError) -> None:
         """Remember why ``url`` did not deliver."""
         self.failures[url] = str(failure)
+        if failure.missing:
+            self.missing.add(url)
         if not failure.again:
             self.urls.remove(url)
 
@@ -153,7 +156,7 @@ async def fetch(
 
 
 async def download(
-    url: str,
+    urls: Sequence[str],
     path: Path,
     *,
     mirrors: Mirrors,
@@ -161,16 +164,17 @@ async def download(
     algorithm: str = "sha256",
     progress: Progress | None = None,
 ) -> tuple[str, int]:
-    """Download something whose hash is to be found out; returns its hash (hexadecimal) and its size in bytes.
+    """Download something whose hash is to be found out, from the first of ``urls`` that has it.
 
-    Raises ``FetchError``.
+    Returns its hash (hexadecimal) and its size in bytes. Raises ``FetchError``.
     """
-    attempts = _Attempts(mirrors.expand(refuse_secrets(url)))
+    attempts = _Attempts(list(dict.fromkeys(_expanded(urls, mirrors))))
     received = await _first_good(client, attempts, _Wanted(algorithm, None, None), path, progress)
     if received is None:
         path.unlink(missing_ok=True)
         raise FetchError(
-            f"cannot download {shown(url)}; tried\n{attempts.report()}",
+            f"cannot download {shown(urls[0])}; tried\n{attempts.report()}",
             hint="check the URL in a browser, and that there is a network",
+            missing=not attempts.urls and attempts.missing == set(attempts.failures),
         )
     return received.hash, received.size

@@ -235,7 +235,7 @@ async def load_index(
     """Download (or take from ``cache``, by hash) the index of a suite; its signature is checked first."""
     cache.mkdir(parents=True, exist_ok=True)
     release = cache / f"{suite}.InRelease"
-    await download(f"{ARCHIVE}/dists/{suite}/InRelease", release, mirrors=mirrors, client=client)
+    await download((f"{ARCHIVE}/dists/{suite}/InRelease",), release, mirrors=mirrors, client=client)
     hashes = release_hashes(verify_release(release))
     path = f"{component}/binary-{arch}/Packages.xz"
     if path not in hashes:
@@ -245,7 +245,7 @@ async def load_index(
     if not kept.exists() or hashlib.sha256(kept.read_bytes()).hexdigest() != digest:
         directory = path.rpartition("/")[0]
         by_hash = f"{ARCHIVE}/dists/{suite}/{directory}/by-hash/SHA256/{digest}"
-        found, _ = await download(by_hash, kept, mirrors=mirrors, client=client)
+        found, _ = await download((by_hash,), kept, mirrors=mirrors, client=client)
         if found != digest:
             kept.unlink()
             raise FetchError(

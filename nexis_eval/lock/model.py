@@ -26,9 +26,23 @@ class LockFormatError(NexisError):
     exit_code = 2
 
 
+class LockError(NexisError):
+    """What the configuration asks for cannot be pinned.
+
+    Either upstream does not have it, or what it has is not what the configuration says.
+    """
+
+    code = "F0006"
+    exit_code = 3
+
+
 @dataclass(frozen=True, slots=True)
 class LockedSource:
-    """A download or a git check-out. ``arch`` is empty where it serves every architecture; ``size`` is in bytes."""
+    """A download or a git check-out. ``arch`` is empty where it serves every architecture; ``size`` is in bytes.
+
+    ``tree`` is the digest of what is in it. ``absent`` says why there is nothing, for a prebuilt package that upstream
+    does not offer for an architecture and that is built from source there.
+    """
 
     package: str
     field: str
@@ -40,7 +54,9 @@ class LockedSource:
     version: str = ""
     tag: str = ""
     commit: str = ""
+    submodules: bool = False
     tree: TreeDigest | None = None
+    absent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +77,43 @@ class Lock:
 
     sources: Mapping[tuple[str, str, str], LockedSource] = field(default_factory=dict)
     debian: Mapping[tuple[str, str], tuple[LockedDeb, ...]] = field(default_factory=dict)
+    requests: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """What was asked of Debian for each entry of ``debian``; a change makes the entry stale."""
 
     def source(self, package: str, field: str, arch: str) -> LockedSource | None:
-        """What pins a field of a package for an architecture."""
-        return self.sources.get((package, field, arch)) or self.sources.get((package, field, ""))
+        """What pins a field of a package for an architecture; ``None`` as well if it is known to be absent."""
+        found = self.sources.get((package, field, arch)) or self.sources.get((package, field, ""))
+        return None if found is not None and found.absent else found
 
-    def debs(self, package: str, arch: str) -> tuple[LockedDeb, ...] | None:
-        """The Debian packages that make up a package for an architecture."""
+    def absence(self, package: str, field: str, arch: str) -> LockedSource | None:
+        """The entry that says that there is nothing, and why, if there is one."""
+        found = self.sources.get((package, field, arch))
+        return found if found is not None and found.absent else None
+
+    def debs(self, package: str, arch: str, request: str = "") -> tuple[LockedDeb, ...] | None:
+        """The Debian packages that make up a package for an architecture; ``None`` if another ``request`` made them."""
+        if request and self.requests.get((package, arch), "") not in ("", request):
+            return None
         return self.debian.get((package, arch))
 
     def with_source(self, source: LockedSource) -> Lock:
         """The same with one source added or replaced."""
         return replace(self, sources={**self.sources, (source.package, source.field, source.arch): source})
 
-    def with_debs(self, package: str, arch: str, debs: tuple[LockedDeb, ...]) -> Lock:
+    def with_debs(self, package: str, arch: str, debs: tuple[LockedDeb, ...], request: str = "") -> Lock:
         """The same with one set of Debian packages added or replaced."""
-        return replace(self, debian={**self.debian, (package, arch): debs})
+        return replace(
+            self,
+            debian={**self.debian, (package, arch): debs},
+            requests={**self.requests, (package, arch): request},
+        )
 
     def without(self, package: str) -> Lock:
         """The same without anything of one package."""
         return Lock(
             {key: value for key, value in self.sources.items() if key[0] != package},
             {key: value for key, value in self.debian.items() if key[0] != package},
+            {key: value for key, value in self.requests.items() if key[0] != package},
         )
 
 
@@ -98,7 +129,7 @@ def _value(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_value(each) for each in value)}]"
     if isinstance(value, int):
-        return str(value)
+        return str(value).lower()
     return _quote(str(value))
 
 
@@ -141,14 +172,19 @@ def format_lock(lock: Lock) -> str:
                     ("tag", source.tag),
                     ("urls", source.urls),
                     ("commit", source.commit),
+                    ("submodules", source.submodules or None),
                     ("hash", f"{source.algorithm}:{source.hash}" if source.hash else ""),
                     ("size", source.size),
                     ("tree", str(source.tree) if source.tree else ""),
+                    ("absent", source.absent),
                 ],
             )
         )
     for package, arch in sorted(lock.debian):
-        parts.append(format_debs("debian", [("package", package), ("arch", arch)], lock.debian[package, arch]))
+        owner: list[tuple[str, object]] = [("package", package), ("arch", arch)]
+        if request := lock.requests.get((package, arch)):
+            owner.append(("request", request))
+        parts.append(format_debs("debian", owner, lock.debian[package, arch]))
     return "\n".join(parts)
 
 
@@ -165,6 +201,8 @@ def _source(table: Mapping[str, Any]) -> LockedSource:
         version=table.get("version", ""),
         tag=table.get("tag", ""),
         commit=table.get("commit", ""),
+        submodules=table.get("submodules", False),
+        absent=table.get("absent", ""),
         tree=TreeDigest.parse(table["tree"]) if "tree" in table else None,
     )
 
@@ -185,10 +223,11 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
             (table["package"], table["arch"]): tuple(parse_deb(line) for line in table["debs"])
             for table in value.get("debian", [])
         }
+        requests = {(table["package"], table["arch"]): table.get("request", "") for table in value.get("debian", [])}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise LockFormatError(f"not a lock file: {reason}", hint=hint, place=Place(file)) from None
-    return Lock({(each.package, each.field, each.arch): each for each in sources}, debian)
+    return Lock({(each.package, each.field, each.arch): each for each in sources}, debian, requests)
 
 
 def load_lock(path: Path) -> Lock:

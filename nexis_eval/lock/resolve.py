@@ -1,34 +1,59 @@
-"""Fills ``nexis.lock``: downloads what has no hash yet, and chooses Debian packages from a signed index.
+"""Fills ``nexis.lock``: finds versions, downloads what has no hash yet, chooses Debian packages from a signed index.
 
 Only what is missing is resolved; what is pinned stays as it is until it is asked to be updated.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.config.model import Config, Package
-from nexis_eval.fetch.client import new_client, shown
+from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
+from nexis_eval.fetch.git import check_out, is_git_url, plain_url, references
+from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.debian import Index, load_index
-from nexis_eval.lock.model import Lock, LockedSource
+from nexis_eval.lock.fits import (
+    LATEST,
+    arch_names,
+    debian_request,
+    declared_hash_of,
+    source_fits,
+    templates_of,
+    urls_of,
+)
+from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, LockError
+from nexis_eval.lock.upstream import TAGS, Release, latest
+from nexis_eval.lock.versions import tag_of
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.templates import expand, fields_of
 from nexis_eval.toolchain import Toolchain
+from nexis_store.errors import NexisError
+from nexis_store.hashing import tree_of_path
 
 if TYPE_CHECKING:
     import httpx
 
-    from nexis_eval.lock.model import LockedDeb
-
 PER_ARCH_FIELDS = frozenset({"arch", "debarch", "goarch", "triplet"})
+PARALLEL = 6
+OBJECT_NAME_LENGTHS = (40, 64)
 
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What could be pinned, and what could not."""
+
+    lock: Lock
+    errors: tuple[NexisError, ...] = ()
 
 
 def cache_directory() -> Path:
@@ -38,67 +63,256 @@ def cache_directory() -> Path:
 
 
 class Resolver:
-    """One run: a connection pool, the indexes read so far, the lock as it grows."""
+    """One run: a connection pool, what was read so far, the lock as it grows."""
 
     def __init__(self, lock: Lock, mirrors: Mirrors, client: httpx.AsyncClient, tell: Tell) -> None:
-        self.lock = lock
+        self._sources = dict(lock.sources)
+        self._debian = dict(lock.debian)
+        self._requests = dict(lock.requests)
         self._mirrors = mirrors
         self._client = client
         self._tell = tell
-        self._indexes: dict[tuple[str, str], Index] = {}
+        self._indexes: dict[tuple[str, str], asyncio.Task[Index]] = {}
+        self._releases: dict[str, Release] = {}
+
+    @property
+    def lock(self) -> Lock:
+        """The lock so far."""
+        return Lock(dict(self._sources), dict(self._debian), dict(self._requests))
 
     async def index(self, suite: str, arch: str) -> Index:
-        """The index of a suite for one of Debian's architectures."""
+        """The index of a suite for one of Debian's architectures; read once."""
         if (suite, arch) not in self._indexes:
             self._tell(f"reading the package index of Debian {suite} for {arch}")
-            self._indexes[suite, arch] = await load_index(
-                suite, arch, cache_directory(), mirrors=self._mirrors, client=self._client
+            self._indexes[suite, arch] = asyncio.create_task(
+                load_index(suite, arch, cache_directory(), mirrors=self._mirrors, client=self._client)
             )
-        return self._indexes[suite, arch]
+        return await self._indexes[suite, arch]
 
-    async def package(self, package: Package, platform: Platform) -> None:
-        """Pin whatever of ``package`` is not pinned for ``platform``."""
-        if package.debian and self.lock.debs(package.name, platform.arch) is None:
-            await self._debian(package, platform)
-        if package.source and not _is_pinned(package, package.hash, self.lock, "source", platform):
-            await self._url(package, "source", package.source, platform)
-        if package.prebuilt and not _is_pinned(package, package.prebuilt_hash, self.lock, "prebuilt", platform):
-            await self._url(package, "prebuilt", package.prebuilt, platform)
+    async def package(self, config: Config, package: Package) -> None:
+        """Pin whatever of ``package`` is not pinned for the architecture of ``config``; raises ``NexisError``."""
+        platform = platform_named(config.arch)
+        steps: list[tuple[str, Callable[[Package, Platform], Awaitable[None]]]] = []
+        if package.debian and not self._debian_is_pinned(package, platform):
+            steps.append(("debian", self._pin_debian))
+        if package.source and not self._is_pinned(package, "source", platform):
+            steps.append(("source", self._pin_source))
+        if package.prebuilt and not self._is_pinned(package, "prebuilt", platform):
+            steps.append(("prebuilt", self._pin_prebuilt))
+        for key, step in steps:
+            try:
+                await step(package, platform)
+            except NexisError as error:
+                path = ("packages", package.name)
+                error.place = error.place or config.place((*path, key)) or config.place((*path, "name"))
+                raise
 
-    async def _debian(self, package: Package, platform: Platform) -> None:
+    def _is_pinned(self, package: Package, field: str, platform: Platform) -> bool:
+        if (
+            declared_hash_of(package, field) is not None
+            and package.version != LATEST
+            and not is_git_url(templates_of(package, field)[0])
+        ):
+            return True
+        for arch in (platform.arch, ""):
+            locked = self._sources.get((package.name, field, arch))
+            if locked is not None and source_fits(package, field, platform, locked):
+                return True
+            self._sources.pop((package.name, field, arch), None)
+        return False
+
+    def _debian_is_pinned(self, package: Package, platform: Platform) -> bool:
+        key = (package.name, platform.arch)
+        return key in self._debian and self._requests.get(key, "") in ("", debian_request(package, platform))
+
+    async def _pin_debian(self, package: Package, platform: Platform) -> None:
         index = await self.index(package.debian_suite, platform.debian)
         wanted = [
             expand(each, name=package.name, version=package.version, platform=platform) for each in package.debian
         ]
         found = index.closure(wanted) if package.debian_closure else [index.package(each) for each in wanted]
-        self.lock = self.lock.with_debs(package.name, platform.arch, tuple(each.lock() for each in found))
+        self._debian[package.name, platform.arch] = tuple(each.lock() for each in found)
+        self._requests[package.name, platform.arch] = debian_request(package, platform)
         self._tell(f"pinned {package.name} for {platform.arch}: {len(found)} Debian packages")
 
-    async def _url(self, package: Package, field: str, templates: tuple[str, ...], platform: Platform) -> None:
-        per_arch = any(PER_ARCH_FIELDS & fields_of(each) for each in templates)
-        urls = tuple(expand(each, name=package.name, version=package.version, platform=platform) for each in templates)
-        self._tell(f"downloading {shown(urls[0])}")
+    async def _release(self, package: Package, platform: Platform) -> Release:
+        """Version and tag of a package: as configured, as pinned before for another field, or the latest."""
+        if package.version != LATEST:
+            return Release(package.version)
+        if package.name not in self._releases:
+            for (name, _, _), source in sorted(self._sources.items()):
+                if name == package.name and source.version:
+                    self._releases[name] = Release(source.version, source.tag)
+                    return self._releases[name]
+            self._tell(f"looking for the latest version of {package.name}")
+            self._releases[package.name] = await latest(
+                (*package.prebuilt, *package.source),
+                name=package.name,
+                platform=platform,
+                mirrors=self._mirrors,
+                client=self._client,
+            )
+        return self._releases[package.name]
+
+    async def _pin_source(self, package: Package, platform: Platform) -> None:
+        if is_git_url(package.source[0]):
+            await self._pin_git(package, platform)
+        else:
+            await self._pin_url(package, "source", platform)
+
+    async def _pin_prebuilt(self, package: Package, platform: Platform) -> None:
+        try:
+            await self._pin_url(package, "prebuilt", platform)
+        except FetchError as error:
+            if not (error.missing and package.fallback_to_source):
+                raise
+            release = await self._release(package, platform)
+            urls = _urls(package, "prebuilt", platform, release)
+            self._keep(
+                LockedSource(
+                    package=package.name,
+                    field="prebuilt",
+                    arch=platform.arch,
+                    urls=urls,
+                    version=release.version,
+                    tag=release.tag,
+                    absent="upstream has no such file (404)",
+                )
+            )
+            self._tell(
+                f"{package.name} {release.version} has no prebuilt archive for {platform.arch} ({shown(urls[0])}): "
+                "it will be built from source there"
+            )
+
+    async def _pin_url(self, package: Package, field: str, platform: Platform) -> None:
+        release = await self._release(package, platform)
+        per_arch = any(PER_ARCH_FIELDS & fields_of(each) for each in templates_of(package, field))
+        algorithm, _, expected = (declared_hash_of(package, field) or "sha256:").partition(":")
         with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
-            digest, size = await download(urls[0], Path(directory) / "file", mirrors=self._mirrors, client=self._client)
-        self.lock = self.lock.with_source(
+            path = Path(directory) / "file"
+            urls, digest, size = await self._first_named(package, field, platform, release, algorithm, path)
+            if expected and digest != expected:
+                raise LockError(
+                    f"the file at {shown(urls[0])} has the hash {algorithm}:{digest}, "
+                    f"the configuration says {algorithm}:{expected}",
+                    hint="if upstream has released a new version, correct the hash; if not, beware of this file",
+                )
+            tree = await asyncio.to_thread(archive_tree, path)
+        self._keep(
             LockedSource(
                 package=package.name,
                 field=field,
                 arch=platform.arch if per_arch else "",
                 urls=urls,
-                algorithm="sha256",
+                algorithm=algorithm,
                 hash=digest,
                 size=size,
-                version=package.version,
+                version=release.version,
+                tag=release.tag,
+                tree=tree,
             )
         )
-        self._tell(f"pinned the {field} of {package.name} {package.version}: {size:,} bytes")
+        self._tell(f"pinned the {field} of {package.name} {release.version}: {size:,} bytes")
+
+    async def _first_named(
+        self,
+        package: Package,
+        field: str,
+        platform: Platform,
+        release: Release,
+        algorithm: str,
+        path: Path,
+    ) -> tuple[tuple[str, ...], str, int]:
+        """Download with the first name of the architecture that upstream knows: its URLs, hash and size."""
+        first: FetchError | None = None
+        for arch_name in arch_names(package, field, platform):
+            urls = _urls(package, field, platform, release, arch_name)
+            self._tell(f"downloading {shown(urls[0])}")
+            try:
+                digest, size = await download(
+                    urls, path, mirrors=self._mirrors, client=self._client, algorithm=algorithm
+                )
+            except FetchError as error:
+                first = first or error
+                if not error.missing:
+                    raise
+                continue
+            return urls, digest, size
+        assert first is not None
+        raise first
+
+    async def _pin_git(self, package: Package, platform: Platform) -> None:
+        release = await self._release(package, platform)
+        written = _urls(package, "source", platform, release)[0]
+        url = written.partition("#")[0]
+        commit, tag = await self._commit(package, written, release)
+        with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
+            self._tell(f"fetching {commit[:12]} of {shown(plain_url(url))}")
+            target = Path(directory) / "tree"
+            submodules = await check_out(
+                url, commit, target, mirrors=self._mirrors, client=self._client, submodules=True
+            )
+            tree = (await asyncio.to_thread(tree_of_path, target)).digest
+        self._keep(
+            LockedSource(
+                package=package.name,
+                field="source",
+                arch="",
+                urls=(written,),
+                version=release.version,
+                tag=tag,
+                commit=commit,
+                submodules=submodules,
+                tree=tree,
+            )
+        )
+        self._tell(f"pinned the source of {package.name} {release.version}: commit {commit[:12]} {tag}".rstrip())
+
+    async def _commit(self, package: Package, written: str, release: Release) -> tuple[str, str]:
+        """Commit and tag: what the URL's fragment names, else the tag of the version, else the default branch."""
+        url, _, fragment = written.partition("#")
+        if len(fragment) in OBJECT_NAME_LENGTHS and set(fragment) <= set("0123456789abcdef"):
+            return fragment, ""
+        prefixes = ("HEAD", "refs/heads/", TAGS) if fragment else ("HEAD", TAGS)
+        found = {
+            each.name: each.commit
+            for each in await references(url, prefixes, mirrors=self._mirrors, client=self._client)
+        }
+        if fragment:
+            for name in (f"{TAGS}{fragment}", f"refs/heads/{fragment}"):
+                if name in found:
+                    return found[name], fragment if name.startswith(TAGS) else ""
+            raise _no_reference(url, fragment, found)
+        tags = [name.removeprefix(TAGS) for name in found if name.startswith(TAGS)]
+        tag = release.tag if release.tag in tags else tag_of(release.version, tags, package.name)
+        if tag:
+            return found[TAGS + tag], tag
+        if release.version:
+            raise _no_reference(url, release.version, found)
+        if "HEAD" not in found:
+            raise LockError(f"{shown(plain_url(url))} is an empty repository", hint="correct 'source'")
+        return found["HEAD"], ""
+
+    def _keep(self, source: LockedSource) -> None:
+        self._sources[source.package, source.field, source.arch] = source
 
 
-def _is_pinned(package: Package, declared: str | None, lock: Lock, field: str, platform: Platform) -> bool:
-    if declared is not None and package.version != "latest":
-        return True
-    return lock.source(package.name, field, platform.arch) is not None
+def _urls(package: Package, field: str, platform: Platform, release: Release, arch_name: str = "") -> tuple[str, ...]:
+    found = urls_of(package, field, platform, version=release.version, tag=release.tag, arch_name=arch_name)
+    return tuple(map(refuse_secrets, found))
+
+
+def _no_reference(url: str, wanted: str, found: Collection[str]) -> LockError:
+    from difflib import get_close_matches
+
+    names = [each.removeprefix(TAGS).removeprefix("refs/heads/") for each in found if each != "HEAD"]
+    near = get_close_matches(wanted, names, n=4, cutoff=0.4)
+    return LockError(
+        f"{shown(plain_url(url))} has no tag for version '{wanted}'"
+        if "#" not in url
+        else f"{shown(plain_url(url))} has no tag or branch '{wanted}'",
+        hint=f"it has {', '.join(near)}" if near else 'name a branch, tag or commit after the URL: source = "…#main"',
+    )
 
 
 async def resolve(
@@ -108,23 +322,32 @@ async def resolve(
     update: Collection[str] = (),
     mirrors: Mirrors,
     tell: Tell = lambda _: None,
-) -> Lock:
-    """The lock for ``configs`` (one an architecture): ``old``, and what it lacks.
+) -> Resolution:
+    """Pin for ``configs`` (one an architecture) what ``old`` lacks; what cannot be pinned does not keep the rest.
 
-    Entries of the packages in ``update`` are made anew; entries of packages that no longer exist are dropped. Raises
-    ``FetchError`` and ``DebianIndexError``.
+    Entries of the packages in ``update`` are made anew; entries of packages that no longer exist are dropped.
     """
-    names = {name for config in configs for name in config.packages}
     lock = old
+    names = {name for config in configs for name in config.packages}
     for name in {key[0] for key in (*old.sources, *old.debian)}:
         if name in update or name not in names:
             lock = lock.without(name)
+    slots = asyncio.Semaphore(PARALLEL)
     async with new_client() as client:
         resolver = Resolver(lock, mirrors, client, tell)
-        for config in configs:
-            for package in config.packages.values():
-                await resolver.package(package, platform_named(config.arch))
-        return resolver.lock
+
+        async def pin(name: str) -> None:
+            async with slots:
+                for config in configs:
+                    if name in config.packages:
+                        await resolver.package(config, config.packages[name])
+
+        outcomes = await asyncio.gather(*map(pin, sorted(names)), return_exceptions=True)
+    errors = [each for each in outcomes if each is not None]
+    for each in errors:
+        if not isinstance(each, NexisError):
+            raise each
+    return Resolution(resolver.lock, tuple(each for each in errors if isinstance(each, NexisError)))
 
 
 async def resolve_toolchain(

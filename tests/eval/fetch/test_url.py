@@ -278,7 +278,7 @@ def test_many_at_once_share_connections(tmp_path: Path, site: Site) -> None:
 def test_downloads_without_a_known_hash(tmp_path: Path, site: Site) -> None:
     async def run(page: str) -> tuple[str, int]:
         async with new_client() as client:
-            return await download(page, tmp_path / "x", mirrors=Mirrors({}), client=client)
+            return await download((page,), tmp_path / "x", mirrors=Mirrors({}), client=client)
 
     (tmp_path / "x").write_bytes(b"of an earlier run")
     assert asyncio.run(run(site.page("/x.bin", DATA, cut_at=[1000]))) == (SHA256, len(DATA))
