@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nexis_eval.config.errors import ConfigErrors, PlaceholderHashError
-from nexis_eval.config.kinds import is_placeholder
 from nexis_eval.config.model import Config, KeyPath
+from nexis_eval.config.values import is_placeholder
 
 
 def declared_hash(config: Config, text: str, path: KeyPath) -> tuple[str, str]:

@@ -251,8 +251,3 @@ def table_of(item: Kind, name: str, *, key: Kind | None = None) -> Kind:
     if key is not None:
         schema["propertyNames"] = {name: value for name, value in key.schema.items() if name != "type"}
     return Kind(name, convert, schema, Merge.KEYS)
-
-
-def is_placeholder(hash_text: str) -> bool:
-    """Whether a hash is a placeholder: of a known algorithm, its digest shortened with ``...``."""
-    return hash_text.endswith("...")

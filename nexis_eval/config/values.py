@@ -142,6 +142,11 @@ HASH_LENGTHS = {"sha256": 64, "sha512": 128, "blake3": 64}
 _HEX = re.compile(r"[0-9a-f]*").fullmatch
 
 
+def is_placeholder(hash_text: str) -> bool:
+    """Whether a hash is a placeholder: of a known algorithm, its digest shortened with ``...``."""
+    return hash_text.endswith("...")
+
+
 def _hash(value: object, _directory: str) -> object:
     if type(value) is not str:
         wrong_type("a string (a hash)", value)
