@@ -40,6 +40,8 @@ from nexis_store.sidecar import decode_sidecar
 SLICE = 256
 """Artifacts taken under one lock: writers wait some milliseconds at most."""
 
+WORKERS = 8
+CHUNK = 16
 SAMPLE = 50
 SLOW_SECONDS = 40e-6
 """If deleting a file takes longer than this, over so many files, it waits for the device: ``docs/decisions``."""
@@ -215,24 +217,26 @@ def empty_trash(layout: Layout, database: Database) -> int:
 
 def _free_all(layout: Layout, paths: Sequence[str]) -> int:
     """Delete trees one after another, or in parallel where the first ones show that deleting waits for the device."""
-    freed = 0
-    unlinked = 0
+    freed = unlinked = 0
     started = time.perf_counter()
-    for position, path in enumerate(paths):
+    for position, path in enumerate(paths, start=1):
         part, files = _free(layout, path)
         freed += part
         unlinked += files
         if unlinked >= SAMPLE:
             if (time.perf_counter() - started) / unlinked > SLOW_SECONDS:
-                from concurrent.futures import ThreadPoolExecutor
-
-                with ThreadPoolExecutor(max_workers=8) as pool:
-                    return freed + sum(
-                        part for part, _ in pool.map(lambda each: _free(layout, each), paths[position + 1 :])
-                    )
+                return freed + _free_in_parallel(layout, paths[position:])
             unlinked = 0
             started = time.perf_counter()
     return freed
+
+
+def _free_in_parallel(layout: Layout, paths: Sequence[str]) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
+    chunks = [paths[at : at + CHUNK] for at in range(0, len(paths), CHUNK)]
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        return sum(pool.map(lambda chunk: sum(_free(layout, path)[0] for path in chunk), chunks))
 
 
 def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
