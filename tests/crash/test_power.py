@@ -6,13 +6,9 @@ losing power does. Needs root, a loop device and the file system's tools.
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
 import shutil
 import signal
-import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,60 +16,19 @@ from pathlib import Path
 import pytest
 
 from nexis_store import fs
+from tests.crash.disk import Disk, make_disk
 from tests.crash.scenario import Run, check
 from tests.crash.test_crash import acknowledge, count_calls, in_child
 
-SHUTDOWN = 0x8004587D
-NO_LOG_FLUSH = 2
-CLONE_NEWNS = 0x00020000
 STRIDE = int(os.environ.get("NEXIS_POWER_STRIDE", "7"))
 """Every how manieth call the power is cut; 1 takes many minutes."""
 
 
-class Disk:
-    """A file system in a file."""
-
-    def __init__(self, kind: str, image: Path, place: Path) -> None:
-        self.image = image
-        self.place = place
-        with open(image, "wb") as file:
-            file.truncate(1 << 29)
-        subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True)
-        place.mkdir()
-        self.mount()
-
-    def mount(self) -> None:
-        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.place)], check=True)
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", str(self.place)], check=True)
-
-    def cut_power(self) -> None:
-        fd = os.open(self.place, os.O_RDONLY)
-        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
-        os.close(fd)
-
-
 @pytest.fixture(params=["ext4", "xfs"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    if shutil.which(f"mkfs.{request.param}") is None:
-        pytest.skip(f"mkfs.{request.param} is not installed")
-    try:
-        _own_mounts()
-        disk = Disk(request.param, tmp_path / "image", tmp_path / "disk")
-    except subprocess.CalledProcessError:
-        pytest.skip("no loop device can be mounted here")
+    disk = make_disk(request.param, tmp_path)
     yield disk
     disk.unmount()
-
-
-def _own_mounts() -> None:
-    """Mount where no sandbox that starts meanwhile can take a copy of the mount: it would keep the disk in use."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
-        pytest.skip("no mount namespace of our own here")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
 def cut_at(point: int, disk: Disk) -> Callable[[str, str], None]:

@@ -1,0 +1,123 @@
+"""What differs between file systems: reflinks on XFS, hard links everywhere, the backend that ``auto`` takes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nexis_store import fs
+from nexis_store.ingest import SMALL
+from nexis_store.maintenance import backend_of
+from nexis_store.metadata.choose import file_system_type
+from nexis_store.store import Store
+from nexis_store.tree import Attributes
+from tests.crash.disk import Disk, make_disk
+from tests.store.test_store import add
+
+LARGE = os.urandom(4 * SMALL)
+
+
+@pytest.fixture(params=["ext4", "xfs"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    disk = make_disk(request.param, tmp_path)
+    yield disk
+    disk.unmount()
+
+
+def used(disk: Disk) -> int:
+    os.sync()
+    status = os.statvfs(disk.place)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize
+
+
+def test_sharing_blocks(disk: Disk) -> None:
+    kind = file_system_type(str(disk.place))
+    with Store.open(disk.place / "store") as store:
+        assert backend_of(store.layout) == {"ext4": "lmdb", "xfs": "rocksdb"}[kind]
+        (disk.place / "source").write_bytes(LARGE)
+        before = used(disk)
+        with store.writer("large") as writer:
+            writer.file("large", disk.place / "source")
+            writer.file("program", io.BytesIO(LARGE), executable=True)
+            large = writer.commit()
+        with store.writer("other mode") as writer:
+            writer.existing("large", large.digest, "large", attributes=Attributes(mode=0o755))
+            other = writer.commit()
+        grown = used(disk) - before
+        inodes = {os.stat(path).st_ino for path in (large.path / "large", large.path / "program", other.path / "large")}
+        assert len(inodes) >= 2
+        if kind == "xfs":
+            # Source, plain file and the copy made executable share blocks; only what came as a stream does not.
+            assert grown < 1.6 * len(LARGE)
+            extents = subprocess.run(
+                ["filefrag", "-v", large.path / "large"], capture_output=True, text=True, check=True
+            )
+            assert "shared" in extents.stdout
+        for path in (large.path / "large", large.path / "program", other.path / "large"):
+            assert path.read_bytes() == LARGE
+        assert list(store.verify(contents=True)) == []
+        store.session.close()
+        assert store.execute_gc(store.plan_gc()).collected == 2
+        assert (disk.place / "source").read_bytes() == LARGE
+
+
+def test_more_names_than_an_inode_may_have(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = add(store, "first", {"a": b"content" * 1000})
+    full = (first.path / "a").stat().st_ino
+    link = os.link
+
+    def limited(source: str, path: str, **options: bool) -> None:
+        if os.stat(source).st_ino == full:
+            raise OSError(errno.EMLINK, "Too many links", source)
+        link(source, path, **options)
+
+    monkeypatch.setattr(os, "link", limited)
+    second = add(store, "second", {"b": b"content" * 1000})
+    third = add(store, "third", {"c": b"content" * 1000})
+    union = store.union("union", [("first", first.digest), ("second", second.digest)])
+    assert (second.path / "b").stat().st_ino == (third.path / "c").stat().st_ino != full
+    assert (union.path / "a").stat().st_ino not in (full, (second.path / "b").stat().st_ino)
+    monkeypatch.undo()
+
+
+@pytest.mark.crash
+def test_sixty_five_thousand_names(tmp_path: Path) -> None:
+    """The real limit of ext4."""
+    disk = make_disk("ext4", tmp_path)
+    with Store.open(disk.place / "store") as store:
+        with store.writer("many") as writer:
+            for number in range(65_100):
+                writer.file(f"{number // 1000}/{number}", b"the same")
+            artifact = writer.commit()
+        inodes = {os.stat(artifact.path / f"{number // 1000}/{number}").st_ino for number in range(65_100)}
+        assert len(inodes) == 2
+        assert list(store.verify(contents=True)) == []
+    disk.unmount()
+
+
+def test_an_old_umask_does_not_matter(store: Store) -> None:
+    before = os.umask(0o077)
+    try:
+        with store.writer("x") as writer:
+            writer.file("usr/bin/x", b"x", executable=True)
+            artifact = writer.commit()
+    finally:
+        os.umask(before)
+    assert (artifact.path / "usr/bin/x").stat().st_mode & 0o777 == 0o555
+    assert (artifact.path / "usr/bin").stat().st_mode & 0o777 == 0o755
+    assert artifact.path.stat().st_mode & 0o777 == 0o755
+
+
+def test_copying_where_blocks_cannot_be_shared(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(LARGE)
+    with open(tmp_path / "source", "rb") as source:
+        fd = fs.create(str(tmp_path / "target"))
+        fs.copy(source.fileno(), fd)
+        os.close(fd)
+    assert (tmp_path / "target").read_bytes() == LARGE
