@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 
 from nexis_eval.cli import repro_check, repro_diff, repro_rebuild, repro_record
+from nexis_eval.repro.report import EXIT_INCOMPARABLE
+from nexis_store.errors import NexisError
 
 SUBCOMMANDS = {
     "check": (repro_check, "build again, everything about the machine varied, and compare"),
@@ -18,6 +20,7 @@ SUBCOMMANDS = {
     "diff": (repro_diff, "compare two records, artifacts, stores, images, directories"),
     "rebuild": (repro_rebuild, "build again what a record describes, and compare"),
 }
+COMPARING = ("check", "diff", "rebuild")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,5 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand; returns the exit code."""
-    code: int = SUBCOMMANDS[args.subcommand][0].run(args)
+    try:
+        code: int = SUBCOMMANDS[args.subcommand][0].run(args)
+    except NexisError as error:
+        if args.subcommand in COMPARING:
+            # Whatever kept us from comparing must not be taken for a difference, which is 1 like a failed build.
+            vars(error)["exit_code"] = EXIT_INCOMPARABLE
+        raise
     return code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,14 +44,17 @@ def make_record(
     if missing:
         raise RecordError(f"not built: {', '.join(missing)}", hint="'nexis-eval build' first")
     targets = {name: each for name, each in graph.targets.items() if each in derivations}
-    small = DerivationGraph(derivations, targets)
+    embedded = _locals(derivations.values())
+    small = DerivationGraph(
+        {each: _without_place(derivation, embedded) for each, derivation in derivations.items()}, targets
+    )
     return BuildRecord(
         system=system,
         arch=arch,
         graph=small,
         steps=steps_of(derivations, outputs),
         manifests=_manifests(store, derivations, outputs),
-        locals=_locals(derivations.values()),
+        locals=embedded,
         environment=environment,
         mirrors=mirrors,
         roots=tuple(names),
@@ -89,6 +93,14 @@ def _manifests(
         for digest in outputs.get(each, {}).values()
     ]
     return {digest: store.manifest(digest) for digest in wanted if store.has(digest)}
+
+
+def _without_place(derivation: Derivation, embedded: Container[TreeDigest]) -> Derivation:
+    """Of the user's file only the name is kept if the record holds it: where it was is nobody's business."""
+    builder = derivation.builder
+    if not isinstance(builder, Local) or builder.tree not in embedded:
+        return derivation
+    return replace(derivation, builder=replace(builder, path=Path(builder.path).name))
 
 
 def _locals(derivations: Iterable[Derivation]) -> dict[TreeDigest, dict[str, bytes]]:
