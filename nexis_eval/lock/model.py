@@ -212,6 +212,8 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
     import tomli
 
     hint = "remove the file and run 'nexis-eval lock' to make it again"
+    if "\n<<<<<<< " in f"\n{text}":
+        hint = "it holds a merge conflict: keep either side, then 'nexis-eval lock' adds what is missing"
     try:
         value = tomli.loads(text)
         if value["format"] != FORMAT:

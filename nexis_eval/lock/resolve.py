@@ -282,13 +282,13 @@ class Resolver:
             for name in (f"{TAGS}{fragment}", f"refs/heads/{fragment}"):
                 if name in found:
                     return found[name], fragment if name.startswith(TAGS) else ""
-            raise _no_reference(url, fragment, found)
+            raise _no_reference(url, "tag or branch", fragment, found)
         tags = [name.removeprefix(TAGS) for name in found if name.startswith(TAGS)]
         tag = release.tag if release.tag in tags else tag_of(release.version, tags, package.name)
         if tag:
             return found[TAGS + tag], tag
         if release.version:
-            raise _no_reference(url, release.version, found)
+            raise _no_reference(url, "tag for version", release.version, found)
         if "HEAD" not in found:
             raise LockError(f"{shown(plain_url(url))} is an empty repository", hint="correct 'source'")
         return found["HEAD"], ""
@@ -302,15 +302,13 @@ def _urls(package: Package, field: str, platform: Platform, release: Release, ar
     return tuple(map(refuse_secrets, found))
 
 
-def _no_reference(url: str, wanted: str, found: Collection[str]) -> LockError:
+def _no_reference(url: str, what: str, wanted: str, found: Collection[str]) -> LockError:
     from difflib import get_close_matches
 
     names = [each.removeprefix(TAGS).removeprefix("refs/heads/") for each in found if each != "HEAD"]
     near = get_close_matches(wanted, names, n=4, cutoff=0.4)
     return LockError(
-        f"{shown(plain_url(url))} has no tag for version '{wanted}'"
-        if "#" not in url
-        else f"{shown(plain_url(url))} has no tag or branch '{wanted}'",
+        f"{shown(plain_url(url))} has no {what} '{wanted}'",
         hint=f"it has {', '.join(near)}" if near else 'name a branch, tag or commit after the URL: source = "…#main"',
     )
 
