@@ -32,6 +32,7 @@ from nexis_store.records import (
     REFERRER,
     ArtifactRecord,
     decode_realisation,
+    latest_key,
     unpack_number,
 )
 from nexis_store.session import abandoned_staging, protected
@@ -189,8 +190,10 @@ def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
         if value is not None:
             realisation = decode_realisation(build, value)
             transaction.delete(REALISATION + build)
-            if transaction.get(DERIVATION + realisation.derivation) == build:
-                transaction.delete(DERIVATION + realisation.derivation)
+            latest = latest_key(realisation.name, realisation.extra.get("platform", ""))
+            for pointer in (DERIVATION + realisation.derivation, latest):
+                if transaction.get(pointer) == build:
+                    transaction.delete(pointer)
         transaction.delete(key)
     transaction.put(DOOMED + digest, encode(name))
 

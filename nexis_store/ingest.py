@@ -404,7 +404,9 @@ class Writer:
         wanted = tuple(dict.fromkeys(references))
         digest = manifest.digest
         host = self._host
-        host.session.protect(digest)
+        if host.session.protect(digest):
+            # A collection that has not seen the new temporary root must be over before we look what is there.
+            host.database.pass_by()
         added_ns = time.time_ns()
         if host.database.get(ARTIFACT + digest) is None:
             self._stage(manifest, wanted, added_ns)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nexis_store.digest import DIGEST_SIZE, BuildKey, DerivationId, TreeDigest
+from nexis_store.names import encode
 from nexis_store.realisation import Realisation
 
 ARTIFACT = b"a"
@@ -38,7 +39,7 @@ DURATION = b"n"
 """name → nanoseconds the last build of that name took."""
 LATEST = b"l"
 """name, NUL, platform → build key of the last realisation with that name."""
-LARGE = b"l"
+LARGE = b"v"
 """size → nothing: a large file of that size has been added. One of another size cannot be there already."""
 ROOT = b"g"
 """root name → digest."""
@@ -88,6 +89,11 @@ def pack_number(value: int) -> bytes:
 def unpack_number(value: bytes | None) -> int:
     """The inverse; 0 for ``None``."""
     return int(_U64.unpack(value)[0]) if value else 0
+
+
+def latest_key(label: str, platform: str) -> bytes:
+    """The key that tells the last build of a name for a platform."""
+    return LATEST + encode(label) + b"\0" + encode(platform)
 
 
 def encode_realisation(realisation: Realisation) -> bytes:

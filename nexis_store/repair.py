@@ -30,6 +30,7 @@ from nexis_store.records import (
     ROOT,
     ArtifactRecord,
     decode_realisation,
+    latest_key,
     pack_digests,
     pack_number,
     unpack_digests,
@@ -201,6 +202,7 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
         changes[DERIVATION + realisation.derivation] = realisation.key
         for digest in realisation.outputs.values():
             changes[PRODUCED + digest + realisation.key] = b""
+        changes[latest_key(realisation.name, realisation.extra.get("platform", ""))] = realisation.key
         if realisation.duration_ns:
             changes[DURATION + encode(realisation.name)] = pack_number(realisation.duration_ns)
     backend.apply(changes)

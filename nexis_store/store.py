@@ -39,13 +39,13 @@ from nexis_store.records import (
     ARTIFACT,
     DERIVATION,
     DURATION,
-    LATEST,
     PRODUCED,
     REALISATION,
     REFERRER,
     ArtifactRecord,
     decode_realisation,
     encode_realisation,
+    latest_key,
     pack_number,
     unpack_number,
 )
@@ -324,7 +324,7 @@ class Store:
                 transaction.put(PRODUCED + digest + realisation.key, b"")
             transaction.put(REALISATION + realisation.key, encode_realisation(realisation))
             transaction.put(DERIVATION + realisation.derivation, realisation.key)
-            transaction.put(_latest_key(realisation.name, realisation.extra.get("platform", "")), realisation.key)
+            transaction.put(latest_key(realisation.name, realisation.extra.get("platform", "")), realisation.key)
             if realisation.duration_ns:
                 transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
 
@@ -335,7 +335,7 @@ class Store:
 
     def last_outputs(self, label: str, platform: str) -> Mapping[str, TreeDigest] | None:
         """What the last build with that name came out as, whatever its key; ``None`` when that is not known."""
-        key = self.database.get(_latest_key(label, platform))
+        key = self.database.get(latest_key(label, platform))
         value = self.database.get(REALISATION + key) if key is not None else None
         return decode_realisation(BuildKey(key), value).outputs if key is not None and value is not None else None
 
@@ -430,10 +430,6 @@ class Store:
             chosen = [artifact.digest for artifact in self.artifacts()] if digests is None else digests
             for digest in chosen:
                 yield from verify.verify_contents(self.layout, self.database, digest)
-
-
-def _latest_key(label: str, platform: str) -> bytes:
-    return LATEST + encode(label) + b"\0" + encode(platform)
 
 
 def _create(layout: Layout, profile: str) -> dict[str, object]:

@@ -28,7 +28,13 @@ class LmdbBackend:
         with _guard:
             environment, users = _open.get(self._key, (None, 0))
             if environment is None:
-                environment = _environment(self._path, readonly=readonly)
+                try:
+                    environment = _environment(self._path, readonly=readonly)
+                except (lmdb.Error, OSError):
+                    if not readonly:
+                        raise
+                    # Somebody else's store: the lock file is not ours to write. Reads are short enough without.
+                    environment = _environment(self._path, readonly=True, lock=False)
             _open[self._key] = (environment, users + 1)
         self._environment = environment
 
@@ -74,12 +80,13 @@ class LmdbBackend:
                 environment.close()
 
 
-def _environment(path: str, *, readonly: bool) -> lmdb.Environment:
+def _environment(path: str, *, readonly: bool, lock: bool = True) -> lmdb.Environment:
     return lmdb.open(
         path,
         subdir=False,
         map_size=MAP_SIZE,
         readonly=readonly,
+        lock=lock,
         readahead=False,
         max_readers=1024,
         max_spare_txns=8,
