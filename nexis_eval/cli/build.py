@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     parser.add_argument("-j", "--jobs", type=_positive, default=default_jobs(), metavar="N", help="processors to use")
     parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that can be built")
+    parser.add_argument("--offline", action="store_true", help="use no network: 'nexis-eval fetch' brings sources in")
     parser.add_argument("--keep-failed", action="store_true", help="keep the directory of a failed build for a look")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and why; do nothing")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the result there")
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Build; returns the exit code."""
     clock = time.monotonic_ns()
     names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    args.locked = args.locked or args.offline
     evaluation = evaluate(args)
     graph = evaluation.graph
     roots = [find_target(graph, name) for name in names]
@@ -103,7 +105,7 @@ def _realise(
     available()
     for line in _causes(store, evaluation, plan):
         print(line, file=sys.stderr)
-    options = Options(jobs=args.jobs, keep_going=args.keep_going, keep_failed=args.keep_failed)
+    options = Options(jobs=args.jobs, keep_going=args.keep_going, keep_failed=args.keep_failed, offline=args.offline)
 
     async def work() -> Outcome:
         task = asyncio.current_task()
@@ -111,7 +113,7 @@ def _realise(
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         executor = LocalExecutor()
         try:
-            with _view(args.log_format) as view:
+            with progress_view(args.log_format) as view:
                 mirrors = default_mirrors(evaluation.config.mirrors)
                 return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)
         finally:
@@ -124,7 +126,8 @@ def _realise(
     return not outcome.failed
 
 
-def _view(log_format: str) -> View:
+def progress_view(log_format: str) -> View:
+    """What shows the progress of a run on stderr: ``auto``, ``plain`` or ``json``."""
     if log_format == "json":
         from nexis_eval.ui.json import JsonView
 

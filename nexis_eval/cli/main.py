@@ -31,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "explain-error": "explain an error by its code",
     "repro": "prove that builds are reproducible, compare two of them",
     "lock": "pin versions and hashes in nexis.lock",
+    "fetch": "bring all sources into the store, for going offline",
+    "bundle": "write all sources of a system to one file",
 }
 
 EPILOG = """\

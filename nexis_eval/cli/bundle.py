@@ -1,0 +1,48 @@
+"""Write all sources of a system to one file, to build it where there never is a network.
+
+What is not in the store is fetched first. On the other machine, 'nexis-eval fetch --from FILE' takes the sources into
+the store, each verified by the hash that the configuration or nexis.lock has; then 'nexis-eval build --offline' works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from nexis_eval.cli.fetch import BundleError, add_source_arguments, fetch_all
+from nexis_store.store import Store, default_store_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_source_arguments(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("sources.nexis"), metavar="FILE", help="default: sources.nexis"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Bundle; returns the exit code."""
+    from nexis_store.transfer import export
+
+    with Store.open(args.store or default_store_root()) as store:
+        found = fetch_all(args, store)
+        digests = sorted(set(found.values()))
+        try:
+            # Complete or absent: a bundle that was cut short would be carried somewhere before anybody sees it.
+            with tempfile.NamedTemporaryFile("wb", dir=args.output.parent, prefix=".bundle-", delete=False) as out:
+                try:
+                    export(store, digests, out, level=1)  # type: ignore[arg-type]
+                    out.flush()
+                    os.fsync(out.fileno())
+                    Path(out.name).chmod(0o644)
+                    Path(out.name).replace(args.output)
+                except BaseException:
+                    Path(out.name).unlink()
+                    raise
+        except OSError as error:
+            raise BundleError(f"{args.output} cannot be written: {error.strerror}", hint="name another place") from None
+    print(f"wrote {args.output}: {len(digests)} sources, {args.output.stat().st_size / 1e6:,.1f} MB")
+    return 0

@@ -1,0 +1,147 @@
+"""Bring all sources of a system into the store, so that it can be built where there is no network.
+
+Everything that a build from nothing needs is fetched and verified: sources, prebuilt archives and what stands in for
+them, the packages of the toolchain. The sources are kept from garbage collection. Afterwards 'nexis-eval build
+--offline' needs no network. With --from they come out of a file that 'nexis-eval bundle' made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nexis_eval.cli.build import progress_view
+from nexis_eval.cli.evaluation import (
+    DEFAULT_TARGET,
+    Evaluation,
+    add_evaluation_arguments,
+    add_store_argument,
+    evaluate,
+    find_target,
+    take_targets,
+)
+from nexis_eval.fetch.client import FetchError
+from nexis_eval.plan import make_plan
+from nexis_eval.platforms import PLATFORMS
+from nexis_eval.sources import keep, present, root_name, sources_of, take
+from nexis_store.digest import DerivationId, TreeDigest
+from nexis_store.errors import NexisError
+from nexis_store.store import Store, default_store_root
+
+if TYPE_CHECKING:
+    from nexis_eval.realise import Outcome
+
+
+class BundleError(NexisError):
+    """A bundle of sources cannot be read or written."""
+
+    code = "F0007"
+    exit_code = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_source_arguments(parser)
+    parser.add_argument(
+        "--from", dest="bundle", type=Path, metavar="FILE", help="take what this bundle has, before any download"
+    )
+    parser.add_argument("--offline", action="store_true", help="fail instead of downloading what is missing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sources are meant, and where the store is."""
+    add_evaluation_arguments(parser, f"for what of it (default: {DEFAULT_TARGET})")
+    add_store_argument(parser)
+    parser.add_argument("--all-targets", action="store_true", help="the sources of every target, not only of some")
+    parser.add_argument("--all-architectures", action="store_true", help="for every architecture, not only --arch")
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "plain", "json"),
+        default="auto",
+        help="progress: live on a terminal (auto), lines, or JSON lines on stderr",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch; returns the exit code."""
+    with Store.open(args.store or default_store_root()) as store:
+        found = fetch_all(args, store)
+        size = sum(store.info(digest).size_bytes for digest in set(found.values()))
+    if args.json:
+        print(json.dumps({"sources": len(found), "bytes": size}))
+    else:
+        print(f"{len(found)} sources, {size / 1e6:,.1f} MB, are in the store: 'nexis-eval build --offline' can work")
+    return 0
+
+
+def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, TreeDigest]:
+    """Bring the sources that ``args`` ask for into ``store`` and keep them; raises ``FetchError`` if any is missing."""
+    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    arches = list(PLATFORMS) if args.all_architectures else [args.arch]
+    result: dict[DerivationId, TreeDigest] = {}
+    for arch in arches:
+        args.arch = arch
+        args.locked = args.locked or getattr(args, "offline", False)
+        evaluation = evaluate(args)
+        graph = evaluation.graph
+        roots = list(graph.targets.values()) if args.all_targets else [find_target(graph, name) for name in names]
+        sources = sources_of(graph, roots)
+        if getattr(args, "bundle", None) is not None:
+            _unbundle(args.bundle, store, evaluation, sources)
+        _download(args, store, evaluation, sources)
+        found = present(store, sources)
+        keep(store, graph, found, root_name(evaluation.system, arch))
+        lacking = [graph.derivations[each].label for each in sources if each not in found]
+        if lacking:
+            raise FetchError(
+                f"{len(lacking)} of {len(sources)} sources for {arch} could not be fetched: {', '.join(lacking[:10])}",
+                hint="the reasons stand above; what was fetched is kept",
+            )
+        result.update(found)
+    return result
+
+
+def _unbundle(bundle: Path, store: Store, evaluation: Evaluation, sources: Sequence[DerivationId]) -> None:
+    from nexis_store.transfer import load
+
+    have = present(store, sources)
+    missing = [each for each in sources if each not in have]
+    if not missing:
+        return
+    try:
+        with bundle.open("rb") as stream:
+            artifacts = load(store, stream)
+    except OSError as error:
+        raise BundleError(f"{bundle}: {error.strerror}", hint="name a file that 'nexis-eval bundle' made") from None
+    taken = take(store, evaluation.graph, missing, artifacts, origin=bundle.name)
+    print(f"took {taken} of {len(missing)} missing sources out of {bundle}", file=sys.stderr)
+
+
+def _download(args: argparse.Namespace, store: Store, evaluation: Evaluation, sources: Sequence[DerivationId]) -> None:
+    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.mirrors import default_mirrors
+    from nexis_eval.realise import Options, realise
+
+    plan = make_plan(evaluation.graph, sources, store.realised, store.realisation)
+    for each, key in plan.cut_off.items():
+        store.record_alias(each, key)
+    if not plan.pending:
+        return
+
+    async def work() -> Outcome:
+        executor = LocalExecutor()
+        try:
+            with progress_view(args.log_format) as view:
+                mirrors = default_mirrors(evaluation.config.mirrors)
+                options = Options(keep_going=True, offline=getattr(args, "offline", False))
+                return await realise(evaluation.graph, sources, plan, store, executor, mirrors, options, view)
+        finally:
+            await executor.close()
+
+    asyncio.run(work())
