@@ -103,7 +103,7 @@ class Transaction:
         table = self._tables.get(key[:1])
         if table is not None and key in table:
             return table[key]
-        return self._database.get(key)
+        return self._database.look_up(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs below ``prefix`` as this transaction would leave them, in order."""
@@ -158,6 +158,11 @@ class Database:
         with self._reading:
             if self._segment.has_more():
                 self._follow()
+            return self.look_up(key)
+
+    def look_up(self, key: bytes) -> bytes | None:
+        """The value of ``key`` as far as the journal has been read: all of it, for whoever holds the lock."""
+        with self._reading:
             if key in self._overlay:
                 return self._overlay[key]
             if key in self._sealed:
