@@ -34,13 +34,14 @@ RUNS: tuple[tuple[str, Sequence[str], str], ...] = (
     ("lz4", ("/usr/bin/lz4", "--version"), "1.9.4"),
     ("nano", ("/usr/bin/nano", "--version"), "7.2"),
     ("ncurses", ("/usr/bin/tic", "-V"), "6.4"),
+    ("pkgconf", ("/usr/bin/pkgconf", "--version"), "1.8.1"),
     ("strace", ("/usr/bin/strace", "-V"), "6.1"),
     ("tree", ("/usr/bin/tree", "--version"), "2.1.0"),
     ("vim", ("/usr/bin/vim", "--version"), "NexisOS"),
     ("xz", ("/usr/bin/xz", "--version"), "5.4.1"),
     ("zstd", ("/usr/bin/zstd", "--version"), "1.5.4"),
 )
-LIBRARIES = ("expat", "json-c", "libnvme", "oniguruma", "pcre2", "readline", "glibc")
+LIBRARIES = ("expat", "json-c", "oniguruma", "pcre2", "readline", "glibc")
 
 
 @pytest.fixture(scope="module")

@@ -374,3 +374,96 @@ def test_a_zip_a_directory_and_a_lone_file_are_sources_too(tmp_path: Path) -> No
         else:
             (source / "hello").write_text("hello")
         assert build(name, source).read_text() == "hello"
+
+
+def deb(path: Path, files: dict[str, str]) -> None:
+    """A package in the format of deb(5)."""
+    import io
+    import tarfile
+
+    def tar(members: dict[str, str]) -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w:xz") as archive:
+            for name, text in members.items():
+                member = tarfile.TarInfo(f"./{name}")
+                member.size, member.mode = len(text), 0o755
+                archive.addfile(member, io.BytesIO(text.encode()))
+        return out.getvalue()
+
+    members = [("debian-binary", b"2.0\n"), ("control.tar.xz", tar({"control": "Package: x\n"}))]
+    with path.open("wb") as out:
+        out.write(b"!<arch>\n")
+        for name, data in [*members, ("data.tar.xz", tar(files))]:
+            out.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(data):<10}`\n".encode())
+            out.write(data + b"\n" * (len(data) % 2))
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "expected"),
+    [
+        ({"usr/bin/x": "1", "etc/x": "2"}, {}, ["etc/x", "usr/bin/x"]),
+        ({"bin/x": "1", "share/x/y": "2", "README": "3"}, {}, ["usr/bin/x", "usr/share/x/y"]),
+        ({"x-linux": "1"}, {}, ["usr/bin/x"]),
+        ({"x": "1", "y": "2"}, {"map": {"x": "/usr/bin/", "y": "/usr/share/z"}}, ["usr/bin/x", "usr/share/z"]),
+    ],
+)
+def test_ready_made_files_go_where_they_belong(
+    tmp_path: Path, files: dict[str, str], options: dict[str, object], expected: list[str]
+) -> None:
+    source = tmp_path / "in" / "source"
+    source.mkdir(parents=True)
+    deb(source / "x.deb", files)
+    done = run_script(Package("x", build_system="prebuilt", options=options), tmp_path, source="/in/source/x.deb")
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert sorted(str(each.relative_to(out)) for each in out.rglob("*") if each.is_file()) == expected
+
+
+def test_ready_made_files_of_no_known_place_are_an_error_that_lists_them(tmp_path: Path) -> None:
+    source = tmp_path / "in" / "source"
+    source.mkdir(parents=True)
+    deb(source / "x.deb", {"one": "1", "two": "2"})
+    done = run_script(Package("x", build_system="prebuilt"), tmp_path, source="/in/source/x.deb")
+    assert done.returncode == 1
+    assert "say it with options.map. It holds:\none\ntwo\n" in done.stderr
+
+
+KCONFIG = """
+.PHONY: defconfig oldconfig install
+defconfig:
+\tprintf 'CONFIG_A=y\\n# CONFIG_B is not set\\nCONFIG_C="x"\\n' >.config
+oldconfig:
+\tif grep -q CONFIG_A=y .config; then cp .config new; else grep -v CONFIG_B= .config >new; fi; mv new .config
+install:
+\tmkdir -p $(CONFIG_PREFIX)/usr && cp .config $(CONFIG_PREFIX)/usr/config
+"""
+
+
+@pytest.fixture
+def kconfig(tmp_path: Path) -> Path:
+    work = tmp_path / "x"
+    work.mkdir()
+    (work / "Makefile").write_text(f"all:\n\ttrue\n{KCONFIG}")
+    (tmp_path / "in" / "source").mkdir(parents=True)
+    subprocess.run(["tar", "-C", tmp_path, "-czf", tmp_path / "in/source/x-1.0.tar.gz", "x"], check=True)
+    return tmp_path
+
+
+def test_a_fragment_and_single_symbols_are_laid_over_the_default_configuration(kconfig: Path) -> None:
+    fragment = at(kconfig, "files/config/a.config", 'CONFIG_C="a b"\n# a comment\nCONFIG_B=y')
+    package = Package(
+        "x",
+        build_system="kconfig",
+        options={"config": LocalPath("a.config", Path("a.config")), "set": {"CONFIG_D": "7", "CONFIG_E": "n"}},
+    )
+    done = run_script(package, kconfig, files={"config": fragment})
+    assert done.returncode == 0, done.stderr
+    lines = set((kconfig / "out/usr/config").read_text().splitlines())
+    assert lines == {"CONFIG_A=y", "CONFIG_B=y", 'CONFIG_C="a b"', "CONFIG_D=7", "# CONFIG_E is not set"}
+
+
+def test_a_symbol_that_is_not_taken_is_an_error(kconfig: Path) -> None:
+    package = Package("x", build_system="kconfig", options={"set": {"CONFIG_A": "n", "CONFIG_B": "y"}})
+    done = run_script(package, kconfig)
+    assert done.returncode == 1
+    assert "CONFIG_B=y was asked for, but became CONFIG_B=n: something it depends on is missing" in done.stderr
