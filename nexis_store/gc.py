@@ -128,8 +128,10 @@ def plan_gc(
     return GcPlan(tuple(chosen.values()), spared)
 
 
-def execute_gc(layout: Layout, database: Database, plan: GcPlan, progress: Progress | None = None) -> GcResult:
-    """Carry out ``plan``; what came back to life since is left alone."""
+def execute_gc(
+    layout: Layout, database: Database, plan: GcPlan, progress: Progress | None = None, *, free: bool = True
+) -> GcResult:
+    """Carry out ``plan``; what came back to life since is left alone. Without ``free`` the bytes stay in the trash."""
     started = time.perf_counter()
     collected = 0
     fs.make_directory(layout.trash, exist_ok=True)
@@ -139,7 +141,7 @@ def execute_gc(layout: Layout, database: Database, plan: GcPlan, progress: Progr
         if progress is not None:
             progress(min(at + SLICE, len(plan.dead)), len(plan.dead))
     gone = time.perf_counter()
-    freed = empty_trash(layout, database)
+    freed = empty_trash(layout, database) if free else 0
     return GcResult(collected, freed, gone - started, time.perf_counter() - started)
 
 

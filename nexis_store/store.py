@@ -417,11 +417,16 @@ class Store:
         return gc.plan_gc(self.layout, self.database, max_freed=max_freed, older_than_ns=older_than_ns)
 
     @writing("the trash")
-    def execute_gc(self, plan: GcPlan, progress: Progress | None = None) -> GcResult:
+    def execute_gc(self, plan: GcPlan, progress: Progress | None = None, *, free: bool = True) -> GcResult:
         """Carry out a plan: ``gc.execute_gc``."""
-        result = gc.execute_gc(self.layout, self.database, plan, progress)
+        result = gc.execute_gc(self.layout, self.database, plan, progress, free=free)
         self._manifests.cache_clear()
         return result
+
+    @writing("the trash")
+    def empty_trash(self) -> int:
+        """Free what collections left in the trash; returns bytes of disk space."""
+        return gc.empty_trash(self.layout, self.database)
 
     def verify(self, *, contents: bool = False, digests: Iterable[TreeDigest] | None = None) -> Iterator[Problem]:
         """Find what is wrong: metadata against disk, with ``contents`` every byte of the given (or all) artifacts."""

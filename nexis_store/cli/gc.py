@@ -6,6 +6,8 @@ Safe beside running builds: what they use is kept. Interrupting it loses nothing
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 
 from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json, progress_for
 from nexis_store.roots import old_generations
@@ -18,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--older-than", type=parse_duration, metavar="AGE", help="only what is garbage so long (30d, 12h)"
     )
+    parser.add_argument("--background", action="store_true", help="return at once; another process frees the space")
+    parser.add_argument("--empty-trash", action="store_true", help="only free what earlier collections left")
     parser.add_argument(
         "--keep-generations",
         type=int,
@@ -29,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     with open_store(args) as store:
+        if args.empty_trash:
+            print(f"freed {human_size(store.empty_trash())}")
+            return 0
         old = [] if args.keep_generations is None else old_generations(store.roots(), args.keep_generations)
         if args.dry_run and old:
             print(f"would forget the generations {', '.join(old)} first (what only they keep is not listed here)")
@@ -45,7 +52,19 @@ def run(args: argparse.Namespace) -> int:
                     print(f"{each.digest.hex()[:16]}  {human_size(each.size_bytes):>10}  {each.name}")
                 print(f"would remove {len(plan.dead)} artifacts, at most {human_size(plan.size_bytes)}")
             return 0
-        result = store.execute_gc(plan, progress_for(args))
+        result = store.execute_gc(plan, progress_for(args), free=not args.background)
+        if args.background:
+            command = [
+                sys.executable,
+                "-m",
+                "nexis_store.cli.main",
+                "gc",
+                "--empty-trash",
+                "--store",
+                store.layout.root,
+            ]
+            quiet = subprocess.DEVNULL
+            subprocess.Popen(command, start_new_session=True, stdin=quiet, stdout=quiet, stderr=quiet)
         if args.json:
             print_json(
                 {
@@ -57,5 +76,6 @@ def run(args: argparse.Namespace) -> int:
                 }
             )
         else:
-            print(f"removed {result.collected} artifacts, freed {human_size(result.freed_bytes)}")
+            space = "their space is being freed" if args.background else f"freed {human_size(result.freed_bytes)}"
+            print(f"removed {result.collected} artifacts, {space}")
     return 0

@@ -105,3 +105,7 @@ def main() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

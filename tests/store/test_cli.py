@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,14 @@ def test_collecting(sample: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert "would remove 1 artifacts" in out(capsys, "gc", "--dry-run")
     assert json.loads(out(capsys, "gc", "--json"))["collected"] == 1
     assert "removed 0 artifacts" in out(capsys, "gc")
+    add(sample, "more", {"more": b""})
+    sample.session.close()
+    assert "being freed" in out(capsys, "gc", "--background")
+    deadline = time.monotonic() + 60
+    while os.listdir(sample.layout.trash):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert out(capsys, "gc", "--empty-trash") == "freed 0 B\n"
 
 
 def test_adding(sample: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
