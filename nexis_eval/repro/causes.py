@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from nexis_eval.repro.findings import Cause, Evidence, Strength, Verdict
+from nexis_eval.repro.findings import Cause, Evidence, Strength, Verdict, View
 
 TRIGGERS: dict[str, Cause] = {
     "time": Cause.TIMESTAMP,
@@ -59,6 +59,16 @@ def judge(evidence: Iterable[Evidence], culprits: Sequence[str] | None = None) -
     elif not reasons:
         reasons = [each.why for each in found if each.strength is not Strength.FOLLOWS][:1]
     return Verdict(cause, tuple(dict.fromkeys(reasons))[:4], None if culprits is None else tuple(culprits))
+
+
+def judge_view(view: View | None) -> tuple[Verdict, ...]:
+    """The verdict on an opened file, and a second one if some of it differs for a reason that is not known."""
+    found = tuple(view.all_evidence()) if view is not None else ()
+    first = judge(found)
+    unexplained = [each.why for each in found if each.cause is Cause.UNKNOWN and each.strength is Strength.HINT]
+    if first.cause is Cause.UNKNOWN or not unexplained:
+        return (first,)
+    return (first, Verdict(Cause.UNKNOWN, tuple(dict.fromkeys(unexplained))))
 
 
 PRIORITY = ("memory", "time", "random", "order")

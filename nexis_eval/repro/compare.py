@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexis_eval.repro.causes import judge
+from nexis_eval.repro.causes import judge, judge_view
 from nexis_eval.repro.content.base import Data
 from nexis_eval.repro.evidence import of_field, of_lines
 from nexis_eval.repro.findings import Cause, Difference, Evidence, Strength, View
@@ -131,10 +131,9 @@ def _content(
     view = None
     if opened and before.root is not None and after.root is not None:
         view = open_files(path, before.root / path, after.root / path, sides)
-    evidence = tuple(view.all_evidence()) if view else ()
-    return Difference(
-        path, "content", f"{old.size} bytes {old.digest}", f"{new.size} bytes {new.digest}", view, judge(evidence)
-    )
+    first, *more = judge_view(view)
+    sizes = [f"{each.size} bytes {each.digest}" for each in (old, new)]
+    return Difference(path, "content", sizes[0], sizes[1], view, first, tuple(more))
 
 
 def open_files(title: str, before: Path, after: Path, sides: Sides = UNKNOWN_SIDES) -> View | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from nexis_eval.derivation import Derivation
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.repro.causes import judge
+from nexis_eval.repro.causes import judge_view
 from nexis_eval.repro.compare import Tree, compare_trees
 from nexis_eval.repro.findings import Cause, Difference, Verdict, View
 from nexis_eval.repro.record import BuildRecord, Step
@@ -127,7 +127,7 @@ def _spelt(outputs: Mapping[str, TreeDigest]) -> str:
 
 def _because(differences: Iterable[Difference], why: tuple[str, ...]) -> tuple[Difference, ...]:
     """Differences whose reason is known from the recipe need no guess from the bytes."""
-    return tuple(replace(each, verdict=Verdict(Cause.INPUT, why)) for each in differences)
+    return tuple(replace(each, verdict=Verdict(Cause.INPUT, why), more_verdicts=()) for each in differences)
 
 
 def _outputs(before: Side, after: Side, old: Step, new: Step) -> tuple[Difference, ...]:
@@ -150,10 +150,13 @@ def _tree(side: Side, digest: TreeDigest) -> Tree | None:
 def differences_of_view(view: View) -> tuple[Difference, ...]:
     """The parts of an opened container as differences of their own, so that an ISO's files are listed like a tree's."""
     if view.kind in ("text", "bytes", "elf", "pe", "field") or not view.parts:
-        return (Difference("", "content", view=view, verdict=judge(tuple(view.all_evidence()))),)
+        first, *more = judge_view(view)
+        return (Difference("", "content", view=view, verdict=first, more_verdicts=tuple(more)),)
     found = []
     for part in view.parts:
-        change = "content" if part.kind != "field" else "value"
-        evidence = tuple(part.all_evidence())
-        found.append(Difference(part.title, change, part.before, part.after, part, judge(evidence)))
+        change = "value" if part.kind == "field" else "content"
+        if part.kind == "member" and all(each.kind == "field" for each in part.parts):
+            change = "metadata"
+        first, *more = judge_view(part)
+        found.append(Difference(part.title, change, part.before, part.after, part, first, tuple(more)))
     return tuple(found)

@@ -18,6 +18,7 @@ MAX_DIFF_LINES = 200
 MAX_TEXT_LINES = 20_000
 MAX_PARTS = 200
 HEX_RANGES = 8
+UNEXPLAINED = "there is content that differs for no reason one can see in it"
 MAX_WHOLE_BYTES = 256 << 20
 """Files beyond this are compared by their formats' parts only, not byte by byte."""
 
@@ -138,13 +139,17 @@ def _leaf(title: str, before: Data, after: Data, sides: Sides) -> View:
         if first == second:
             why = "only line ends differ"
             return View(title, "text", evidence=(Evidence(Cause.UNKNOWN, Strength.HINT, why),))
-        return View(title, "text", diff=_diff(first, second), evidence=tuple(of_text(first, second, sides)))
+        return View(title, "text", diff=_diff(first, second), evidence=_or_unexplained(of_text(first, second, sides)))
     if max(len(before), len(after)) > MAX_WHOLE_BYTES:
         why = f"{len(before)} and {len(after)} bytes of no known format"
         return View(title, "bytes", evidence=(Evidence(Cause.UNKNOWN, Strength.HINT, why),))
     old, new = bytes(before), bytes(after)
     diff = tuple(_hex_lines(old, new))
-    return View(title, "bytes", diff=diff, evidence=tuple(of_bytes(old, new, sides)))
+    return View(title, "bytes", diff=diff, evidence=_or_unexplained(of_bytes(old, new, sides)))
+
+
+def _or_unexplained(found: list[Evidence]) -> tuple[Evidence, ...]:
+    return tuple(found) or (Evidence(Cause.UNKNOWN, Strength.HINT, UNEXPLAINED),)
 
 
 def _diff(before: list[str], after: list[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from nexis_eval.repro.content.base import Data, FormatError, Parsed, Part
 SECTOR = 2048
 SYSTEM_AREA = 16 * SECTOR
 DIRECTORY = 2
+TIME_LABELS = ("creation time", "mtime", "atime", "ctime", "backup time", "expiration time", "effective time")
 
 
 def is_iso(data: Data) -> bool:
@@ -95,7 +96,7 @@ def _rock_ridge(data: Data, record: bytes, at: int) -> tuple[str, list[tuple[str
             mode, _, uid, gid = (struct.unpack_from("<I", body, 8 * index)[0] for index in range(4))
             fields += [("mode", f"{mode:06o}"), ("uid", str(uid)), ("gid", str(gid))]
         elif signature == b"TF":
-            fields.append(("times", body[1:].hex()))
+            fields += _times(body)
         elif signature == b"SL":
             target.append(body[1:])
         elif signature == b"CE" and continuations < 16:
@@ -105,6 +106,18 @@ def _rock_ridge(data: Data, record: bytes, at: int) -> tuple[str, list[tuple[str
     if target:
         fields.append(("link target", _link(b"".join(target))))
     return name.decode(errors="replace"), fields
+
+
+def _times(body: bytes) -> list[tuple[str, str]]:
+    """The stamps of a ``TF`` entry in their short form, seven bytes each; the long form is shown as it is."""
+    if body[0] & 0x80:
+        return [("times", body[1:].hex())]
+    labels = [label for bit, label in enumerate(TIME_LABELS) if body[0] >> bit & 1]
+    stamps = [body[at : at + 7] for at in range(1, len(body), 7)]
+    return [
+        (f"Rock Ridge {label}", "{:04}-{:02}-{:02} {:02}:{:02}:{:02}".format(1900 + stamp[0], *stamp[1:6]))
+        for label, stamp in zip(labels, stamps, strict=False)
+    ]
 
 
 def _link(components: bytes) -> str:

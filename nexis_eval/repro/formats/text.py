@@ -53,7 +53,7 @@ def _details(subject: Subject, paint: Paint) -> Iterator[str]:
 
 def _difference(difference: Difference, paint: Paint) -> Iterator[str]:
     values = ""
-    if difference.change not in ("content", "added", "removed"):
+    if difference.change != "content" and difference.before and difference.after:
         values = f": {difference.before} → {difference.after}"
     yield f"{paint(difference.path or '(the file)', '1')}: {difference.change}{values}"
     for verdict in difference.verdicts():
@@ -62,7 +62,7 @@ def _difference(difference: Difference, paint: Paint) -> Iterator[str]:
         for reason in verdict.why[:2]:
             yield f"    {reason}"
         yield f"  cure: {verdict.cure}"
-    if difference.view is not None:
+    if difference.view is not None and difference.view.kind != "field":
         yield from (f"  {line}" for line in view_lines(difference.view, MAX_LINES))
 
 

@@ -67,7 +67,7 @@ def test_files_are_opened(tmp_path: Path) -> None:
             archive.add(tmp_path / "readme", arcname="readme")
     result = repro("diff", tmp_path / "a.tar", tmp_path / "b.tar")
     assert result.returncode == 1
-    assert "readme: content" in result.stdout
+    assert "readme: metadata" in result.stdout
     assert "mtime: 5 → 6" in result.stdout
 
 
