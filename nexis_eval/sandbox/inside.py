@@ -8,6 +8,7 @@ no power over the mounts, the network, or this process.
 from __future__ import annotations
 
 import _socket
+import fcntl
 import marshal
 import os
 import resource
@@ -23,18 +24,17 @@ if TYPE_CHECKING:
     from nexis_eval.sandbox.wire import Report, WireLimits, WireSpec
 
 PHASE_DESCRIPTOR, JOB_DESCRIPTOR, TROUBLE_DESCRIPTOR = 3, 4, 5
+HIGH = 64
+"""Above every descriptor that has a meaning by its number."""
 JOBSERVER_AT = "/in/jobserver"
+MAX_OPEN_FILES = 65536
 FIXED_LIMITS = (
     # One byte: no core file, and no core handler of the host is started either (see core(5)).
     (resource.RLIMIT_CORE, 1, 1),
     # The stack's soft limit decides how long a command line may be.
     (resource.RLIMIT_STACK, 8 << 20, resource.RLIM_INFINITY),
-    (resource.RLIMIT_NOFILE, 4096, 65536),
+    (resource.RLIMIT_NOFILE, 4096, MAX_OPEN_FILES),
 )
-
-
-class _SetupError(Exception):
-    """A step of setting up failed; the reason is the ``OSError`` that caused it."""
 
 
 def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int) -> int:
@@ -44,6 +44,7 @@ def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     end.
     """
     message: Report
+    report = _move_up(report)
     try:
         message = _run(spec, stdio, phases, report, alive)
     except OSError as error:
@@ -54,6 +55,12 @@ def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     return 0
 
 
+def fix_limits() -> None:
+    """Set what is the same for all builds; it is inherited."""
+    for kind, soft, hard in FIXED_LIMITS:
+        limit(kind, soft, hard)
+
+
 def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int) -> Report:
     linux.die_with_parent()
     if _has_ended(alive):
@@ -62,18 +69,15 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     enter(spec)
     if spec["terminal"]:
         stdio = _make_terminal(report)
-    if spec["clock_offset_seconds"]:
-        linux.unshare(linux.CLONE_NEWTIME)
-        offset = spec["clock_offset_seconds"]
-        linux.write("/proc/self/timens_offsets", f"monotonic {offset} 0\nboottime {offset} 0\n")
-    started, failed = os.pipe2(os.O_CLOEXEC)
+    _take_on_identity(spec)
+    started, failed = map(_move_up, os.pipe2(os.O_CLOEXEC))
+    _arrange_descriptors(stdio, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
+    os.close(failed)
     child = os.fork()
     if child == 0:
-        os.close(started)
-        _become_build(spec, stdio, phases, failed)
-    log = os.dup(stdio[1])
-    for descriptor in {failed, phases, *stdio}:
-        os.close(descriptor)
+        _become_build(spec)
+    log = _above(1)
+    os.closerange(0, TROUBLE_DESCRIPTOR + 1)
     trouble = os.read(started, 4096)
     if trouble:
         os.waitpid(child, 0)
@@ -84,6 +88,20 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
         os.close(log)
         return {"exit_code": _reap_until(child)}
     return _watch_until(child, watch)
+
+
+def _take_on_identity(spec: WireSpec) -> None:
+    """What the build inherits from this process. Done here and not after the fork, it touches fewer pages twice."""
+    linux.write("/proc/self/oom_score_adj", "500")
+    if spec["clock_offset_seconds"]:
+        linux.unshare(linux.CLONE_NEWTIME)
+        offset = spec["clock_offset_seconds"]
+        linux.write("/proc/self/timens_offsets", f"monotonic {offset} 0\nboottime {offset} 0\n")
+    if spec["cpus"]:
+        os.sched_setaffinity(0, spec["cpus"])
+    linux.set_personality(spec["personality"])
+    os.umask(spec["umask"])
+    os.chdir("/build")
 
 
 def _make_terminal(report: int) -> list[int]:
@@ -134,34 +152,24 @@ def _watch_until(child: int, watch: Watch) -> Report:
     return {"exit_code": code or 1, "reason": reason} if reason else {"exit_code": code}
 
 
-def _become_build(spec: WireSpec, stdio: list[int], phases: int, failed: int) -> None:
-    """Give up every power and execute the command; tells ``failed`` what went wrong, and never returns."""
+def _become_build(spec: WireSpec) -> None:
+    """Give up every power and execute the command; tells what went wrong, and never returns."""
     try:
         os.setsid()
-        _arrange_descriptors(stdio, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
-        failed = TROUBLE_DESCRIPTOR
         if spec["terminal"]:
             linux.control_terminal(0)
-        linux.write("/proc/self/oom_score_adj", "500")
         linux.unshare(linux.CLONE_NEWUSER)
         linux.map_user(spec["uid"], spec["gid"], 0, 0)
-        for kind, soft, hard in FIXED_LIMITS:
-            _limit(kind, soft, hard)
-        if spec["cpus"]:
-            os.sched_setaffinity(0, spec["cpus"])
-        os.umask(spec["umask"])
-        os.chdir("/build")
-        linux.set_personality(spec["personality"])
         _limit_as_brake(spec["limits"])
-        linux.no_new_privileges()
+        os.closerange(TROUBLE_DESCRIPTOR + 1, MAX_OPEN_FILES)
         if spec["seccomp"]:
             linux.install_seccomp(spec["seccomp"])
         os.execve(spec["argv"][0], spec["argv"], spec["env"])
     except OSError as error:
         trouble = {"failed": str(error.filename or "starting the command"), "errno": error.errno or 0}
-        os.write(failed, marshal.dumps(trouble))
+        os.write(TROUBLE_DESCRIPTOR, marshal.dumps(trouble))
     except Exception as error:
-        os.write(failed, marshal.dumps({"bug": repr(error)}))
+        os.write(TROUBLE_DESCRIPTOR, marshal.dumps({"bug": repr(error)}))
     finally:
         os._exit(127)
 
@@ -169,14 +177,14 @@ def _become_build(spec: WireSpec, stdio: list[int], phases: int, failed: int) ->
 def _limit_as_brake(limits: WireLimits) -> None:
     """Wider than what ``watch`` enforces, so that it sees the limit passed and can say so."""
     if limits["memory_bytes"]:
-        _limit(resource.RLIMIT_DATA, limits["memory_bytes"] * 2, limits["memory_bytes"] * 2)
+        limit(resource.RLIMIT_DATA, limits["memory_bytes"] * 2, limits["memory_bytes"] * 2)
     if limits["processes"]:
-        _limit(resource.RLIMIT_NPROC, limits["processes"] + 16, limits["processes"] + 16)
+        limit(resource.RLIMIT_NPROC, limits["processes"] + 16, limits["processes"] + 16)
     if limits["output_bytes"]:
-        _limit(resource.RLIMIT_FSIZE, limits["output_bytes"], limits["output_bytes"])
+        limit(resource.RLIMIT_FSIZE, limits["output_bytes"], limits["output_bytes"])
 
 
-def _limit(kind: int, soft: int, hard: int) -> None:
+def limit(kind: int, soft: int, hard: int) -> None:
     """Set a resource limit, as far as the limits this process was born with allow."""
     ceiling = resource.getrlimit(kind)[1]
     if ceiling != resource.RLIM_INFINITY:
@@ -189,12 +197,16 @@ def _arrange_descriptors(stdio: list[int], phases: int, failed: int, *, jobserve
     tokens = os.open(JOBSERVER_AT, os.O_RDWR | os.O_CLOEXEC) if jobserver else phases
     for target, descriptor in enumerate([_above(each) for each in (*stdio, phases, tokens, failed)]):
         os.dup2(descriptor, target, inheritable=target != TROUBLE_DESCRIPTOR)
+        os.close(descriptor)
     if not jobserver:
         os.close(JOB_DESCRIPTOR)
-    os.closerange(TROUBLE_DESCRIPTOR + 1, 65536)
 
 
 def _above(descriptor: int) -> int:
-    import fcntl
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, HIGH)
 
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
+
+def _move_up(descriptor: int) -> int:
+    moved = _above(descriptor)
+    os.close(descriptor)
+    return moved

@@ -134,6 +134,8 @@ def main(descriptor: str) -> None:
     """Serve on the socket ``descriptor``."""
     # Whatever our starter ignored, builds shall not; Python's own two exceptions included.
     linux.default_signals(*range(1, linux.MAX_SIGNAL + 1))
+    inside.fix_limits()
+    linux.no_new_privileges()
     channel = _socket.socket(fileno=int(descriptor))
     channel.send(marshal.dumps(("ready", *prepare())))
     # Nothing here makes reference cycles, and a collection in a child would copy pages for nothing.

@@ -141,7 +141,7 @@ def test_descriptors(room: Room) -> None:
 
 def test_own_processes_only_and_not_the_first(room: Room) -> None:
     room.run("ls -d /proc/[0-9]*; cat /proc/1/cmdline")
-    assert room.log.splitlines() == ["/proc/2", "cat: /proc/1/cmdline: No such file or directory"]
+    assert room.log.startswith("/proc/2\ncat: /proc/1/cmdline: ")
 
 
 def test_terminals_can_be_made(room: Room) -> None:
