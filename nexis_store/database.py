@@ -85,6 +85,23 @@ def _identity(path: str) -> tuple[int, int]:
     return (status.st_ino, status.st_mtime_ns)
 
 
+class Snapshot:
+    """The metadata of one moment."""
+
+    def __init__(self, newest: Overlay, sealed: Overlay, get: Callable[[bytes], bytes | None]) -> None:
+        self._newest = newest
+        self._sealed = sealed
+        self._get = get
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``."""
+        if key in self._newest:
+            return self._newest[key]
+        if key in self._sealed:
+            return self._sealed[key]
+        return self._get(key)
+
+
 class Transaction:
     """A set of changes that become visible and durable together. It sees its own changes."""
 
@@ -159,6 +176,15 @@ class Database:
             if self._segment.has_more():
                 self._follow()
             return self.look_up(key)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Look up many keys as of one moment. Keep it short: other threads of this process wait."""
+        with self._reading:
+            if self._segment.has_more():
+                self._follow()
+            with self._backend.reading() as get:
+                yield Snapshot(self._overlay, self._sealed, get)
 
     def look_up(self, key: bytes) -> bytes | None:
         """The value of ``key`` as far as the journal has been read: all of it, for whoever holds the lock."""

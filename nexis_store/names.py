@@ -12,6 +12,7 @@ from nexis_store.errors import StoreError
 
 MAX_COMPONENT = 255
 MAX_PATH = 4000
+MAX_DEPTH = 250
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9+._=-]")
 
@@ -36,7 +37,10 @@ def why_bad_path(path: str) -> str | None:
         return "it is absolute"
     if len(path) > MAX_PATH:
         return f"it is longer than {MAX_PATH} characters"
-    for component in path.split("/"):
+    components = path.split("/")
+    if len(components) > MAX_DEPTH:
+        return f"it has more than {MAX_DEPTH} components"
+    for component in components:
         if component in ("", ".", ".."):
             return f"it has a component {component!r}"
         if len(component) > 63 and len(encode(component)) > MAX_COMPONENT:
@@ -58,7 +62,7 @@ def check_path(path: str) -> str:
 def check_component(path: str, start: int) -> None:
     """The same for the last component, beginning at ``start``, of a path whose directory has been checked."""
     name = path[start:]
-    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > 63 or len(path) > MAX_PATH:
+    if not name or name in (".", "..") or "/" in name or "\0" in name or len(name) > 63 or len(path) > 2 * MAX_DEPTH:
         check_path(path)
 
 

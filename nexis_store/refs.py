@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from nexis_store.database import Transaction
-from nexis_store.digest import TreeDigest
+from nexis_store.digest import DIGEST_SIZE, TreeDigest
 from nexis_store.records import (
     COUNT,
     DEAD,
@@ -72,11 +72,16 @@ def add_references(
 
 def closure(reader: Reader, start: Iterable[TreeDigest]) -> list[TreeDigest]:
     """``start`` and everything reachable from it by references, each once, nearest first."""
-    found = list(dict.fromkeys(start))
-    seen: set[TreeDigest] = set(found)
+    found: list[bytes] = list(dict.fromkeys(start))
+    seen: set[bytes] = set(found)
+    get = reader.get
     for digest in found:
-        for each in references(reader, digest):
+        value = get(REFERENCES + digest)
+        if value is None:
+            continue
+        for at in range(0, len(value), DIGEST_SIZE):
+            each = value[at : at + DIGEST_SIZE]
             if each not in seen:
                 seen.add(each)
                 found.append(each)
-    return found
+    return [TreeDigest(each) for each in found]

@@ -310,7 +310,8 @@ class Store:
 
     def closure(self, digests: Iterable[TreeDigest]) -> list[TreeDigest]:
         """The artifacts and everything they need, each once."""
-        return refs.closure(self.database, digests)
+        with self.database.snapshot() as snapshot:
+            return refs.closure(snapshot, digests)
 
     # Builds
 

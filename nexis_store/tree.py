@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from nexis_store.digest import DIGEST_SIZE, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError
-from nexis_store.names import decode, encode, why_bad_path
+from nexis_store.names import MAX_COMPONENT, decode, encode
 
 DIRECTORY_DOMAIN = b"nexis tree\x01"
 MANIFEST_DOMAIN = b"nexis manifest\x01"
@@ -27,6 +27,7 @@ _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _FILE = struct.Struct(">Q32s")
 _ENTRY = struct.Struct(">BBH")
+_FILE_LETTER, _PROGRAM_LETTER, _DIRECTORY_LETTER, _LINK_LETTER = b"fxdl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +204,14 @@ class Manifest:
         Raises ``DamagedStoreError`` for anything but the one canonical encoding of the tree ``expected``.
         """
         try:
-            entries = _decode(data)
-            manifest = cls.of(entries)
+            entries, root = _Decoder(data).decode()
         except (ValueError, IndexError, struct.error, RecursionError) as error:
             raise DamagedStoreError(f"not a manifest: {error}", hint="run 'nexis-store verify'") from None
-        if manifest._encoded != data:
-            raise DamagedStoreError("a manifest is not canonical", hint="run 'nexis-store verify'")
-        if expected is not None and manifest.digest != expected:
+        if expected is not None and root != expected:
             raise DamagedStoreError(
-                f"a manifest describes {manifest.digest} where {expected} belongs", hint="run 'nexis-store verify'"
+                f"a manifest describes {root} where {expected} belongs", hint="run 'nexis-store verify'"
             )
-        return manifest
+        return cls(tuple(entries), root, data)
 
     def encode(self) -> bytes:
         """The canonical bytes."""
@@ -256,79 +254,100 @@ class Manifest:
         return sum(entry.size for entry in self._entries if entry.kind == "f")
 
 
-def _decode(data: bytes) -> list[ManifestEntry]:
-    head = len(MANIFEST_DOMAIN)
-    if data[:head] != MANIFEST_DOMAIN:
-        raise ValueError("it does not start like one")
-    (count,) = _U32.unpack_from(data, head)
-    position = head + 4
-    entries: list[ManifestEntry] = []
-    pending: list[tuple[str, bytes]] = []
-    for index in range(count):
-        (length,) = _U32.unpack_from(data, position)
-        blob = data[position + 4 : position + 4 + length]
-        if len(blob) != length:
+class _Decoder:
+    """Reads the directories one after another, each right behind the entry that names it.
+
+    Accepts nothing but what the encoder writes, so bytes and tree correspond one to one.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+        self._left = 0
+        self._entries: list[ManifestEntry] = []
+
+    def decode(self) -> tuple[list[ManifestEntry], TreeDigest]:
+        """All entries in pre-order, and the digest of the tree."""
+        head = len(MANIFEST_DOMAIN)
+        if self._data[:head] != MANIFEST_DOMAIN:
+            raise ValueError("it does not start like one")
+        (self._left,) = _U32.unpack_from(self._data, head)
+        self._position = head + 4
+        blob = self._next()
+        self._directory(blob, "")
+        if self._left or self._position != len(self._data):
+            raise ValueError("it has missing or surplus bytes")
+        return self._entries, TreeDigest(blake3(blob).digest())
+
+    def _next(self) -> bytes:
+        (length,) = _U32.unpack_from(self._data, self._position)
+        start = self._position + 4
+        self._position = start + length
+        self._left -= 1
+        if self._position > len(self._data) or self._left < 0:
             raise ValueError("it is cut short")
-        position += 4 + length
-        if index:
-            if not pending:
-                raise ValueError("it has a directory that nothing names")
-            prefix, digest = pending.pop()
-            if blake3(blob).digest() != digest:
-                raise ValueError(f"the directory {prefix!r} does not match its digest")
-        else:
-            prefix = ""
-        found = _decode_directory(blob, prefix + "/" if prefix else "", entries)
-        found.reverse()
-        pending.extend(found)
-    if pending or position != len(data):
-        raise ValueError("it has missing or surplus bytes")
-    return entries
+        return self._data[start : self._position]
 
-
-def _decode_directory(blob: bytes, prefix: str, entries: list[ManifestEntry]) -> list[tuple[str, bytes]]:
-    """Append the entries of one directory; returns (path, digest) of its subdirectories in order."""
-    head = len(DIRECTORY_DOMAIN)
-    if blob[:head] != DIRECTORY_DOMAIN:
-        raise ValueError("it holds something that is no directory")
-    (count,) = _U32.unpack_from(blob, head)
-    position = head + 4
-    directories: list[tuple[str, bytes]] = []
-    for _ in range(count):
-        letter, flags, length = _ENTRY.unpack_from(blob, position)
-        position += 4
-        name = decode(blob[position : position + length])
-        position += length
-        if "/" in name or why_bad_path(name) is not None:
-            raise ValueError(f"it has the name {name!r}")
-        path = prefix + name
-        digest: FileDigest | None = None
-        target: str | None = None
-        size = 0
-        kind: Kind
-        if letter in b"fx":
-            kind = "f"
-            size, raw = _FILE.unpack_from(blob, position)
-            digest = FileDigest(raw)
-            position += _FILE.size
-        elif letter == 100:
-            kind = "d"
-            directories.append((path, blob[position : position + DIGEST_SIZE]))
-            position += DIGEST_SIZE
-        elif letter == 108:
-            kind = "l"
-            (size,) = _U32.unpack_from(blob, position)
-            target = decode(blob[position + 4 : position + 4 + size])
-            position += 4 + size
-        else:
-            raise ValueError(f"it has an entry of kind {letter}")
-        attributes = DEFAULT
-        if flags:
-            attributes, position = _decode_attributes(blob, position)
-        entries.append(ManifestEntry(path, kind, digest, size, letter == 120, target, attributes))
-    if position != len(blob):
-        raise ValueError("a directory has missing or surplus bytes")
-    return directories
+    def _directory(self, blob: bytes, prefix: str) -> None:
+        head = len(DIRECTORY_DOMAIN)
+        if blob[:head] != DIRECTORY_DOMAIN:
+            raise ValueError("it holds something that is no directory")
+        (count,) = _U32.unpack_from(blob, head)
+        position = head + 4
+        entries = self._entries
+        previous = b""
+        for _ in range(count):
+            letter, flags, length = _ENTRY.unpack_from(blob, position)
+            position += 4
+            raw_name = blob[position : position + length]
+            position += length
+            if raw_name <= previous or length > MAX_COMPONENT or b"/" in raw_name or b"\0" in raw_name:
+                raise ValueError(f"it has the name {raw_name!r} after {previous!r}")
+            if raw_name in (b".", b".."):
+                raise ValueError(f"it has the name {raw_name!r}")
+            previous = raw_name
+            path = prefix + decode(raw_name)
+            digest: FileDigest | None = None
+            target: str | None = None
+            below: bytes | None = None
+            size = 0
+            kind: Kind
+            if letter == _FILE_LETTER or letter == _PROGRAM_LETTER:
+                kind = "f"
+                size, raw = _FILE.unpack_from(blob, position)
+                digest = FileDigest(raw)
+                position += _FILE.size
+            elif letter == _DIRECTORY_LETTER:
+                kind = "d"
+                below = blob[position : position + DIGEST_SIZE]
+                position += DIGEST_SIZE
+            elif letter == _LINK_LETTER:
+                kind = "l"
+                (size,) = _U32.unpack_from(blob, position)
+                target = decode(blob[position + 4 : position + 4 + size])
+                position += 4 + size
+            else:
+                raise ValueError(f"it has an entry of kind {letter}")
+            executable = letter == _PROGRAM_LETTER
+            attributes = DEFAULT
+            if flags:
+                attributes, position = _decode_attributes(blob, position)
+                if (
+                    flags != 1
+                    or attributes == DEFAULT
+                    or canonical_attributes(kind, executable, attributes) != attributes
+                ):
+                    raise ValueError(f"the attributes of {path!r} are not canonical")
+                if kind == "f" and attributes.mode is not None and bool(attributes.mode & 0o111) != executable:
+                    raise ValueError(f"the attributes of {path!r} contradict its kind")
+            entries.append(ManifestEntry(path, kind, digest, size, executable, target, attributes))
+            if below is not None:
+                inner = self._next()
+                if blake3(inner).digest() != below:
+                    raise ValueError(f"the directory {path!r} does not match its digest")
+                self._directory(inner, path + "/")
+        if position != len(blob):
+            raise ValueError("a directory has missing or surplus bytes")
 
 
 def _decode_text(blob: bytes, position: int) -> tuple[str, int]:

@@ -6,7 +6,7 @@ Safe beside running builds: what they use is kept. Interrupting it loses nothing
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
 
 from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json, progress_for
@@ -54,17 +54,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         result = store.execute_gc(plan, progress_for(args), free=not args.background)
         if args.background:
-            command = [
-                sys.executable,
-                "-m",
-                "nexis_store.cli.main",
-                "gc",
-                "--empty-trash",
-                "--store",
-                store.layout.root,
-            ]
-            quiet = subprocess.DEVNULL
-            subprocess.Popen(command, start_new_session=True, stdin=quiet, stdout=quiet, stderr=quiet)
+            _free_in_background(store.layout.root)
         if args.json:
             print_json(
                 {
@@ -79,3 +69,10 @@ def run(args: argparse.Namespace) -> int:
             space = "their space is being freed" if args.background else f"freed {human_size(result.freed_bytes)}"
             print(f"removed {result.collected} artifacts, {space}")
     return 0
+
+
+def _free_in_background(root: str) -> None:
+    """Start a process that nobody waits for; if it is killed, the next collection does its work."""
+    command = [sys.executable, "-m", "nexis_store.cli.main", "gc", "--empty-trash", "--store", root]
+    nowhere = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    os.posix_spawn(sys.executable, command, os.environ, file_actions=nowhere, setsid=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 
@@ -11,6 +12,10 @@ class Backend(Protocol):
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Callable[[bytes], bytes | None]]:
+        """``get`` for many keys, as of one moment."""
         ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import lmdb
 
@@ -43,6 +44,12 @@ class LmdbBackend:
         with self._environment.begin() as transaction:
             value: bytes | None = transaction.get(key)
             return value
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Callable[[bytes], bytes | None]]:
+        """``get`` for many keys, in one transaction."""
+        with self._environment.begin() as transaction:
+            yield transaction.get
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs whose key starts with ``prefix``, read at once so that no snapshot stays open."""

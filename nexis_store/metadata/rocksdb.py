@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
@@ -56,6 +56,12 @@ class RocksBackend:
         with self._guard:
             value: bytes | None = self._database.get(key)
             return value
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Callable[[bytes], bytes | None]]:
+        """``get`` for many keys: the open instance is a snapshot anyway."""
+        with self._guard:
+            yield self._database.get
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs whose key starts with ``prefix``, read at once."""
