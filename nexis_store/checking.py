@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from nexis_store import fs
 from nexis_store.digest import TreeDigest
 from nexis_store.gc import Progress
+from nexis_store.records import ARTIFACT, ArtifactRecord
 from nexis_store.verify import Problem, verify_contents
 
 if TYPE_CHECKING:
     from nexis_store.store import Store
 
 _BATCH = 256
+_LARGE = 128 << 10
+"""Mean size [bytes] from which files are read in parallel."""
 
 
 def check_contents(
@@ -36,10 +39,18 @@ def check_contents(
             chosen = [each for each in chosen if each > last]
     problems: list[Problem] = []
     seen: dict[tuple[int, int], bytes] = {}
+
+    def check(digest: TreeDigest) -> list[Problem]:
+        return list(verify_contents(store.layout, store.database, digest, seen))
+
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for at in range(0, len(chosen), _BATCH):
             part = chosen[at : at + _BATCH]
-            for found in pool.map(lambda each: list(verify_contents(store.layout, store.database, each, seen)), part):
+            large = [each for each in part if _has_large_files(store, each)]
+            running = pool.map(check, large)
+            # Threads gain where hashing and reading take long. For small files they would only fight for Python.
+            small = sorted(set(part) - set(large))
+            for found in (*map(check, small), *running):
                 problems += found
             if everything:
                 fs.write_atomically(note, str(part[-1]).encode(), durable=False)
@@ -49,3 +60,11 @@ def check_contents(
         with contextlib.suppress(FileNotFoundError):
             fs.unlink(note)
     return problems
+
+
+def _has_large_files(store: Store, digest: TreeDigest) -> bool:
+    stored = store.database.get(ARTIFACT + digest)
+    if stored is None:
+        return False
+    record = ArtifactRecord.decode(stored)
+    return record.size_bytes > _LARGE * record.entries

@@ -312,7 +312,7 @@ class _Decoder:
             below: bytes | None = None
             size = 0
             kind: Kind
-            if letter == _FILE_LETTER or letter == _PROGRAM_LETTER:
+            if letter in (_FILE_LETTER, _PROGRAM_LETTER):
                 kind = "f"
                 size, raw = _FILE.unpack_from(blob, position)
                 digest = FileDigest(raw)
@@ -332,11 +332,8 @@ class _Decoder:
             attributes = DEFAULT
             if flags:
                 attributes, position = _decode_attributes(blob, position)
-                if (
-                    flags != 1
-                    or attributes == DEFAULT
-                    or canonical_attributes(kind, executable, attributes) != attributes
-                ):
+                canonical = canonical_attributes(kind, executable, attributes)
+                if flags != 1 or canonical is DEFAULT or canonical != attributes:
                     raise ValueError(f"the attributes of {path!r} are not canonical")
                 if kind == "f" and attributes.mode is not None and bool(attributes.mode & 0o111) != executable:
                     raise ValueError(f"the attributes of {path!r} contradict its kind")
