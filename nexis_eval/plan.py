@@ -72,6 +72,17 @@ def resolve_inputs(
     return build_key(derivation, resolve)
 
 
+def done_plan(roots: Iterable[DerivationId], by_id: Callable[[DerivationId], Realisation | None]) -> Plan | None:
+    """The plan of a system that is finished, for which the graph is not even needed; ``None`` if something is not."""
+    done: dict[DerivationId, Outputs] = {}
+    for each in roots:
+        known = by_id(each)
+        if known is None:
+            return None
+        done[each] = known.outputs
+    return Plan(done, {}, frozenset(), {})
+
+
 def make_plan(
     graph: DerivationGraph,
     roots: Iterable[DerivationId],

@@ -7,9 +7,7 @@ Without a target the images are built: kernel, root file system, ISO and a scrip
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,10 +21,10 @@ from nexis_eval.cli.evaluation import (
     add_store_argument,
     default_jobs,
     evaluate,
-    find_target,
+    named_roots,
     take_targets,
 )
-from nexis_eval.plan import Plan, make_plan
+from nexis_eval.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store, default_store_root
@@ -73,10 +71,9 @@ def run(args: argparse.Namespace) -> int:
     names = take_targets(args, 0, None) or [DEFAULT_TARGET]
     args.locked = args.locked or args.offline
     evaluation = evaluate(args)
-    graph = evaluation.graph
-    roots = [find_target(graph, name) for name in names]
+    roots = named_roots(evaluation, names)
     with Store.open(args.store or default_store_root()) as store:
-        plan = make_plan(graph, roots, store.realised, store.realisation)
+        plan = done_plan(roots, store.realised) or make_plan(evaluation.graph, roots, store.realised, store.realisation)
         if args.dry_run:
             _print_plan(store, evaluation, plan, args.json)
             return 0
@@ -88,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             _remember(store, evaluation, roots)
         if not plan.pending and not args.json:
             took = text.duration(time.monotonic_ns() - clock)
-            print(f"nothing to do: {', '.join(names)} for {evaluation.config.arch} as configured ({took})")
+            print(f"nothing to do: {', '.join(names)} for {evaluation.arch} as configured ({took})")
         _deliver(args, store, evaluation, names, roots)
     return 0
 
@@ -97,6 +94,9 @@ def _realise(
     args: argparse.Namespace, store: Store, evaluation: Evaluation, roots: Sequence[DerivationId], plan: Plan
 ) -> bool:
     """Run the plan; whether every step succeeded."""
+    import asyncio
+    import signal
+
     from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.mirrors import default_mirrors
     from nexis_eval.realise import Options, Outcome, realise
@@ -114,7 +114,7 @@ def _realise(
         executor = LocalExecutor()
         try:
             with progress_view(args.log_format) as view:
-                mirrors = default_mirrors(evaluation.config.mirrors)
+                mirrors = default_mirrors(evaluation.mirrors)
                 return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)
         finally:
             await executor.close()
@@ -146,7 +146,7 @@ def _causes(store: Store, evaluation: Evaluation, plan: Plan) -> Iterator[str]:
     from nexis_eval.record import last
     from nexis_eval.why import causes
 
-    before = last(store, evaluation.system, evaluation.config.arch)
+    before = last(store, evaluation.system, evaluation.arch)
     if before is None:
         return
     found = [cause for cause in causes(before.graph, evaluation.graph) if cause.derivation in plan.pending]
@@ -172,7 +172,7 @@ def _remember(store: Store, evaluation: Evaluation, roots: Sequence[DerivationId
             outputs[each] = known.outputs
     targets = {name: each for name, each in evaluation.graph.targets.items() if each in derivations}
     graph = DerivationGraph(derivations, targets)
-    keep(store, Record(graph, outputs), evaluation.system, evaluation.config.arch)
+    keep(store, Record(graph, outputs), evaluation.system, evaluation.arch)
 
 
 def _deliver(
@@ -195,7 +195,7 @@ def _deliver(
             name: {output: {"digest": str(digest), "path": str(store.path(digest))} for output, digest in item.items()}
             for name, item in results.items()
         }
-        print(json.dumps({"arch": evaluation.config.arch, "results": value}, indent=2))
+        print(json.dumps({"arch": evaluation.arch, "results": value}, indent=2))
         return
     for item in results.values():
         for digest in item.values():
@@ -213,7 +213,7 @@ def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, as_json: bool)
             }
             for each, derivation in plan.pending.items()
         ]
-        print(json.dumps({"arch": evaluation.config.arch, "done": len(plan.done), "steps": steps}, indent=2))
+        print(json.dumps({"arch": evaluation.arch, "done": len(plan.done), "steps": steps}, indent=2))
         return
     for line in _causes(store, evaluation, plan):
         print(line)

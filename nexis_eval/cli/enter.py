@@ -139,7 +139,7 @@ def _realise_inputs(
 
     async def work() -> Outcome:
         executor = LocalExecutor()
-        mirrors = default_mirrors(evaluation.config.mirrors)
+        mirrors = default_mirrors(evaluation.mirrors)
         try:
             with PlainView(sys.stderr) as view:
                 return await realise(evaluation.graph, roots, plan, store, executor, mirrors, Options(jobs=jobs), view)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import pickle
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 
-from nexis_eval.cli.common import add_variant_arguments, load_config
+from nexis_eval.cli.common import add_variant_arguments
+from nexis_eval.config.cache import EvaluationCache, Request, files_read, program_files
+from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.instantiate import NotLockedError, instantiate
-from nexis_eval.lock.model import Lock, load_lock
-from nexis_eval.rules import load_rules
-from nexis_eval.toolchain import load_toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
@@ -30,17 +32,36 @@ class UnknownTargetError(NexisError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
-    """A configuration and what it evaluates to."""
+    """What a configuration evaluates to. The graph is decoded when it is first needed: a no-op build never does."""
 
-    config: Config
-    graph: DerivationGraph
+    arch: str
+    system: str
+    """The name under which builds of this system are remembered: its host name."""
+    mirrors: Mapping[str, tuple[str, ...]]
+    targets: Mapping[str, DerivationId]
+    encoded: bytes
 
-    @property
-    def system(self) -> str:
-        """The name under which builds of this system are remembered: its host name."""
-        return self.config.system.hostname
+    @classmethod
+    def of(cls, config: Config, graph: DerivationGraph) -> Evaluation:
+        """A fresh evaluation."""
+        made = cls(
+            config.arch,
+            config.system.hostname,
+            dict(config.mirrors),
+            dict(graph.targets),
+            pickle.dumps(graph, protocol=5),
+        )
+        made.__dict__["graph"] = graph
+        return made
+
+    @cached_property
+    def graph(self) -> DerivationGraph:
+        """The derivation graph."""
+        graph = pickle.loads(self.encoded)
+        assert isinstance(graph, DerivationGraph)
+        return graph
 
 
 class TargetCountError(NexisError):
@@ -108,23 +129,57 @@ def lock_file(config: Config) -> Path:
     return config.file.with_name("nexis.lock")
 
 
+def cache_directory() -> Path:
+    """Where evaluations are remembered; deleting it costs nothing but time."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "nexis" / "evaluation"
+
+
 def evaluate(args: argparse.Namespace) -> Evaluation:
-    """Load, lock what is not locked yet (unless ``--locked``), and instantiate."""
-    config = load_config(args)
+    """Load, lock what is not locked yet (unless ``--locked``), and instantiate; or recall what that gave before.
+
+    What is recalled is exactly what would be evaluated: the record holds the content of every file that was read, and
+    the program itself (``nexis_eval.config.cache``).
+    """
+    request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
+    cache = EvaluationCache(cache_directory())
+    known = cache.get(request)
+    if known is not None:
+        return Evaluation(*pickle.loads(known))
+    return _evaluate(args, cache, request)
+
+
+def _evaluate(args: argparse.Namespace, cache: EvaluationCache, request: Request) -> Evaluation:
+    from nexis_eval.instantiate import NotLockedError, instantiate
+    from nexis_eval.lock.model import load_lock
+    from nexis_eval.rules import load_rules
+    from nexis_eval.toolchain import load_toolchain
+
+    config, origins = load_with_origins(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)
     rules = load_rules(RULES / "build")
     toolchain = load_toolchain(RULES)
     path = lock_file(config)
-    lock = load_lock(path) if path.exists() else Lock()
     try:
-        return Evaluation(config, instantiate(config, lock, rules, toolchain))
+        graph = instantiate(config, load_lock(path), rules, toolchain)
     except NotLockedError:
         if args.locked:
             raise
-    from nexis_eval.cli.lock import lock_configs
+        from nexis_eval.cli.lock import lock_configs
 
-    print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
-    lock = lock_configs([config], path)
-    return Evaluation(config, instantiate(config, lock, rules, toolchain))
+        print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
+        graph = instantiate(config, lock_configs([config], path), rules, toolchain)
+    made = Evaluation.of(config, graph)
+    files = [*files_read(config, origins), path, *program_files(), *sorted(RULES.rglob("*"))]
+    values = (made.arch, made.system, made.mirrors, made.targets, made.encoded)
+    with contextlib.suppress(OSError):
+        # A cache that cannot be written is a cache that is not there.
+        cache.put(request, origins, (each for each in files if not each.is_dir()), pickle.dumps(values, protocol=5))
+    return made
+
+
+def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:
+    """The derivations that a person calls by ``names``; the graph is only decoded for what is no target."""
+    return [evaluation.targets.get(name) or find_target(evaluation.graph, name) for name in names]
 
 
 def find_target(graph: DerivationGraph, name: str) -> DerivationId:

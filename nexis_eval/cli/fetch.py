@@ -138,7 +138,7 @@ def _download(args: argparse.Namespace, store: Store, evaluation: Evaluation, so
         executor = LocalExecutor()
         try:
             with progress_view(args.log_format) as view:
-                mirrors = default_mirrors(evaluation.config.mirrors)
+                mirrors = default_mirrors(evaluation.mirrors)
                 options = Options(keep_going=True, offline=getattr(args, "offline", False))
                 return await realise(evaluation.graph, sources, plan, store, executor, mirrors, options, view)
         finally:

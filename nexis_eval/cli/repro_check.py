@@ -10,7 +10,6 @@ Exit codes: 0 everything is reproducible; 1 something differs; 2 something could
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from nexis_eval.cli.repro_common import (
     add_report_arguments,
     deliver,
     realise_steps,
+    run_to_the_end,
     varying_tools,
 )
 from nexis_eval.derivation import Script
@@ -78,19 +78,19 @@ def run(args: argparse.Namespace) -> int:
     available()
     steps = script_steps(graph, [find_target(graph, name) for name in names], whole=args.all)
     with Store.open(args.store or default_store_root()) as store:
-        mirrors = default_mirrors(evaluation.config.mirrors)
+        mirrors = default_mirrors(evaluation.mirrors)
         inputs = [item.derivation for each in steps for item in graph.derivations[each].inputs]
         outputs = realise_steps(store, graph, list(dict.fromkeys((*inputs, *steps))), mirrors, args.jobs)
         tools = varying_tools(store, mirrors, args.jobs)
         options = CheckOptions(vary, args.rounds, args.bisect, _say)
-        subjects = asyncio.run(_check_all(args, store, evaluation, steps, outputs, tools, options))
+        subjects = run_to_the_end(_check_all(args, store, evaluation, steps, outputs, tools, options))
     facts = (
         ("system", evaluation.system),
-        ("architecture", evaluation.config.arch),
+        ("architecture", evaluation.arch),
         ("rounds", str(args.rounds)),
         ("varied", describe(tools.possible(vary))),
     )
-    title = f"Reproducibility of {evaluation.system} ({evaluation.config.arch})"
+    title = f"Reproducibility of {evaluation.system} ({evaluation.arch})"
     return deliver(args, Report(title, "the build in the store", "built again", tuple(subjects), facts))
 
 

@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     graph = evaluation.graph
     roots = [find_target(graph, name) for name in names]
     with Store.open(args.store or default_store_root()) as store:
-        mirrors = default_mirrors(evaluation.config.mirrors)
+        mirrors = default_mirrors(evaluation.mirrors)
         # Every step's outputs are part of the record, so all of them must be there, not only the roots'.
         realise_steps(store, graph, list(graph.closure(roots)), mirrors, args.jobs)
-        arch = evaluation.config.arch
+        arch = evaluation.arch
         record = make_record(
-            store, evaluation.system, arch, graph, names, roots, this_environment(), evaluation.config.mirrors
+            store, evaluation.system, arch, graph, names, roots, this_environment(), evaluation.mirrors
         )
         text = encode_record(record)
         args.output.write_text(text)

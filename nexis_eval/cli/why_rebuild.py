@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     graph = evaluation.graph
     root = find_target(graph, name)
     with Store.open(args.store or default_store_root()) as store:
-        before = last(store, evaluation.system, evaluation.config.arch)
+        before = last(store, evaluation.system, evaluation.arch)
         plan = make_plan(graph, [root], store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}
     wanted = graph.closure([root])
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             json.dumps(
                 {
-                    "arch": evaluation.config.arch,
+                    "arch": evaluation.arch,
                     "compared_with_last_build": before is not None,
                     "to_do": len(plan.certain),
                     "may_be_cut_off": plan.possible,
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     if not plan.pending:
-        print(f"nothing to rebuild: {name} for {evaluation.config.arch} is as configured")
+        print(f"nothing to rebuild: {name} for {evaluation.arch} is as configured")
         return 0
     if before is None:
         print("this system was not built before in this store: everything that is missing is built")
