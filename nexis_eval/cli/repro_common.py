@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from nexis_eval.cli.evaluation import RULES, default_jobs
 from nexis_eval.graph import DerivationGraph
@@ -22,6 +24,8 @@ from nexis_eval.toolchain import load_toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.store import Store
+
+T = TypeVar("T")
 
 MIN_FREE_BYTES = 2 << 30
 """How much room a file system must have to take a build."""
@@ -83,13 +87,28 @@ def realise_steps(
         finally:
             await executor.close()
 
-    outcome = asyncio.run(work())
+    outcome = run_to_the_end(work())
     if outcome.failed:
         raise BuildFirstFailedError(
             f"{', '.join(outcome.failed)} cannot be built, so there is nothing to compare",
             hint="'nexis-eval build' must succeed first",
         )
     return outcome.outputs
+
+
+def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work``; a SIGTERM ends it as Ctrl-C does, so that no sandbox and no temporary file is left."""
+
+    async def inside() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(inside())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def varying_tools(store: Store, mirrors: Mirrors, jobs: int) -> Tools:

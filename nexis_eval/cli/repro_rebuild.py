@@ -10,14 +10,13 @@ Exit codes: 0 the same came out; 1 something differs; 2 something could not be b
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import add_store_argument
-from nexis_eval.cli.repro_common import add_jobs_argument, add_report_arguments, deliver
+from nexis_eval.cli.repro_common import add_jobs_argument, add_report_arguments, deliver, run_to_the_end
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.export import export_tree
 from nexis_eval.mirrors import default_mirrors
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         workspace = stack.enter_context(Workspace(root / ".build"))
         store = stack.enter_context(Store.open(root if args.reuse else workspace.path / "store"))
-        rebuilt = asyncio.run(_work(args, record, workspace.path / "files", store))
+        rebuilt = run_to_the_end(_work(args, record, workspace.path / "files", store))
 
         def tree(digest: TreeDigest) -> Tree | None:
             return Tree(store.manifest(digest), store.path(digest)) if store.has(digest) else None
