@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -11,6 +12,8 @@ from collections.abc import Callable
 
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nexis_store.errors import HostileArchiveError, StoreError
 from nexis_store.landing import merge_usr, merged_target
@@ -201,6 +204,18 @@ def test_damaged_archives(store: Store, format: str, data: bytes) -> None:
     with pytest.raises(StoreError):
         store.add_archive(io.BytesIO(data), "damaged", format=format)  # type: ignore[arg-type]
     assert list(store.artifacts()) == []
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_damage_is_an_error_or_harmless(store: Store, data: st.DataObject) -> None:
+    raw = bytearray(deb(tar(*SAMPLE), b"data.tar") if data.draw(st.booleans()) else tar(*SAMPLE))
+    format = "deb" if raw.startswith(b"!<arch>") else "tar"
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(StoreError):
+        store.add_archive(io.BytesIO(bytes(raw)), "fuzzed", format=format)  # type: ignore[arg-type]
+    assert os.listdir(store.layout.staging) == []
 
 
 def test_a_later_member_replaces_an_earlier_one(store: Store) -> None:
