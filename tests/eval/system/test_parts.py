@@ -1,0 +1,174 @@
+"""The other sections: names, network, firewall, log rotation."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.config.model import Firewall, Locale, LogRotation, Network
+from nexis_eval.config.model import System as Settings
+from nexis_eval.system.assemble import system_parts
+from nexis_eval.system.boot import init, names, skeleton
+from nexis_eval.system.context import MissingPackageError
+from nexis_eval.system.firewall import firewall, firewall_modules
+from nexis_eval.system.logging import log_rotation
+from nexis_eval.system.network import network
+from nexis_eval.system.templates import DIRECTORY
+from tests.eval.system.systems import files_of, make_system, packages, text_of
+
+
+def _is_shell(text: str) -> None:
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_names() -> None:
+    settings = Settings(hostname="lab", version="2.1", locale=Locale("de_DE.UTF-8", "de"))
+    system = make_system(system=settings)
+    part = names(system)
+    assert text_of(system, part, "etc/hostname") == "lab\n"
+    assert "127.0.1.1 lab\n" in text_of(system, part, "etc/hosts")
+    assert 'VERSION_ID="2.1"\n' in text_of(system, part, "usr/lib/os-release")
+    assert text_of(system, part, "etc/profile.d/locale.sh") == "export LANG=de_DE.UTF-8\n"
+    assert text_of(system, part, "etc/vconsole.conf") == "KEYMAP=de\n"
+
+
+def test_terminals() -> None:
+    system = make_system("aarch64")
+    assert "ttyAMA0::respawn:/usr/libexec/nexis/terminal ttyAMA0\n" in text_of(system, init(system), "etc/inittab")
+
+
+def test_merged_usr() -> None:
+    system = make_system()
+    entries = files_of(system, skeleton(system))
+    assert {path: entries[path].target for path in ("bin", "sbin", "lib")} == {
+        "bin": "usr/bin",
+        "sbin": "usr/sbin",
+        "lib": "usr/lib",
+    }
+    assert entries["tmp"].mode == 0o1777
+
+
+def test_scripts_are_shell() -> None:
+    for file in sorted(DIRECTORY.iterdir()):
+        if file.suffix != ".j2":
+            subprocess.run(["bash", "-n", str(file)], check=True)
+
+
+def test_network_by_dhcp() -> None:
+    system = make_system(network=Network("eth0", dns=("9.9.9.9",)))
+    part = network(system)
+    assert "udhcpc" in text_of(system, part, "etc/dinit.d/network.sh")
+    assert "echo nameserver 9.9.9.9\n" in text_of(system, part, "usr/libexec/nexis/dhcp")
+    assert files_of(system, part)["etc/resolv.conf"].target == "../run/resolv.conf"
+    for path in ("etc/dinit.d/network.sh", "usr/libexec/nexis/dhcp"):
+        _is_shell(text_of(system, part, path))
+
+
+def test_network_with_an_address() -> None:
+    settings = Network(
+        "lan0", dhcp=False, static_ip="192.168.1.9/24", gateway="192.168.1.1", dns=("8.8.8.8", "1.1.1.1")
+    )
+    system = make_system(network=settings)
+    part = network(system)
+    script = text_of(system, part, "etc/dinit.d/network.sh")
+    assert "ip address replace 192.168.1.9/24 dev" in script
+    assert "ip route replace default via 192.168.1.1 dev" in script
+    assert "udhcpc" not in script
+    assert text_of(system, part, "etc/resolv.conf") == "nameserver 8.8.8.8\nnameserver 1.1.1.1\n"
+    _is_shell(script)
+
+
+def test_no_network() -> None:
+    assert network(make_system()) is None
+
+
+@pytest.mark.parametrize(
+    ("backend", "path", "wanted"),
+    [
+        ("nftables", "etc/nftables.conf", "tcp dport { 22, 80 } accept"),
+        ("iptables", "etc/iptables/rules.v4", "-A INPUT -p tcp --dport 80 -j ACCEPT"),
+        ("iptables", "etc/iptables/rules.v6", "-A INPUT -p ipv6-icmp --icmpv6-type 128 -j ACCEPT"),
+        ("firewalld", "etc/firewalld/zones/nexis.xml", '<port protocol="tcp" port="22"/>'),
+    ],
+)
+def test_firewall(backend: str, path: str, wanted: str) -> None:
+    settings = Settings(firewall=Firewall(backend, allow_tcp=(22, 80), allow_udp=(53,)))
+    system = make_system(system=settings, packages=packages(backend), network=Network())
+    assert wanted in text_of(system, firewall(system), path)
+    assert firewall_modules(system)
+
+
+def test_firewall_without_its_program() -> None:
+    system = make_system(system=Settings(firewall=Firewall("nftables")))
+    with pytest.raises(MissingPackageError, match="nftables") as caught:
+        firewall(system)
+    assert 'debian = ["nftables"]' in (caught.value.hint or "")
+
+
+def test_firewall_switched_off() -> None:
+    system = make_system(system=Settings(firewall=Firewall(enabled=False)))
+    assert firewall(system) is None
+    assert firewall_modules(system) == ()
+
+
+def test_rotation_rules() -> None:
+    rules = (LogRotation("/var/log/a.log", 100, 7, True, 1), LogRotation("/var/log/vim"))
+    system = make_system(log_rotation=rules)
+    text = text_of(system, log_rotation(system), "etc/nexis/log-rotation")
+    assert text.splitlines()[1:] == ["104857600 7 1 1 /var/log/a.log", "0 5 0 0 /var/log/vim"]
+
+
+def _rotate(tmp_path: Path, rules: str) -> None:
+    (tmp_path / "rules").write_text(rules)
+    script = DIRECTORY / "rotate-logs"
+    subprocess.run(["sh", str(script), str(tmp_path / "rules"), str(tmp_path / "state")], check=True)
+
+
+def test_rotation_by_size(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    for round_ in range(4):
+        log.write_text(f"round {round_}\n" * 100)
+        with log.open("a") as writer:
+            _rotate(tmp_path, f"# comment\n100 2 0 0 {log}\n")
+            writer.write("goes on\n")
+    assert log.read_text() == "goes on\n"
+    assert sorted(each.name for each in tmp_path.glob("a.log*")) == ["a.log", "a.log.1", "a.log.2"]
+    assert (tmp_path / "a.log.1").read_text() == "round 3\n" * 100
+    assert (tmp_path / "a.log.2").read_text() == "round 2\n" * 100
+
+
+def test_rotation_of_a_directory_with_compression(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "big").write_text("x" * 200)
+    (logs / "small").write_text("x")
+    (logs / "old.gz").write_text("x" * 200)
+    _rotate(tmp_path, f"100 3 1 0 {logs}\n")
+    _rotate(tmp_path, f"100 3 1 0 {logs}\n")
+    assert sorted(each.name for each in logs.iterdir()) == ["big", "big.1.gz", "old.gz", "small"]
+
+
+def test_rotation_by_age(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("x")
+    _rotate(tmp_path, f"0 3 0 1 {log}\n")
+    assert not (tmp_path / "a.log.1").exists()
+    (stamp,) = (tmp_path / "state").iterdir()
+    stamp.write_text("1000\n")
+    _rotate(tmp_path, f"0 3 0 1 {log}\n")
+    assert (tmp_path / "a.log.1").read_text() == "x"
+
+
+def test_only_sections_that_are_there() -> None:
+    system = make_system()
+    labels = [system.builder[each].name for each in system_parts(system)]
+    assert labels == [
+        "system-skeleton",
+        "system-names",
+        "system-init",
+        "system-users",
+        "system-services",
+        "system-runtime-dirs",
+    ]
