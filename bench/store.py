@@ -61,7 +61,7 @@ def make(root: str, count: str, dead: str, files: str) -> dict[str, float]:
     started = time.perf_counter()
     with Store.open(Path(root), profile=os.environ.get("BENCH_PROFILE", "desktop")) as store:
         # Making the data is not what is measured; they are synced at the end.
-        store.durability.sync = lambda paths: None  # type: ignore[method-assign]
+        store.durability.sync = lambda: None  # type: ignore[method-assign]
         populate(store, int(count), int(dead), int(files))
         store.database.checkpoint()
     os.sync()
@@ -170,7 +170,7 @@ class Bench:
                 shutil.rmtree(root, ignore_errors=True)
                 fresh_process("make", root, size - 1000, 0, 1)
                 with Store.open(root) as store:
-                    store.durability.sync = lambda paths: None  # type: ignore[method-assign]
+                    store.durability.sync = lambda: None  # type: ignore[method-assign]
                     populate(store, 1000, 1000, 10, seed=2)
                     store.database.checkpoint()
                 os.sync()

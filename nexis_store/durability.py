@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
 from nexis_store import fs
 
-FEW = 48
-"""Up to so many paths are synced one by one. Beyond that one ``syncfs`` is cheaper, although it also waits for whatever
-else the file system has to write."""
-
 
 class Durability:
-    """Syncs for all threads of a process; those that wait for ``syncfs`` at the same time share one call."""
+    """Syncs for all threads of a process; those that wait at the same time share one ``syncfs``.
+
+    It beats an fsync for each file from five files on, also on a busy disk: ``docs/decisions/store-syncing.md``.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -22,12 +20,8 @@ class Durability:
         self._finished = 0
         self._running = False
 
-    def sync(self, paths: Sequence[str]) -> None:
-        """Return when all ``paths`` (files and directories, children first) are on the disk."""
-        if len(paths) <= FEW:
-            for path in paths:
-                fs.sync_path(path)
-            return
+    def sync(self) -> None:
+        """Return when everything that was written to the file system before the call is on the disk."""
         with self._condition:
             # A call that is under way may have passed our bytes already; only one that starts later covers them.
             wanted = self._started + 1

@@ -7,7 +7,6 @@ of them in turn. Nothing else in the store writes, links, renames or removes.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -192,6 +191,8 @@ def sync_file_system(path: str) -> None:
 
     One such call is much cheaper than an fsync for each of thousands of files.
     """
+    import ctypes
+
     _step("syncfs", path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

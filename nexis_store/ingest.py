@@ -431,8 +431,7 @@ class Writer:
         goal = f"{self._staging}/goal"
         fs.write_file(description, encode_sidecar(self.name, wanted, manifest, added_ns), 0o444)
         fs.write_file(goal, encode(self._layout.relative_artifact(manifest.digest, self.name)), 0o444)
-        above = [tree, self._staging, self._layout.staging]
-        self._host.durability.sync([*self._fresh.values(), description, goal, *directories, *above])
+        self._host.durability.sync()
 
     def _share(self, fresh: dict[tuple[FileDigest, bool], str], tree: Path) -> None:
         """Offer new contents to later artifacts. Only now, when they are durable: see ``docs/store.md``."""
