@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-c", "import sys; from nexis_eval.cli.main import main; sys.exit(main())")
 STORE_COMMAND = (sys.executable, "-c", "import sys; from nexis_store.cli.main import main; sys.exit(main())")
-IMAGE_STEPS = {"rootfs", "squashfs", "ext2", "iso", "images"}
+IMAGE_STEPS = {"rootfs", "squashfs", "ext2", "system", "iso", "images"}
 
 
 @dataclass(frozen=True)
