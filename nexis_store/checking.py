@@ -12,7 +12,7 @@ from nexis_store import fs
 from nexis_store.digest import TreeDigest
 from nexis_store.gc import Progress
 from nexis_store.records import ARTIFACT, ArtifactRecord
-from nexis_store.verify import Problem, verify_contents
+from nexis_store.verify import Problem, unknown_trees, verify_contents
 
 if TYPE_CHECKING:
     from nexis_store.store import Store
@@ -57,6 +57,7 @@ def check_contents(
             if progress is not None:
                 progress(min(at + _BATCH, len(chosen)), len(chosen))
     if everything:
+        problems += unknown_trees(store.layout, store.database)
         with contextlib.suppress(FileNotFoundError):
             fs.unlink(note)
     return problems

@@ -252,9 +252,15 @@ def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
         digest = TreeDigest.parse(os.path.basename(relative)[:64])
     except (OSError, ValueError):
         return
+    take_unknown(layout, database, digest, f"{layout.root}/{relative}")
+
+
+def take_unknown(layout: Layout, database: Database, digest: TreeDigest, place: str) -> None:
+    """Move a tree into the trash if no metadata name it: nobody verified it, and nobody will find it again."""
+    fs.make_directory(layout.trash, exist_ok=True)
     with database.transaction() as transaction:
         if transaction.get(ARTIFACT + digest) is None:
-            _move_to_trash(layout, digest, f"{layout.root}/{relative}")
+            _move_to_trash(layout, digest, place)
 
 
 def _free(layout: Layout, path: str) -> tuple[int, int]:

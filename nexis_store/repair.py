@@ -13,6 +13,7 @@ from nexis_store.bloom import BloomFilter
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError
+from nexis_store.gc import take_unknown
 from nexis_store.journal import EMPTY_SIZE, decode_changes, decode_records, segment_path, segments
 from nexis_store.layout import Layout
 from nexis_store.metadata.base import Backend
@@ -38,7 +39,7 @@ from nexis_store.records import (
 )
 from nexis_store.session import protected
 from nexis_store.sidecar import decode_sidecar
-from nexis_store.verify import Problem, hash_file
+from nexis_store.verify import Problem, descriptions, hash_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +145,6 @@ class Recovery:
     damaged: tuple[str, ...]
 
 
-def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
-    """Every description on disk: (digest, path). Lists the whole store."""
-    hexadecimal = "0123456789abcdef"
-    for top in sorted(os.listdir(layout.root)):
-        if len(top) != 2 or top[0] not in hexadecimal or top[1] not in hexadecimal:
-            continue
-        for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
-            for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
-                if name.endswith(".tree") and len(name) == 69:
-                    yield TreeDigest.parse(name[:64]), f"{layout.root}/{top}/{bucket}/{name}"
-
-
 def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) -> Recovery:
     """Fill an empty backend from what is on disk. ``realisations`` come from the history and the journal."""
     changes: dict[bytes, bytes | None] = {}
@@ -214,7 +203,10 @@ FindCopy = Callable[[FileDigest], bytes | None]
 
 
 def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: FindCopy | None) -> bool:
-    """Repair one path of an artifact that is damaged or missing; says whether that worked."""
+    """Repair one path of an artifact that is damaged or missing, take away a tree that nobody knows; says if it did."""
+    if problem.kind == "unknown" and problem.digest is not None:
+        take_unknown(layout, database, problem.digest, problem.path)
+        return True
     if problem.digest is None or problem.kind not in ("damaged", "missing"):
         return False
     stored = database.get(ARTIFACT + problem.digest)

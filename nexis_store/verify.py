@@ -30,6 +30,8 @@ from nexis_store.records import (
 from nexis_store.sidecar import decode_sidecar
 from nexis_store.tree import Manifest
 
+HEXADECIMAL = "0123456789abcdef"
+
 _CHUNK = 1 << 20
 
 
@@ -89,6 +91,39 @@ def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
             yield Problem("dead list", digest, "", "is listed as dead" if digest in dead else "is dead but not listed")
         if digest not in artifacts:
             yield Problem("count", digest, "", "has a count but is not in the store")
+
+
+def buckets(layout: Layout) -> Iterator[tuple[str, str]]:
+    """Every entry of the store's buckets: (directory, name). Lists the whole store."""
+    for top in sorted(os.listdir(layout.root)):
+        if len(top) == 2 and top[0] in HEXADECIMAL and top[1] in HEXADECIMAL:
+            for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
+                for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
+                    yield f"{layout.root}/{top}/{bucket}", name
+
+
+def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
+    """Every description on disk: (digest, path)."""
+    for directory, name in buckets(layout):
+        if name.endswith(".tree") and len(name) == 69:
+            yield TreeDigest.parse(name[:64]), f"{directory}/{name}"
+
+
+def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
+    """Trees and descriptions that no metadata name: what a power cut may leave where renames are reordered."""
+    for directory, name in buckets(layout):
+        try:
+            digest = TreeDigest.parse(name[:64])
+        except ValueError:
+            yield Problem("surplus", None, f"{directory}/{name}", "it does not belong to the store")
+            continue
+        if database.get(ARTIFACT + digest) is not None:
+            continue
+        with database.transaction(durable=False) as transaction:
+            # Shown a moment ago, it is known as soon as its writer gives up the lock.
+            known = transaction.get(ARTIFACT + digest) is not None
+        if not known and os.path.lexists(f"{directory}/{name}"):
+            yield Problem("unknown", digest, f"{directory}/{name}", "no metadata name it")
 
 
 Seen = dict[tuple[int, int], bytes]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_store.checking import check_contents
 from nexis_store.digest import BuildKey, DerivationId
 from nexis_store.errors import DamagedStoreError, StoreError
 from nexis_store.layout import Layout
@@ -14,7 +15,7 @@ from nexis_store.maintenance import backend_of, migrate, recover
 from nexis_store.queries import diff, usage
 from nexis_store.realisation import Realisation
 from nexis_store.records import COUNT, pack_number
-from nexis_store.repair import recount
+from nexis_store.repair import recount, repair_problem
 from nexis_store.store import Store
 from nexis_store.transfer import export, load
 from nexis_store.tree import Attributes
@@ -174,3 +175,35 @@ def test_usage_tells_shared_from_exclusive(store: Store) -> None:
     fill(store)
     found = usage(store, store.find("one"))
     assert found.exclusive == 4096 and found.shared == 8192 and found.apparent == 9000
+
+
+def test_trees_that_nobody_knows_are_found_and_taken_away(store: Store) -> None:
+    fill(store)
+    directory = store.root / "ab" / "cd"
+    directory.mkdir(parents=True, exist_ok=True)
+    unknown = directory / ("abcd" + "0" * 60 + "-left-behind")
+    (unknown / "usr").mkdir(parents=True)
+    problems = check_contents(store)
+    assert [(each.kind, each.path) for each in problems] == [("unknown", str(unknown))]
+    assert repair_problem(store.layout, store.database, problems[0], None)
+    assert not unknown.exists()
+    assert check_contents(store) == []
+    store.empty_trash()
+    assert os.listdir(store.layout.trash) == []
+
+
+def test_checking_can_be_resumed(store: Store) -> None:
+    fill(store)
+    first, second = sorted(each.digest for each in store.artifacts())
+    for digest in (first, second):
+        for path in store.path(digest).rglob("*"):
+            if path.is_file():
+                path.unlink()
+                path.write_bytes(b"damaged")
+    (store.root / ".db/verified").write_text(str(first))
+    assert {each.digest for each in check_contents(store, resume=True)} == {second}
+    assert {each.digest for each in check_contents(store)} == {first, second}
+    originals = {"one": b"one" * 1000, "two": b"two", "shared": b"shared" * 1000}
+    for problem in check_contents(store):
+        data = originals[problem.path.rpartition("/")[2]]
+        assert repair_problem(store.layout, store.database, problem, lambda digest, data=data: data)  # type: ignore[misc]
