@@ -20,6 +20,7 @@ _DISK_SHARE = 20
 """The walk over the disk takes at most one part in this many of the time."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MIB = 1 << 20
+_MAX_PATH = 2048
 
 
 class Watch:
@@ -150,20 +151,33 @@ def _read(path: str) -> bytes:
 
 
 def _walk(top: str, largest: int) -> tuple[int, str]:
-    """Bytes allocated below ``top``, and a file that reached ``largest`` bytes."""
+    """Bytes allocated below ``top``, and a file that reached ``largest`` bytes.
+
+    Directories can be nested deeper than a path can be long: beyond some depth paths start at a descriptor.
+    """
     total, pending = 0, [top]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    total += status.st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    elif largest and status.st_size >= largest:
-                        return total, entry.path
-        except OSError:
-            continue
+    anchors: list[int] = []
+    try:
+        while pending:
+            path = pending.pop()
+            try:
+                if len(path) > _MAX_PATH:
+                    anchors.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+                    path = f"/proc/self/fd/{anchors[-1]}"
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        status = entry.stat(follow_symlinks=False)
+                        total += status.st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+                        elif largest and status.st_size >= largest:
+                            return total, entry.path
+            except OSError:
+                # Gone, or closed to its owner: the build is running.
+                continue
+    finally:
+        for anchor in anchors:
+            os.close(anchor)
     return total, ""
 
 

@@ -217,6 +217,12 @@ def test_many_files(room: Room) -> None:
     assert result.reason == "it wrote more than 16 MiB to disk"
 
 
+def test_files_deeper_than_a_path_can_tell(room: Room, perl: str) -> None:
+    program = "$d = q(d) x 30; for (1..300) { mkdir $d; chdir $d } open F, q(>f); print F q(x) x 32e6; sleep 60"
+    result = room.run("", argv=(perl, "-e", program), limits=Limits(disk_bytes=16 * MIB))
+    assert result.reason == "it wrote more than 16 MiB to disk"
+
+
 def test_generous_limits_change_nothing(room: Room) -> None:
     limits = Limits(wall_seconds=60, memory_bytes=1 << 30, processes=500, output_bytes=1 << 30, disk_bytes=1 << 30)
     result = room.run("(setsid sleep 0.1 &); sleep 0.3; echo done >/out/x; exit 3", limits=limits)
