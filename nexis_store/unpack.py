@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from nexis_store.errors import ConflictError, HostileArchiveError, StoreError
-from nexis_store.ingest import Writer
+from nexis_store.ingest import SMALL, Writer
 from nexis_store.landing import is_merge_link, merge_usr, merged_target, normal_path
 from nexis_store.names import why_bad_path
 from nexis_store.tree import DEFAULT, Attributes
@@ -135,10 +135,11 @@ class _Unpacker:
         else:
             raise _hostile(self.writer, path, f"a hard link to the directory {earlier}")
 
-    def file(self, path: str, data: BinaryIO, executable: bool, attributes: Attributes) -> None:
+    def file(self, path: str, data: BinaryIO, size: int, executable: bool, attributes: Attributes) -> None:
         path = self.final(path)
         self.ready(path)
-        self.writer.file(path, data, executable=executable, attributes=attributes)
+        content = data.read(size) if size <= SMALL else data
+        self.writer.file(path, content, executable=executable, attributes=attributes)
 
 
 def unpack(writer: Writer, stream: BinaryIO, format: Format, rules: Rules) -> None:
@@ -284,7 +285,7 @@ def _unpack_tar(unpacker: _Unpacker, stream: BinaryIO) -> None:
             elif member.isreg():
                 data = archive.extractfile(member)
                 assert data is not None
-                unpacker.file(place, cast(BinaryIO, data), bool(member.mode & 0o111), attributes)
+                unpacker.file(place, cast(BinaryIO, data), member.size, bool(member.mode & 0o111), attributes)
             else:
                 raise _hostile(unpacker.writer, member.name, "a device, fifo or unknown kind of file")
             # The stream reader keeps every header otherwise: memory would grow with the archive.
@@ -328,7 +329,7 @@ def _unpack_zip_member(unpacker: _Unpacker, archive: zipfile.ZipFile, member: zi
         unpacker.symlink(place, target, DEFAULT)
         return
     with archive.open(member) as data:
-        unpacker.file(place, cast(BinaryIO, data), bool(mode & 0o111), DEFAULT)
+        unpacker.file(place, cast(BinaryIO, data), member.file_size, bool(mode & 0o111), DEFAULT)
 
 
 def deb_data(stream: BinaryIO, name: str) -> BinaryIO:

@@ -187,13 +187,16 @@ def _digest_of(path: str, seen: Seen) -> bytes:
         key = (status.st_dev, status.st_ino)
         if status.st_nlink > 1 and key in seen:
             return seen[key]
-        data = os.read(fd, _CHUNK)
-        hasher = blake3(data)
-        while data and len(data) == _CHUNK and (data := os.read(fd, _CHUNK)):
-            hasher.update(data)
+        if status.st_size < _CHUNK:
+            # Asking for a whole chunk would cost more than reading a small file: the buffer is allocated first.
+            found = blake3(os.read(fd, status.st_size + 1)).digest()
+        else:
+            hasher = blake3()
+            while data := os.read(fd, _CHUNK):
+                hasher.update(data)
+            found = hasher.digest()
     finally:
         os.close(fd)
-    found = hasher.digest()
     if status.st_nlink > 1:
         seen[key] = found
     return found
