@@ -13,7 +13,23 @@ from pathlib import Path
 from nexis_eval.derivation import Derivation, Local
 from nexis_store.hashing import tree_of_path
 
-TOOLS = ("bash", "cat", "cp", "mkdir", "rm", "sleep", "true", "ln", "chmod", "date", "id", "touch", "echo", "env", "make")
+TOOLS = (
+    "bash",
+    "cat",
+    "chmod",
+    "cp",
+    "date",
+    "echo",
+    "env",
+    "id",
+    "ln",
+    "make",
+    "mkdir",
+    "rm",
+    "sleep",
+    "touch",
+    "true",
+)
 
 
 def _libraries(program: Path) -> list[Path]:
