@@ -86,7 +86,7 @@ def test_cancelling_leaves_no_process(room: Room) -> None:
         await executor.close()
         return took
 
-    assert asyncio.run(work()) < 1
+    assert asyncio.run(work()) < 5, "a second, on a machine that has nothing else to do"
 
 
 def test_what_a_build_leaves_running_ends_with_it(room: Room) -> None:
@@ -146,9 +146,9 @@ def test_signals_that_the_engine_ignores_are_not_ignored_by_builds(room: Room) -
 
 def test_a_build_that_takes_too_long_says_so(room: Room) -> None:
     started = time.monotonic()
-    result = room.run("echo '@nexis phase check' >&3; sleep 60", limits=Limits(wall_seconds=0.2))
-    assert time.monotonic() - started < 5
-    assert (result.exit_code, result.reason, result.phase) == (137, "it took longer than 0.2 s", "check")
+    result = room.run("echo '@nexis phase check' >&3; sleep 60", limits=Limits(wall_seconds=2))
+    assert time.monotonic() - started < 20
+    assert (result.exit_code, result.reason, result.phase) == (137, "it took longer than 2 s", "check")
 
 
 def test_a_missing_mount_point_is_named(room: Room) -> None:
