@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import lmdb
 
+from nexis_store.errors import StoreError
+
 MAP_SIZE = 1 << 37
 """Address space, not disk: the file grows with what is in it."""
 
@@ -23,7 +25,10 @@ class LmdbBackend:
     def __init__(self, directory: str, *, readonly: bool = False) -> None:
         self._path = f"{directory}/data.mdb"
         if not readonly and not os.path.exists(self._path):
-            _environment(self._path, readonly=False).close()
+            try:
+                _environment(self._path, readonly=False).close()
+            except lmdb.Error as error:
+                raise cannot_use(error) from error
         status = os.stat(self._path)
         self._key = (os.getpid(), status.st_dev, status.st_ino)
         with _guard:
@@ -31,11 +36,11 @@ class LmdbBackend:
             if environment is None:
                 try:
                     environment = _environment(self._path, readonly=readonly)
-                except (lmdb.Error, OSError):
+                except lmdb.Error as error:
                     if not readonly:
-                        raise
+                        raise cannot_use(error) from error
                     # Somebody else's store: the lock file is not ours to write. Reads are short enough without.
-                    environment = _environment(self._path, readonly=True, lock=False)
+                    environment = _unlocked(self._path)
             _open[self._key] = (environment, users + 1)
         self._environment = environment
 
@@ -65,13 +70,16 @@ class LmdbBackend:
 
     def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
         """Write all of ``batch`` in one synced transaction."""
-        with self._environment.begin(write=True) as transaction:
-            for key in sorted(batch):
-                value = batch[key]
-                if value is None:
-                    transaction.delete(key)
-                else:
-                    transaction.put(key, value)
+        try:
+            with self._environment.begin(write=True) as transaction:
+                for key in sorted(batch):
+                    value = batch[key]
+                    if value is None:
+                        transaction.delete(key)
+                    else:
+                        transaction.put(key, value)
+        except lmdb.Error as error:
+            raise cannot_use(error) from error
 
     def refresh(self) -> None:
         """Nothing to do: every transaction sees the newest state of all processes."""
@@ -85,6 +93,21 @@ class LmdbBackend:
             elif environment is not None:
                 del _open[self._key]
                 environment.close()
+
+
+def cannot_use(error: lmdb.Error) -> StoreError:
+    """What the library reports, as an error of the store."""
+    return StoreError(
+        f"the store's database cannot be used: {error}",
+        hint="check disk space and permissions; if the file is damaged, 'nexis-store recover' rebuilds it",
+    )
+
+
+def _unlocked(path: str) -> lmdb.Environment:
+    try:
+        return _environment(path, readonly=True, lock=False)
+    except lmdb.Error as error:
+        raise cannot_use(error) from error
 
 
 def _environment(path: str, *, readonly: bool, lock: bool = True) -> lmdb.Environment:

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from nexis_store.errors import StoreError
+
 
 def _options() -> Any:
     from rocksdict import Options
@@ -25,6 +27,14 @@ def _options() -> Any:
     return options
 
 
+def cannot_use(error: Exception) -> StoreError:
+    """What the library reports, as an error of the store."""
+    return StoreError(
+        f"the store's database cannot be used: {error}",
+        hint="check disk space and permissions; if files are damaged, 'nexis-store recover' rebuilds them",
+    )
+
+
 class RocksBackend:
     """One database in ``directory``/rocks."""
 
@@ -33,10 +43,13 @@ class RocksBackend:
 
         self._path = f"{directory}/rocks"
         self._guard = threading.RLock()
-        if not readonly and not os.path.exists(f"{self._path}/CURRENT"):
-            Rdict(self._path, _options()).close()
         self._read_only = AccessType.read_only()
-        self._database = self._open()
+        try:
+            if not readonly and not os.path.exists(f"{self._path}/CURRENT"):
+                Rdict(self._path, _options()).close()
+            self._database = self._open()
+        except Exception as error:
+            raise cannot_use(error) from error
         self._version = self._current()
 
     def _open(self) -> Any:
@@ -90,12 +103,16 @@ class RocksBackend:
         options = WriteOptions()
         options.sync = True
         with self._guard:
-            writable = Rdict(self._path, _options())
+            # The library reports every failure as a plain Exception.
             try:
-                writable.write(changes, options)
-                writable.flush()
-            finally:
-                writable.close()
+                writable = Rdict(self._path, _options())
+                try:
+                    writable.write(changes, options)
+                    writable.flush()
+                finally:
+                    writable.close()
+            except Exception as error:
+                raise cannot_use(error) from error
             self._reopen()
 
     def _reopen(self) -> None:

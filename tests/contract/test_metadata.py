@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nexis_store.errors import StoreError
 from nexis_store.metadata.base import Backend
 from nexis_store.metadata.lmdb import LmdbBackend
 from nexis_store.metadata.rocksdb import RocksBackend
@@ -131,3 +132,13 @@ def test_like_a_dictionary(open_backend: Open, batches: list[dict[bytes, bytes |
     assert dict(backend.scan(b"")) == model
     assert list(backend.scan(prefix)) == sorted(pair for pair in model.items() if pair[0].startswith(prefix))
     backend.close()
+
+
+def test_a_damaged_database_is_an_error_with_a_cure(open_backend: Open, tmp_path: Path) -> None:
+    open_backend().close()
+    for path in (tmp_path / "data.mdb", *(tmp_path / "rocks").glob("MANIFEST*"), tmp_path / "rocks/CURRENT"):
+        if path.exists():
+            path.write_bytes(b"nothing of the sort" * 1000)
+    with pytest.raises(StoreError, match="database cannot be used") as caught:
+        open_backend()
+    assert "nexis-store recover" in str(caught.value)
