@@ -352,9 +352,9 @@ def test_a_system_of_fifteen_packages_loads_fast(write: Write) -> None:
 
 
 def _seconds(file: Path) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     load(file)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def test_a_place_is_a_place_when_it_is_read(write: Write) -> None:
