@@ -155,6 +155,7 @@ class Database:
         self._backend = backend
         self._journal = f"{directory}/journal"
         self._readonly = readonly
+        self._pid = os.getpid()
         self._before_checkpoint = before_checkpoint
         self._writing = threading.RLock()
         self._reading = threading.RLock()
@@ -291,6 +292,9 @@ class Database:
     def _locked(self) -> Iterator[None]:
         if self._readonly:
             raise StoreError("the store was opened for reading only")
+        if os.getpid() != self._pid:
+            # The lock belongs to the open file, which parent and child would share: it would keep neither out.
+            raise StoreError("the store was opened before this process was forked", hint="open it in each process")
         with self._writing:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
             try:

@@ -211,3 +211,16 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_store_root() == Path("/data/nexis/store")
     monkeypatch.setenv("NEXIS_STORE", "/s")
     assert default_store_root() == Path("/s")
+
+
+def test_a_store_opened_before_a_fork_is_refused_in_the_child(store: Store) -> None:
+    artifact = add(store, "one", {"1": b""})
+    child = os.fork()
+    if child == 0:
+        try:
+            store.set_root("from the child", artifact.digest)
+        except StoreError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert store.roots() == {}
