@@ -13,10 +13,11 @@ from nexis_eval.image.iso import BootFiles, generation, grub, iso
 from nexis_eval.image.kernel import early_modules, kernel, system_modules
 from nexis_eval.image.qemu import run_script
 from nexis_eval.image.rootfs import ext2, packages_tree, rootfs, squashfs
-from nexis_eval.image.tools import ImageTools
 from nexis_eval.platforms import platform_named
 from nexis_eval.system.assemble import system_parts
 from nexis_eval.system.context import MissingPackageError, System
+from nexis_eval.system.region import region
+from nexis_eval.system.steps import Tools
 from nexis_eval.toolchain import Toolchain
 from nexis_store.digest import DerivationId
 
@@ -44,7 +45,7 @@ def add_system(
     if chosen is None or chosen.name not in packages:
         return
     system = System(config, platform_named(config.arch), builder)
-    tools = ImageTools(system, toolchain)
+    tools = Tools(system, toolchain)
     busybox = _package(config, packages, "busybox", "is the program of the initramfs and, with it, starts the system")
     if system.init == "dinit":
         _package(config, packages, "dinit", "is to be process 1")
@@ -52,7 +53,8 @@ def add_system(
     installed = {name: each for name, each in packages.items() if name != chosen.name}
 
     modules = system_modules(tools, package)
-    tree = rootfs(tools, packages_tree(tools, installed, config.conflicts), modules, system_parts(system))
+    parts = [*region(tools), *system_parts(system)]
+    tree = rootfs(tools, packages_tree(tools, installed, config.conflicts), modules, parts)
     image = kernel(tools, package)
     first = initramfs(tools, early_modules(tools, modules), busybox)
     squashed = squashfs(tools, tree)

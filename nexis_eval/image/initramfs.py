@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nexis_eval.derivation import Entry, Input, Use
-from nexis_eval.image.tools import ImageTools
+from nexis_eval.system.steps import Tools
 from nexis_eval.system.templates import text
 from nexis_store.digest import DerivationId
 
 
-def initramfs(tools: ImageTools, modules: DerivationId, busybox: DerivationId) -> DerivationId:
+def initramfs(tools: Tools, modules: DerivationId, busybox: DerivationId) -> DerivationId:
     """Output: ``initramfs``, a compressed cpio archive. ``busybox`` must be linked statically."""
     init = tools.system.files("initramfs-init", (Entry("init", text=text("initramfs-init"), mode=0o755),))
     inputs = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nexis_eval.derivation import Derivation, Entry, Input, Union, Use
-from nexis_eval.image.tools import ImageTools
 from nexis_eval.system.context import System
+from nexis_eval.system.steps import Tools
 from nexis_store.digest import DerivationId
 
 GRUB_FORMATS = {"x86_64": "x86_64-efi", "aarch64": "arm64-efi", "riscv64": "riscv64-efi"}
@@ -38,7 +38,7 @@ def kernel_parameters(system: System) -> str:
     return " ".join((*consoles, "quiet", *system.config.system.kernel_parameters))
 
 
-def generation(tools: ImageTools, files: BootFiles) -> DerivationId:
+def generation(tools: Tools, files: BootFiles) -> DerivationId:
     """What is kept of a system to boot it again: kernel, initramfs, root file system, title, kernel parameters."""
     system = tools.system
     settings = system.config.system
@@ -60,7 +60,7 @@ def generation(tools: ImageTools, files: BootFiles) -> DerivationId:
     )
 
 
-def grub(tools: ImageTools) -> DerivationId:
+def grub(tools: Tools) -> DerivationId:
     """The boot loader's files; the same for every system of an architecture."""
     platform = tools.system.platform
     env = {"FORMAT": GRUB_FORMATS[platform.arch], "EFI_NAME": platform.efi_name}
@@ -72,7 +72,7 @@ def iso_name(system: System) -> str:
     return f"nexisos-{system.platform.arch}.iso"
 
 
-def iso(tools: ImageTools, loader: DerivationId, generations: Sequence[tuple[int, DerivationId]]) -> DerivationId:
+def iso(tools: Tools, loader: DerivationId, generations: Sequence[tuple[int, DerivationId]]) -> DerivationId:
     """Output: ``nexisos-<arch>.iso``, with a menu entry for each of the numbered ``generations``, newest first."""
     inputs = [Input(loader, Use.BIND, "/in/grub")]
     inputs += [Input(each, Use.BIND, f"/in/generations/{number}") for number, each in generations]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nexis_eval.derivation import Input, Use
-from nexis_eval.image.tools import ImageTools
 from nexis_eval.system.firewall import firewall_modules
+from nexis_eval.system.steps import Tools
 from nexis_store.digest import DerivationId
 
 MEDIUM_MODULES = "isofs loop squashfs overlay"
@@ -23,23 +23,23 @@ SYSTEM_MODULES = (
 """What most systems want when they run, beside the former."""
 
 
-def kernel(tools: ImageTools, package: DerivationId) -> DerivationId:
+def kernel(tools: Tools, package: DerivationId) -> DerivationId:
     """Output: ``bzImage``, whatever the architecture calls it."""
     return tools.step("kernel", "kernel.sh", (Input(package, Use.BIND, "/in/kernel"),))
 
 
-def _modules(tools: ImageTools, name: str, source: DerivationId, required: str, optional: str) -> DerivationId:
+def _modules(tools: Tools, name: str, source: DerivationId, required: str, optional: str) -> DerivationId:
     env = {"REQUIRED": required, "OPTIONAL": optional}
     return tools.step(name, "modules.sh", (Input(source, Use.BIND, "/in/kernel"),), env=env)
 
 
-def system_modules(tools: ImageTools, package: DerivationId) -> DerivationId:
+def system_modules(tools: Tools, package: DerivationId) -> DerivationId:
     """The modules of the root file system: the usual ones, and those that the configuration names."""
     wanted = " ".join(tools.system.config.system.kernel_modules)
     optional = " ".join((MEDIUM_MODULES, EARLY_MODULES, SYSTEM_MODULES, *firewall_modules(tools.system)))
     return _modules(tools, "kernel-modules", package, wanted, optional)
 
 
-def early_modules(tools: ImageTools, modules: DerivationId) -> DerivationId:
+def early_modules(tools: Tools, modules: DerivationId) -> DerivationId:
     """The modules of the initramfs, out of those of the root file system, which are far fewer than the package's."""
     return _modules(tools, "initramfs-modules", modules, MEDIUM_MODULES, EARLY_MODULES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nexis_eval.derivation import Derivation, Input, Union, Use
-from nexis_eval.image.tools import RECENT, ImageTools
+from nexis_eval.system.steps import RECENT, Tools
 from nexis_store.digest import DerivationId
 
 DEVELOPMENT = (
@@ -23,7 +23,7 @@ DEVELOPMENT = (
 """What a running system does not take from its packages; its modules come from a step of their own."""
 
 
-def packages_tree(tools: ImageTools, packages: Mapping[str, DerivationId], winners: Mapping[str, str]) -> DerivationId:
+def packages_tree(tools: Tools, packages: Mapping[str, DerivationId], winners: Mapping[str, str]) -> DerivationId:
     """All packages as one tree; two that own a path are an error unless ``[conflicts]`` names the winner."""
     return tools.system.builder.add(
         Derivation(
@@ -37,9 +37,7 @@ def packages_tree(tools: ImageTools, packages: Mapping[str, DerivationId], winne
     )
 
 
-def rootfs(
-    tools: ImageTools, packages: DerivationId, modules: DerivationId, parts: Sequence[DerivationId]
-) -> DerivationId:
+def rootfs(tools: Tools, packages: DerivationId, modules: DerivationId, parts: Sequence[DerivationId]) -> DerivationId:
     """The tree of the running system: what the configuration says replaces what packages bring."""
     trees = (packages, modules, *parts)
     return tools.system.builder.add(
@@ -52,7 +50,7 @@ def rootfs(
     )
 
 
-def squashfs(tools: ImageTools, tree: DerivationId) -> DerivationId:
+def squashfs(tools: Tools, tree: DerivationId) -> DerivationId:
     """Output: ``root.squashfs``."""
     return tools.step("squashfs", "squashfs.sh", (Input(tree, Use.TAR, "/in/rootfs.tar"),))
 
@@ -68,7 +66,7 @@ def _uuid(text: str) -> str:
     return "-".join((plain[:8], plain[8:12], plain[12:16], plain[16:20], plain[20:]))
 
 
-def ext2(tools: ImageTools, tree: DerivationId) -> DerivationId:
+def ext2(tools: Tools, tree: DerivationId) -> DerivationId:
     """Output: ``rootfs.ext2``, an ext4 image under the name that Buildroot gives it."""
     settings = tools.system.config.system
     env = {

@@ -1,4 +1,4 @@
-"""Which tool sets the image steps see, and how such a step is made."""
+"""Steps that run a script of ``rules/system`` with tools of the pinned toolchain."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RECENT = ("image-riscv64",)
 
 
 @dataclass(frozen=True, slots=True)
-class ImageTools:
-    """Makes image steps of one system."""
+class Tools:
+    """Makes the steps of one system."""
 
     system: System
     toolchain: Toolchain
