@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ CHUNK = 16
 SAMPLE = 50
 SLOW_SECONDS = 40e-6
 """If deleting a file takes longer than this, over so many files, it waits for the device: ``docs/decisions``."""
+
+LOOK_FROM_BYTES = 1 << 20
+"""Size of files from which it is asked which of their blocks other files share."""
 
 Progress = Callable[[int, int], None]
 """Called with (artifacts done, artifacts in all)."""
@@ -277,12 +281,21 @@ def _free(layout: Layout, path: str) -> tuple[int, int]:
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(pool)
             if status.st_nlink == 1:
+                freed += _own_bytes(pool, status)
                 fs.unlink(pool)
                 files += 1
-                freed += status.st_blocks * 512
     with contextlib.suppress(FileNotFoundError):
         fs.unlink(f"{path}.tree")
     return freed, files
+
+
+def _own_bytes(path: str, status: os.stat_result) -> int:
+    """Disk space that comes free with a file's last name: its blocks, less those that reflinks share."""
+    space = status.st_blocks * 512
+    # For small files looking would cost more than deleting, and they hardly matter.
+    if status.st_size > LOOK_FROM_BYTES and stat.S_ISREG(status.st_mode):
+        space -= min(space, fs.shared_bytes(path))
+    return space
 
 
 def _remove(path: str) -> tuple[int, int]:
@@ -307,10 +320,10 @@ def _remove(path: str) -> tuple[int, int]:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
+                if status.st_nlink == 1:
+                    freed += _own_bytes(entry.path, status)
                 fs.unlink(entry.path)
                 files += 1
-                if status.st_nlink == 1:
-                    freed += status.st_blocks * 512
     for directory in reversed(directories):
         with contextlib.suppress(FileNotFoundError):
             fs.remove_directory(directory)

@@ -63,7 +63,11 @@ def test_sharing_blocks(disk: Disk) -> None:
             assert path.read_bytes() == LARGE
         assert list(store.verify(contents=True)) == []
         store.session.close()
-        assert store.execute_gc(store.plan_gc()).collected == 2
+        result = store.execute_gc(store.plan_gc())
+        assert result.collected == 2
+        # On XFS the source keeps the blocks that it shares with what was collected.
+        copies = 1 if kind == "xfs" else 3
+        assert abs(result.freed_bytes - copies * len(LARGE)) < 0.1 * len(LARGE)
         assert (disk.place / "source").read_bytes() == LARGE
 
 
