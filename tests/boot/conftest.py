@@ -1,0 +1,45 @@
+"""Builds the systems that the tests boot: once an architecture, in one store that stays between runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EMULATORS = {arch: f"qemu-system-{arch}" for arch in ("x86_64", "aarch64", "riscv64")}
+
+
+@pytest.fixture(scope="session")
+def store() -> Path | None:
+    """The store that is built in: ``$NEXIS_STORE``, or the default one, so that nothing is compiled twice."""
+    named = os.environ.get("NEXIS_STORE")
+    return Path(named) if named else None
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``images(arch)``: the directory with the images of examples/minimal for that architecture."""
+    built: dict[str, Path] = {}
+
+    def build(arch: str) -> Path:
+        emulator = EMULATORS[arch]
+        if shutil.which(emulator) is None:
+            pytest.skip(f"{emulator} is not installed: make setup")
+        if arch not in built:
+            directory = tmp_path_factory.mktemp(arch) / "images"
+            command = [
+                sys.executable, "-c", "import sys; from nexis_eval.cli.main import main; sys.exit(main())",
+                "build", str(ROOT / "examples/minimal/system.toml"), "--arch", arch, "--output", str(directory),
+            ]  # fmt: skip
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"building for {arch} failed ({done.returncode}):\n{done.stderr[-4000:]}"
+            built[arch] = directory
+        return built[arch]
+
+    return build
