@@ -80,6 +80,8 @@ class Outcome:
     cached: int = 0
     cut_off: int = 0
     failed: tuple[str, ...] = ()
+    exit_code: int = 0
+    """The class of the first failure (docs/errors.md): a build's, a download's."""
     unavailable: Mapping[DerivationId, str] = field(default_factory=dict)
     """Alternatives of choices that could not be had although something else can stand in for them."""
 
@@ -121,6 +123,7 @@ class Engine:
                 self._store.temporary_root(digest)
         counts = {"built": 0, "fetched": 0, "cached": 0, "cut_off": 0}
         failed: list[str] = []
+        exit_code = 0
         unavailable: dict[DerivationId, str] = {}
         schedule = Schedule(plan.pending, lambda derivation: self._store.duration(derivation.label), plan.needs)
         self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
@@ -151,6 +154,7 @@ class Engine:
                         self._failed(each, error, (), replaced=True)
                     else:
                         failed.append(self._graph.derivations[each].label)
+                        exit_code = exit_code or error.exit_code
                         self._failed(each, error, blocked)
         finally:
             for task in running:
@@ -159,7 +163,7 @@ class Engine:
                 await asyncio.wait(running)
             if self._client is not None:
                 await self._client.aclose()
-        return Outcome(self._outputs, failed=tuple(failed), unavailable=unavailable, **counts)
+        return Outcome(self._outputs, failed=tuple(failed), exit_code=exit_code, unavailable=unavailable, **counts)
 
     def _replaceable(self, plan: Plan, each: DerivationId, blocked: Iterable[DerivationId]) -> list[DerivationId]:
         """The alternatives that are lost with ``each``, if every user of it has another one to turn to."""
@@ -452,6 +456,7 @@ async def realise(
                 cached=len(plan.done),
                 cut_off=total.cut_off + outcome.cut_off,
                 failed=outcome.failed,
+                exit_code=outcome.exit_code,
                 unavailable={**total.unavailable, **outcome.unavailable},
             )
             if outcome.failed or not outcome.unavailable:

@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         for each, key in plan.cut_off.items():
             store.record_alias(each, key)
-        if plan.pending and not _realise(args, store, evaluation, roots, plan):
-            return 1
+        if plan.pending and (code := _realise(args, store, evaluation, roots, plan)):
+            return code
         if DEFAULT_TARGET in names and (plan.pending or plan.cut_off):
             _remember(store, evaluation, roots)
         if not plan.pending and not args.json:
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _realise(
     args: argparse.Namespace, store: Store, evaluation: Evaluation, roots: Sequence[DerivationId], plan: Plan
-) -> bool:
-    """Run the plan; whether every step succeeded."""
+) -> int:
+    """Run the plan; returns the exit code."""
     import asyncio
     import signal
 
@@ -123,7 +123,7 @@ def _realise(
         outcome = asyncio.run(work())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-    return not outcome.failed
+    return outcome.exit_code
 
 
 def progress_view(log_format: str) -> View:

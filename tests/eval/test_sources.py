@@ -145,5 +145,6 @@ def test_all_that_can_be_fetched_is(tmp_path: Path, site: Site) -> None:
     graph, fetched = system(site, "0", "1", "2")
     del site.pages["/1"]
     with Store.open(tmp_path / "store") as store:
-        assert run(store, graph, fetched, []).failed == ("1-source",)
+        outcome = run(store, graph, fetched, [])
+        assert (outcome.failed, outcome.exit_code) == (("1-source",), 3)
         assert list(present(store, fetched)) == [fetched[0], fetched[2]]
