@@ -1,4 +1,4 @@
-"""Configured files: rendered when evaluating, and every mistake has its place."""
+"""Files rendered from templates: what they see, and errors that lead into the template."""
 
 from __future__ import annotations
 
@@ -6,64 +6,71 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.model import ConfigFile, LocalPath, Package
-from nexis_eval.config.model import System as SystemSettings
-from nexis_eval.system.files import TemplateFileError, config_files, runtime_directories
-from tests.eval.system.parts import configured, entries_of, system_of, text_of
+from nexis_eval.config.model import ConfigFile, LocalPath, Network, Package, User
+from nexis_eval.config.model import System as Settings
+from nexis_eval.system.files import TemplateFileError, config_files, render_file, runtime_directories
+from tests.eval.system.systems import files_of, make_system, text_of
 
 
-def template(directory: Path, content: str | bytes, **variables: object) -> ConfigFile:
-    path = directory / "motd.tpl"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return ConfigFile("motd", "/etc/motd", LocalPath("motd.tpl", path), "ada", "adm", 0o640, variables)
+def _file(tmp_path: Path, text: str, **variables: object) -> ConfigFile:
+    path = tmp_path / "x.tpl"
+    path.write_text(text)
+    return ConfigFile("x", "/etc/x.conf", LocalPath("x.tpl", path), variables=variables)
 
 
-def test_a_file_is_rendered_with_its_variables_and_the_system(tmp_path: Path) -> None:
-    file = template(tmp_path, "{{ greeting }} from {{ system.hostname }} on {{ arch }}\n", greeting="Hello")
-    system = system_of(configured(system=SystemSettings(hostname="box"), config_files={"motd": file}))
-    (part,) = config_files(system)
-    entry = entries_of(system, part)["etc/motd"]
-    assert entry.text == "Hello from box on x86_64\n"
-    assert (entry.owner, entry.group, entry.mode) == ("ada", "adm", 0o640)
+def test_variables_and_settings(tmp_path: Path) -> None:
+    file = _file(tmp_path, "{{ n + 1 }} {{ system.hostname }} {{ network.interface }} {{ arch }}\n", n=4)
+    system = make_system("riscv64", system=Settings(hostname="lab"), network=Network("eth1"))
+    assert render_file(system, file) == "5 lab eth1 riscv64\n"
 
 
-def test_a_file_each_has_a_derivation_each(tmp_path: Path) -> None:
-    def parts(greeting: str) -> list[object]:
-        one = template(tmp_path, "{{ greeting }}\n", greeting=greeting)
-        two = ConfigFile("other", "/etc/other", one.source, variables={"greeting": "same"})
-        return list(config_files(system_of(configured(config_files={"motd": one, "other": two}))))
-
-    before, after = parts("Hello"), parts("Bye")
-    assert before[0] != after[0]
-    assert before[1] == after[1]
+def test_one_part_a_file(tmp_path: Path) -> None:
+    one = _file(tmp_path, "{{ n }}", n=1)
+    other = ConfigFile("y", "/etc/y", one.source, mode=0o600, owner="y", group="z", variables={"n": 2})
+    system = make_system(config_files={"x": one, "y": other})
+    first, second = config_files(system)
+    assert files_of(system, first)["etc/x.conf"].text == "1"
+    entry = files_of(system, second)["etc/y"]
+    assert (entry.text, entry.mode, entry.owner, entry.group) == ("2", 0o600, "y", "z")
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "message"),
+    ("template", "line", "message"),
     [
-        ("a\n{{ missing }}\n", 2, "'missing' is undefined"),
-        ("a\nb\n{% if %}\n", 3, "not a Jinja2 template"),
-        ("{{ 1 / 0 }}\n", 1, "division by zero"),
-        (b"\xff\xfe", 0, "not UTF-8"),
+        ("a\nb {{ missing }}\n", 2, "'missing' is undefined"),
+        ("a\n{% if %}\n", 2, "not a Jinja2 template"),
+        ("\n\n{{ 1 / 0 }}", 3, "division"),
+        ("{{ n.no.such }}", 1, "no"),
+        ("{{ 'x' + 1 }}", 1, "fails"),
     ],
 )
-def test_a_mistake_has_its_place(tmp_path: Path, content: str | bytes, line: int, message: str) -> None:
-    file = template(tmp_path, content)
+def test_errors_name_the_line(tmp_path: Path, template: str, line: int, message: str) -> None:
+    file = _file(tmp_path, template, n=1)
     with pytest.raises(TemplateFileError, match=message) as caught:
-        config_files(system_of(configured(config_files={"motd": file})))
+        render_file(make_system(), file)
     assert caught.value.place is not None
-    assert Path(caught.value.place.file) == file.source.path
-    assert caught.value.place.line == line
-    assert caught.value.exit_code == 2
+    assert (caught.value.place.file, caught.value.place.line) == (str(file.source.path), line)
     assert caught.value.hint
 
 
-def test_runtime_directories_are_made_at_start_and_at_login() -> None:
-    vim = Package("vim", runtime_dirs=("/var/log/vim", "/run/vim", "$XDG_RUNTIME_DIR/vim"))
-    system = system_of(configured(packages={"vim": vim}))
-    entries = entries_of(system, runtime_directories(system))
-    at_start = text_of(entries, "usr/lib/nexis/directories").splitlines()
-    assert "0755 root root /run/vim" in at_start
-    assert "0755 root root /var/log/vim" in at_start
-    assert "var/log/vim" in entries
-    assert '"$XDG_RUNTIME_DIR"/vim' in text_of(entries, "etc/profile.d/runtime-dirs.sh")
+def test_templates_are_utf8(tmp_path: Path) -> None:
+    file = _file(tmp_path, "")
+    file.source.path.write_bytes(b"\xff")
+    with pytest.raises(TemplateFileError, match="not UTF-8"):
+        render_file(make_system(), file)
+
+
+def test_runtime_directories() -> None:
+    vim = Package("vim", runtime_dirs=("/var/log/vim", "$XDG_RUNTIME_DIR/vim", "/run/vim"))
+    absent = Package("lib", runtime_dirs=("/run/lib",), install=False)
+    system = make_system(packages={"vim": vim, "lib": absent}, users={"ada": User("ada", uid=1000)})
+    part = runtime_directories(system)
+    assert text_of(system, part, "usr/lib/nexis/directories").splitlines() == [
+        "0755 root root /run/user",
+        "0700 root root /run/user/0",
+        "0700 ada ada /run/user/1000",
+        "0755 root root /run/vim",
+        "0755 root root /var/log/vim",
+    ]
+    assert 'mkdir -p "$XDG_RUNTIME_DIR"/vim' in text_of(system, part, "etc/profile.d/runtime-dirs.sh")
+    assert files_of(system, part)["var/log/vim"].text is None

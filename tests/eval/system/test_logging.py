@@ -1,4 +1,4 @@
-"""Log rotation: the table, and the script that follows it, run for real."""
+"""The script that rotates logs, run for real; its table is a part's (test_parts)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.model import LogRotation
-from nexis_eval.system.logging import log_rotation
 from nexis_eval.system.templates import text
-from tests.eval.system.parts import configured, entries_of, system_of, text_of
-
-
-def test_the_table() -> None:
-    rules = (LogRotation("/var/log/a b.log", 100, 7, True, 1), LogRotation("/var/log/vim"))
-    system = system_of(configured(log_rotation=rules))
-    lines = text_of(entries_of(system, log_rotation(system)), "etc/nexis/log-rotation").splitlines()
-    assert lines[1:] == [f"{100 << 20} 7 1 1 /var/log/a b.log", "0 5 0 0 /var/log/vim"]
-
-
-def test_no_rules_no_part() -> None:
-    assert log_rotation(system_of(configured())) is None
 
 
 class Rotation:

@@ -1,96 +1,115 @@
-"""Services: dinit's files, and scripts for runsv that a shell and, here, the real thing understand."""
+"""Services: dinit's files and runsv's scripts say the same."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.model import LogRotation, Network, Package, Service
-from nexis_eval.config.model import System as SystemSettings
-from nexis_eval.derivation import Entry
-from nexis_eval.system.services import ServiceCommandError, services
-from tests.eval.system.parts import configured, entries_of, system_of, text_of
+from nexis_eval.config.model import LogRotation, Network, Service
+from nexis_eval.config.model import System as Settings
+from nexis_eval.system.services import ServiceCommandError, all_services, services
+from tests.eval.system.systems import files_of, make_system, packages, text_of
 
-
-def made(*wanted: Service, init: str = "busybox", **sections: object) -> Mapping[str, Entry]:
-    settings = SystemSettings(init=init)
-    packages = {"dinit": Package("dinit")} if init == "dinit" else {}
-    named = {service.name: service for service in wanted}
-    system = system_of(configured(system=settings, services=named, packages=packages, **sections))
-    return entries_of(system, services(system))
-
-
-SSHD = Service(
-    "sshd",
-    command='/usr/sbin/sshd -D -o "Banner /etc/a b"',
-    depends=("network",),
-    working_directory="/srv",
-    log_file="/var/log/sshd.log",
+WEB = Service(
+    "web",
+    command='/usr/sbin/web --title "two words"',
+    depends=("network", "db"),
+    working_directory="/srv/web",
+    log_file="/var/log/web.log",
     restart="true",
-    user="ssh",
-    env={"A": "x y"},
-    start_timeout=9,
+    user="www",
+    env={"MODE": "it's fast"},
+    stop_timeout=5,
 )
+DB = Service("db", type="bgprocess", command="/usr/sbin/db", pid_file="/run/db.pid", start_timeout=9)
+ONCE = Service("once", type="scripted", command="/etc/once.sh", stop_command="/etc/undo.sh", start_timeout=20)
+GROUP = Service("everything", type="internal", depends=("web", "once"))
+ALL = {each.name: each for each in (WEB, DB, ONCE, GROUP)}
 
 
-def test_a_process_in_dinits_words() -> None:
-    entries = made(SSHD, Service("network", type="scripted", command="/bin/true"))
-    lines = text_of(entries, "etc/dinit.d/sshd").splitlines()
-    for line in (
+def test_dinit_file() -> None:
+    system = make_system(services=ALL)
+    part = services(system)
+    assert text_of(system, part, "etc/dinit.d/web").splitlines()[1:] == [
         "type = process",
-        'command = /usr/sbin/sshd -D -o "Banner /etc/a b"',
-        "working-dir = /srv",
-        "logfile = /var/log/sshd.log",
-        "run-as = ssh",
-        "start-timeout = 9",
+        'command = /usr/sbin/web --title "two words"',
+        "working-dir = /srv/web",
+        "logfile = /var/log/web.log",
+        "run-as = www",
+        "env-file = /etc/dinit.d/env/web",
+        "stop-timeout = 5",
         "restart = yes",
         "depends-on: network",
-    ):
-        assert line in lines
-    assert text_of(entries, "etc/dinit.d/env/sshd") == "A=x y\n"
-    boot = text_of(entries, "etc/dinit.d/boot")
-    assert "waits-for: sshd" in boot
-    assert "waits-for: network" in boot
+        "depends-on: db",
+    ]
+    assert text_of(system, part, "etc/dinit.d/env/web") == "MODE=it's fast\n"
+    assert "pid-file = /run/db.pid\n" in text_of(system, part, "etc/dinit.d/db")
+    assert "restart" not in text_of(system, part, "etc/dinit.d/once")
+    assert "waits-for: everything\n" in text_of(system, part, "etc/dinit.d/boot")
 
 
-def test_a_process_for_runsv() -> None:
-    run = text_of(made(SSHD, Service("network", type="scripted", command="/bin/true")), "etc/sv/sshd/run")
-    assert "for each in network;" in run
-    assert "exec chpst -u ssh /usr/sbin/sshd -D -o 'Banner /etc/a b'" in run
-    assert "cd /srv || exit 1" in run
-    assert "export A='x y'" in run
-    assert "exec >>/var/log/sshd.log 2>&1" in run
+def test_run_script_of_a_process() -> None:
+    system = make_system(services=ALL)
+    script = text_of(system, services(system), "etc/sv/web/run")
+    assert "for each in network db; do" in script
+    assert "exec >>/var/log/web.log 2>&1\n" in script
+    assert "export MODE='it'\"'\"'s fast'\n" in script
+    assert "cd /srv/web || exit 1\n" in script
+    assert script.endswith("exec chpst -u www /usr/sbin/web --title 'two words'\n")
 
 
-@pytest.mark.parametrize("kind", ["process", "bgprocess", "scripted", "internal"])
-@pytest.mark.parametrize("restart", ["true", "false", "on-failure"])
-def test_every_script_is_one_for_a_posix_shell(kind: str, restart: str) -> None:
-    service = Service(
-        "x", type=kind, command="/bin/x 'a", pid_file="/run/x.pid", stop_command="/bin/y", restart=restart
+def test_every_script_is_shell(tmp_path: Path) -> None:
+    system = make_system(services=ALL, network=Network())
+    for path, entry in files_of(system, services(system)).items():
+        if entry.mode == 0o755 and entry.text is not None:
+            file = tmp_path / "script"
+            file.write_text(entry.text)
+            done = subprocess.run(["sh", "-n", str(file)], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{path}: {done.stderr}\n{entry.text}"
+
+
+@pytest.mark.parametrize(
+    ("restart", "code", "expected"),
+    [("false", 0, "down"), ("false", 111, ""), ("on-failure", 0, "down"), ("on-failure", 3, ""), ("true", 0, "")],
+)
+def test_finish_decides_about_restarting(tmp_path: Path, restart: str, code: int, expected: str) -> None:
+    service = Service("one", command="/bin/one", restart=restart)
+    system = make_system(services={"one": service})
+    (tmp_path / "sv").write_text('#!/bin/sh\necho "$3"\n')
+    (tmp_path / "sv").chmod(0o755)
+    script = tmp_path / "finish"
+    script.write_text(text_of(system, services(system), "etc/sv/one/finish"))
+    done = subprocess.run(
+        ["sh", str(script), str(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )
-    for entry in made(service).values():
-        if entry.text and entry.text.startswith("#!/bin/sh"):
-            subprocess.run(["sh", "-n"], input=entry.text, text=True, check=True)
-            assert entry.mode == 0o755
+    assert done.stdout.strip() == expected
 
 
-def test_a_command_with_an_open_quote_is_an_error() -> None:
+def test_other_sections_bring_services() -> None:
+    system = make_system(network=Network(), log_rotation=(LogRotation("/var/log/x"),))
+    assert list(all_services(system)) == ["network", "log-rotation"]
+    own = Service("network", type="scripted", command="/etc/mine.sh")
+    system = make_system(network=Network(), services={"network": own})
+    assert all_services(system)["network"] is own
+
+
+def test_dinit_as_process_one() -> None:
+    system = make_system(system=Settings(init="auto"), packages=packages("dinit"), services={"web": WEB})
+    part = services(system)
+    entries = files_of(system, part)
+    assert system.init == "dinit"
+    assert "etc/sv" not in entries
+    assert "depends-on: early\n" in text_of(system, part, "etc/dinit.d/web")
+    assert "waits-for: terminal-ttyS0\n" in text_of(system, part, "etc/dinit.d/boot")
+
+
+def test_open_quote() -> None:
+    system = make_system(services={"bad": Service("bad", command='/bin/echo "oops')})
     with pytest.raises(ServiceCommandError, match="open quote"):
-        made(Service("x", command='/bin/x "a'))
-
-
-def test_sections_bring_their_services_unless_the_configuration_has_its_own() -> None:
-    sections = {"network": Network(), "log_rotation": (LogRotation("/var/log/x"),)}
-    entries = made(**sections)
-    assert "etc/sv/network/run" in entries
-    assert "etc/sv/log-rotation/run" in entries
-    own = made(Service("network", type="scripted", command="/bin/mine"), **sections)
-    assert "/bin/mine" in text_of(own, "etc/sv/network/run")
-
-
-def test_dinit_needs_no_scripts_for_runsv() -> None:
-    entries = made(SSHD, Service("network", type="scripted", command="/bin/true"), init="dinit")
-    assert not any(path.startswith("etc/sv") for path in entries)
-    assert "depends-on: early" in text_of(entries, "etc/dinit.d/sshd")
+        services(system)
