@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.boot.console import Console
-from tests.boot.machine import Machine
+from tests.boot.machine import LOGIN_SECONDS, Machine
 
-pytestmark = [pytest.mark.boot, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.boot, pytest.mark.timeout(3600)]
 
 PASSWORD = "nexis"
 KERNELS = {"x86_64": r"6\.1\..*-amd64", "aarch64": r"6\.1\..*-arm64", "riscv64": r"6\.12\..*-riscv64"}
@@ -70,7 +70,7 @@ def check_services(machine: Machine) -> None:
 @pytest.mark.parametrize(("arch", "options"), WAYS)
 def test_boots_as_configured(images: Images, arch: str, options: tuple[str, ...]) -> None:
     with Console([str(images(arch) / "run-qemu.sh"), *options]) as console:
-        console.wait_for(r"NEXIS-HEARTBEAT started", 300)
+        console.wait_for(r"NEXIS-HEARTBEAT started", LOGIN_SECONDS)
         machine = Machine(console)
         machine.log_in("root", PASSWORD)
         check_configured(machine, arch)
@@ -91,7 +91,7 @@ def test_boots_as_configured(images: Images, arch: str, options: tuple[str, ...]
 
 def test_wrong_password(images: Images) -> None:
     with Console([str(images("x86_64") / "run-qemu.sh")]) as console:
-        console.wait_for(r"login: ?$", 300)
+        console.wait_for(r"login: ?$", LOGIN_SECONDS)
         console.send("root\n")
         console.wait_for(r"assword: ?$", 60)
         console.send("nexus\n")
