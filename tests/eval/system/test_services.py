@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -113,3 +114,35 @@ def test_open_quote() -> None:
     system = make_system(services={"bad": Service("bad", command='/bin/echo "oops')})
     with pytest.raises(ServiceCommandError, match="open quote"):
         services(system)
+
+
+@pytest.mark.peers
+def test_dinit_itself_accepts_the_files(tmp_path: Path) -> None:
+    checker = shutil.which("dinit-check") or shutil.which("dinitcheck")
+    if checker is None:
+        pytest.skip("dinit is not installed")
+    every = {
+        "process": Service(
+            "process",
+            command='/bin/sh -c "exec sleep 60"',
+            depends=("scripted",),
+            working_directory="/",
+            log_file="/var/log/process.log",
+            restart="on-failure",
+            user="root",
+            stop_timeout=3,
+        ),
+        "bgprocess": Service("bgprocess", type="bgprocess", command="/bin/true", pid_file="/run/x.pid", restart="true"),
+        "scripted": Service(
+            "scripted", type="scripted", command="/bin/true", stop_command="/bin/false", start_timeout=20
+        ),
+        "internal": Service("internal", type="internal", depends=("process", "bgprocess")),
+        "triggered": Service("triggered", type="triggered", depends=("internal",)),
+    }
+    system = make_system(services=every)
+    for path, entry in files_of(system, services(system)).items():
+        if path.startswith("etc/dinit.d/") and entry.text is not None:
+            (tmp_path / path.removeprefix("etc/dinit.d/")).write_text(entry.text)
+    done = subprocess.run([checker, "-d", str(tmp_path), "boot"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(f"Checking service: {name}" in done.stdout for name in every)
