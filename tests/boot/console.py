@@ -64,15 +64,19 @@ class Console:
         self.transcript = ESCAPES.sub(b"", self._raw)
         return bool(data)
 
-    def wait_for(self, pattern: str, seconds: float) -> re.Match[bytes]:
-        """The first match of ``pattern`` in what came since the last one; raises ``SilenceError``."""
+    def wait_for(self, pattern: str, seconds: float, *, consume: bool = True) -> re.Match[bytes]:
+        """The first match of ``pattern`` in what came since the last one; raises ``SilenceError``.
+
+        Without ``consume`` what came stays to be searched again: for things whose order is not known.
+        """
         wanted = re.compile(pattern.encode(), re.MULTILINE)
         end = time.monotonic() + seconds
         alive = True
         while True:
             found = wanted.search(self.transcript, self._read)
             if found:
-                self._read = found.end()
+                if consume:
+                    self._read = found.end()
                 return found
             left = end - time.monotonic()
             if left <= 0 or not alive:

@@ -21,9 +21,9 @@ class Machine:
 
     def log_in(self, user: str, password: str, *, booting: bool = True) -> None:
         """Wait for the prompt, give name and password, and check that a shell answers."""
-        self.console.wait_for(r"login: ?$", LOGIN_SECONDS if booting else COMMAND_SECONDS)
+        self.console.wait_for(r"login: ", LOGIN_SECONDS if booting else COMMAND_SECONDS)
         self.console.send(f"{user}\n")
-        self.console.wait_for(r"assword: ?$", COMMAND_SECONDS)
+        self.console.wait_for(r"assword: ", COMMAND_SECONDS)
         self.console.send(f"{password}\n")
         found = self.console.wait_for(r"[#$] ?$|incorrect", COMMAND_SECONDS)
         if b"incorrect" in found.group():
