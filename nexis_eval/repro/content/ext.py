@@ -53,7 +53,8 @@ class _Image:
 
     def inode(self, number: int) -> bytes:
         group, index = divmod(number - 1, self.inodes_per_group)
-        descriptor = bytes(self.data[self.descriptors + group * self.descriptor_size :][:64])
+        place = self.descriptors + group * self.descriptor_size
+        descriptor = bytes(self.data[place : place + 64])
         table = struct.unpack_from("<I", descriptor, 8)[0]
         if self.descriptor_size >= 64:
             table |= struct.unpack_from("<I", descriptor, 40)[0] << 32
