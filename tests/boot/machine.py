@@ -29,7 +29,8 @@ class Machine:
         if b"incorrect" in found.group():
             raise SilenceError(f"the password of {user} was refused")
         # A shell that is not at a terminal neither prompts nor edits lines; messages of the kernel would get between.
-        self.console.send("stty -echo; dmesg -n 1 2>/dev/null; sh 2>&1 | cat; exit\n")
+        self.console.send("stty -echo; dmesg -n 1 2>/dev/null; echo at''tentive; sh 2>&1 | cat; exit\n")
+        self.console.wait_for("attentive", COMMAND_SECONDS)
         self.run("true")
 
     def run(self, command: str, *, check: bool = True, seconds: float = COMMAND_SECONDS) -> str:
