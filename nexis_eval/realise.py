@@ -408,22 +408,21 @@ class Engine:
             result = await self._executor.execute(BuildRequest(derivation.label, spec, log, on_phase))
             await asyncio.to_thread(self._store.put_log, key, log.read_bytes())
             if not result.ok:
+                failure = self._script_failed(derivation, result, log)
                 keep = self._options.keep_failed
-                raise self._script_failed(derivation, result, log, directory if keep else None)
+                if keep:
+                    failure.hint = f"the build directory was kept: {self._workspace.keep(directory)}"
+                raise failure
             return await asyncio.to_thread(land, self._store, derivation, script, directory, references), result
         finally:
             if not keep:
                 await asyncio.to_thread(remove_tree, directory)
 
-    def _script_failed(
-        self, derivation: Derivation, result: BuildResult, log: Path, kept: Path | None
-    ) -> ScriptFailedError:
+    def _script_failed(self, derivation: Derivation, result: BuildResult, log: Path) -> ScriptFailedError:
         tail = tuple(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
         where = f" in phase '{result.phase}'" if result.phase else ""
         why = result.reason or f"exit code {result.exit_code}"
         hint = f"'nexis-eval log {derivation.name}' shows the whole log, 'nexis-eval debug {derivation.name}' opens it"
-        if kept is not None:
-            hint = f"the build directory was kept: {kept}"
         return ScriptFailedError(f"{derivation.label} failed{where}: {why}", result=result, tail=tail, hint=hint)
 
 

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from nexis_eval.platforms import Platform
 from nexis_store.errors import NexisError, Place
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 OPTION_TYPES = ("string", "boolean", "integer", "list", "table", "file")
 KEYS = frozenset(
@@ -350,11 +350,17 @@ def _environment() -> Environment:
     return environment
 
 
+@lru_cache(maxsize=1024)
+def _template(text: str) -> Template:
+    """Compiled once: a rule's phases are the same text for every package, and compiling costs a hundred renders."""
+    return _environment().from_string(text)
+
+
 def _render(rule: Rule, what: str, template: str, values: Mapping[str, Any]) -> str:
     from jinja2 import TemplateError
 
     try:
-        return _environment().from_string(template).render(values)
+        return _template(template).render(values)
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         where = f", line {line}" if line else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -17,23 +16,36 @@ from typing import Self
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory that a build wrote, whatever permissions it left behind."""
+    """Delete a directory that a build wrote, whatever permissions it left behind and however deep it goes.
 
-    def make_writable(directory: str) -> None:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    Path(entry.path).chmod(stat.S_IRWXU)
-                    make_writable(entry.path)
-
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
+    Directories are moved up to the top before they are emptied, so that no path is ever long and nothing recurses:
+    configure scripts and hostile builds make trees that are deeper than a path may name.
+    """
+    if not path.exists():
         return
-    except PermissionError:
-        path.chmod(stat.S_IRWXU)
-        make_writable(str(path))
-        shutil.rmtree(path)
+    path.chmod(stat.S_IRWXU)
+    number = 0
+    while True:
+        with os.scandir(path) as found:
+            entries = list(found)
+        if not entries:
+            break
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                Path(entry.path).unlink()
+                continue
+            Path(entry.path).chmod(stat.S_IRWXU)
+            with os.scandir(entry.path) as found:
+                children = list(found)
+            for child in children:
+                if child.is_dir(follow_symlinks=False):
+                    Path(child.path).chmod(stat.S_IRWXU)
+                    number += 1
+                    Path(child.path).rename(path / f".removed-{number}-{os.getpid()}")
+                else:
+                    Path(child.path).unlink()
+            Path(entry.path).rmdir()
+    path.rmdir()
 
 
 class Workspace:
@@ -70,6 +82,11 @@ class Workspace:
     def directory(self, name: str) -> Path:
         """A fresh directory whose name starts with ``name``."""
         return Path(tempfile.mkdtemp(dir=self.path, prefix=f"{name}-"))
+
+    def keep(self, directory: Path) -> Path:
+        """Move a directory out of the workspace, so that it stays when the engine ends; returns its new place."""
+        place = Path(tempfile.mkdtemp(dir=self._parent, prefix=f"failed-{directory.name}-"))
+        return directory.rename(place)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -220,6 +220,20 @@ def test_what_a_dead_engine_left_is_removed(bench: Bench) -> None:
     assert not orphan.exists()
 
 
+def test_a_failed_build_is_kept_for_a_look(bench: Bench) -> None:
+    broken = bench.script("broken", "echo traces >/build/traces; exit 1")
+    bench.build(broken, options=Options(keep_failed=True))
+    (failure,) = [each for each in bench.seen if isinstance(each, events.StepFailed)]
+    kept = Path(failure.hint.removeprefix("the build directory was kept: "))
+    assert (kept / "build" / "traces").read_text() == "traces\n"
+
+
+def test_a_tree_deeper_than_a_path_may_name_is_removed(bench: Bench) -> None:
+    # 1,900 levels fit into one path as the build sees it, and not into one as the engine does.
+    bench.build(bench.script("deep", "mkdir -p $(printf 'd/%.0s' {1..1900}); exit 1"))
+    assert list((bench.store.root / ".build").iterdir()) == []
+
+
 def test_unions_name_both_owners_of_a_path(bench: Bench) -> None:
     one = bench.builder.add(Derivation("one", Files((Entry("etc/motd", text="1"),)), platform="x86_64"))
     two = bench.builder.add(Derivation("two", Files((Entry("etc/motd", text="2"),)), platform="x86_64"))
