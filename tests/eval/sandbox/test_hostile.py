@@ -82,7 +82,7 @@ def test_cannot_reach_the_network_or_the_hypervisor(room: Room, perl: str) -> No
     program = "for (17, 38, 40) { print $!+0, qq(\\n) unless socket(my $s, $_, 3, 0) or socket($s, $_, 1, 0) }"
     assert room.run("", argv=(perl, "-e", f"use Socket; {program}")).ok
     assert room.log.split() == ["97", "97", "97"]
-    assert room.run("getent hosts deb.debian.org; exec 4<>/dev/tcp/1.1.1.1/53").exit_code == 1
+    assert room.run("getent hosts example.org; exec 4<>/dev/tcp/192.0.2.1/53").exit_code == 1
 
 
 @pytest.mark.parametrize("command", ["echo x >{}", "rm {}", "chmod 777 {}", "mv {} /tmp/", "touch {}", "ln {} /out/x"])
