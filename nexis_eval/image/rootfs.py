@@ -52,7 +52,8 @@ def rootfs(tools: Tools, packages: DerivationId, modules: DerivationId, parts: S
 
 def squashfs(tools: Tools, tree: DerivationId) -> DerivationId:
     """Output: ``root.squashfs``."""
-    return tools.step("squashfs", "squashfs.sh", (Input(tree, Use.TAR, "/in/rootfs.tar"),))
+    # sqfstar 4.5.1 gives the root directory to whoever runs it, whatever -root-uid says.
+    return tools.step("squashfs", "squashfs.sh", (Input(tree, Use.TAR, "/in/rootfs.tar"),), as_root=True)
 
 
 def _uuid(text: str) -> str:

@@ -33,13 +33,14 @@ class Tools:
         *,
         env: Mapping[str, str] | None = None,
         tools: tuple[str, ...] = BASE,
+        as_root: bool = False,
     ) -> DerivationId:
         """A derivation that runs a script of ``rules/system``; what it leaves in ``/out`` lands as it is."""
         sets = toolsets(self.system.builder, self.toolchain, tools, BUILD_PLATFORM)
         return self.system.builder.add(
             Derivation(
                 name,
-                Script(text(script), tuple(sorted((env or {}).items())), normalise=False),
+                Script(text(script), tuple(sorted((env or {}).items())), as_root=as_root, normalise=False),
                 platform=self.system.platform.arch,
                 inputs=(*inputs, *layers(sets)),
             )

@@ -32,6 +32,8 @@ kilobytes=$(($(stat -c %s "/in/grub/$EFI_NAME") / 1024 + 256))
 sectors=$(((kilobytes * 2 + 63) / 64 * 64))
 truncate -s $((sectors * 512)) $tree/nexisos/grub/efi.img
 export MTOOLS_SKIP_CHECK=1
+# FAT holds local times.
+export TZ=UTC
 cp "/in/grub/$EFI_NAME" "/build/$EFI_NAME"
 find /build -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 mformat -i $tree/nexisos/grub/efi.img -N 4e455849 -v NEXISEFI -T $sectors -h 16 -s 32 ::

@@ -135,7 +135,7 @@ def test_run_qemu_direct(tmp_path: Path, arch: str) -> None:
     assert parameters.startswith("root=/dev/vda rw console=tty")
     assert "panic=5" in parameters
     assert f"if=virtio,format=raw,snapshot=on,file={directory}/rootfs.ext2" in arguments
-    assert "user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:2222-:22" in arguments
+    assert "user,id=net,hostfwd=tcp:127.0.0.1:2222-:22" in arguments
     assert arguments[-2:] == ["-smp", "2 cores"]
 
 
