@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,10 +157,7 @@ class Engine:
                         exit_code = exit_code or error.exit_code
                         self._failed(each, error, blocked)
         finally:
-            for task in running:
-                task.cancel()
-            if running:
-                await asyncio.wait(running)
+            await _end(running)
             if self._client is not None:
                 await self._client.aclose()
         return Outcome(self._outputs, failed=tuple(failed), exit_code=exit_code, unavailable=unavailable, **counts)
@@ -424,6 +421,18 @@ class Engine:
         why = result.reason or f"exit code {result.exit_code}"
         hint = f"'nexis-eval log {derivation.name}' shows the whole log, 'nexis-eval debug {derivation.name}' opens it"
         return ScriptFailedError(f"{derivation.label} failed{where}: {why}", result=result, tail=tail, hint=hint)
+
+
+async def _end(tasks: Iterable[asyncio.Task[str]]) -> None:
+    """Cancel ``tasks`` and wait until they have let go of everything, however often this is interrupted meanwhile."""
+    for task in tasks:
+        task.cancel()
+    while left := [task for task in tasks if not task.done()]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait(left)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
 
 
 async def realise(

@@ -211,6 +211,24 @@ def test_cancelling_stops_builds_at_once_and_leaves_nothing(bench: Bench) -> Non
     assert bench.store.realised(slow) is None
 
 
+def test_an_impatient_person_changes_nothing(bench: Bench) -> None:
+    """Cancelled again while it is ending, it still ends its builds before it lets go of the pool and the workspace."""
+    slow = bench.script("slow", "trap '' TERM; sleep 60")
+
+    async def work() -> None:
+        task = asyncio.create_task(bench.realise(slow))
+        while not bench.started():
+            await asyncio.sleep(0.02)
+        for _ in range(5):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(work())
+    assert list((bench.store.root / ".build").iterdir()) == []
+
+
 def test_what_a_dead_engine_left_is_removed(bench: Bench) -> None:
     orphan = bench.store.root / ".build" / "engine-dead"
     (orphan / "build").mkdir(parents=True)

@@ -139,7 +139,9 @@ def test_signals_that_the_engine_ignores_are_not_ignored_by_builds(room: Room) -
     try:
         assert room.run("kill -HUP $$; echo alive").exit_code == 128 + signal.SIGHUP
         assert room.run("grep SigIgn /proc/self/status").ok
-        assert "SigIgn:\t0000000000000000" in room.log
+        ignored = int(room.log.rpartition("SigIgn:")[2], 16)
+        # 32 and 33 belong to the C library, which lets nobody set them: they are as this test's own starter left them.
+        assert ignored & ~(1 << 31 | 1 << 32) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
 
