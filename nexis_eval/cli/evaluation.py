@@ -183,9 +183,12 @@ def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[Derivation
 
 
 def find_target(graph: DerivationGraph, name: str) -> DerivationId:
-    """The derivation that a person calls ``name``: a target, or a (prefix of a) derivation id."""
+    """What a person calls ``name``: a target, the only derivation of that name, or the beginning of a derivation id."""
     if name in graph.targets:
         return graph.targets[name]
+    called = [each for each, derivation in graph.derivations.items() if name in (derivation.name, derivation.label)]
+    if len(called) == 1:
+        return called[0]
     if len(name) >= 8 and all(digit in "0123456789abcdef" for digit in name):
         found = [each for each in graph.derivations if str(each).startswith(name)]
         if len(found) == 1:
