@@ -63,6 +63,15 @@ def _help() -> str:
     )
 
 
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Options and plain arguments in any order: people write ``build system.toml --arch aarch64 zlib``."""
+    try:
+        return parser.parse_intermixed_args(arguments)
+    except TypeError:
+        # A command with commands of its own; those cannot stand among options.
+        return parser.parse_args(arguments)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name); returns the exit code. Errors are raised."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -87,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    result = module.run(parser.parse_args(rest))
+    result = module.run(_parse(parser, rest))
     assert isinstance(result, int)
     return result
 
