@@ -17,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
     take_targets(args, 0, 0)
-    graph = evaluate(args).graph
+    evaluation = evaluate(args)
     if args.json:
-        print(json.dumps({name: str(each) for name, each in sorted(graph.targets.items())}, indent=2))
+        print(json.dumps({name: str(each) for name, each in sorted(evaluation.targets.items())}, indent=2))
         return 0
+    graph = evaluation.graph
     width = max(map(len, graph.targets))
     for name, each in sorted(graph.targets.items()):
         derivation = graph.derivations[each]
