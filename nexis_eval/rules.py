@@ -357,6 +357,9 @@ def _template(text: str) -> Template:
 
 
 def _render(rule: Rule, what: str, template: str, values: Mapping[str, Any]) -> str:
+    if "{" not in template and "\r" not in template:
+        # Plain text renders as itself, and most of what a rule has is plain text.
+        return template
     from jinja2 import TemplateError
 
     try:
