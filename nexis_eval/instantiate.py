@@ -6,9 +6,8 @@ added by ``nexis_eval.image.assemble``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nexis_eval.config.hashes import declared_hash
 from nexis_eval.config.model import Config, LocalPath, Package
@@ -398,12 +397,3 @@ def instantiate(config: Config, lock: Lock, rules: Mapping[str, Rule], toolchain
     as written, and ``OSError`` subclasses wrapped by their readers for files that vanished since they were checked.
     """
     return Instantiator(config, lock, rules, toolchain).graph()
-
-
-def needed_files(packages: Iterable[Package]) -> list[Path]:
-    """Every file of the user's that evaluation reads besides the configuration itself."""
-    paths: list[Path] = []
-    for package in packages:
-        hooks = (package.pre_build_script, package.post_build_script, package.context_file)
-        paths.extend(each.path for each in (*package.patches, *hooks) if each is not None)
-    return paths

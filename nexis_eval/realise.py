@@ -37,15 +37,8 @@ if TYPE_CHECKING:
 
 MAX_FETCHES = 8
 LOG_TAIL_LINES = 25
-CANCEL_GRACE_SECONDS = 1.0
 
 Emit = Callable[[events.Event], None]
-
-
-class BuildError(NexisError):
-    """One or more steps failed; the details were told as events when they happened."""
-
-    code = "B0001"
 
 
 class ScriptFailedError(NexisError):

@@ -125,7 +125,3 @@ class Schedule:
             blocked.append(user)
             pending.extend(self._users[user])
         return tuple(sorted(blocked, key=self._order.__getitem__))
-
-    def in_state(self, state: State) -> Iterable[DerivationId]:
-        """All nodes in ``state``, in graph order."""
-        return (each for each, current in self._state.items() if current is state)
