@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def first(images: Callable[[str], Path]) -> str:
 
 @pytest.fixture
 def system(tmp_path: Path, first: str) -> Iterator[Path]:
-    """A copy of the example to change."""
+    """A copy of the example to change; each test changes it to what no earlier run has left in the store."""
     shutil.copytree(ROOT / "examples/minimal", tmp_path / "minimal")
     yield tmp_path / "minimal" / "system.toml"
     # What the store remembers as this system's last build is again the one of the repository.
@@ -82,7 +83,7 @@ def test_a_second_build_does_nothing_and_says_so(system: Path) -> None:
 
 def test_a_comment_in_a_patch_rebuilds_one_package_and_nothing_else(system: Path, first: str) -> None:
     patch = next((system.parent / "patches").glob("*.patch"))
-    patch.write_text("A comment that changes nothing.\n" + patch.read_text())
+    patch.write_text(f"A comment that changes nothing ({uuid.uuid4()}).\n" + patch.read_text())
     built = build(system)
     assert built.started() == {patch.name, "busybox-1.35.0"}
     assert built.unchanged() == {"busybox-1.35.0"}
@@ -93,7 +94,7 @@ def test_a_comment_in_a_patch_rebuilds_one_package_and_nothing_else(system: Path
 def test_a_variable_of_a_config_file_rebuilds_the_file_and_the_images(system: Path, first: str) -> None:
     text = system.read_text()
     assert "Welcome to NexisOS." in text
-    system.write_text(text.replace("Welcome to NexisOS.", "Good morning."))
+    system.write_text(text.replace("Welcome to NexisOS.", f"Good morning, {uuid.uuid4()}."))
     built = build(system)
     changed = {each for each in built.started() if each.startswith("config-file")}
     assert len(changed) == 1
