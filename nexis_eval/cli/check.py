@@ -71,9 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _make_derivations(config: Config) -> None:
     """Evaluate as a build would, without pinning what is not pinned; raises ``NexisError``."""
     # Imported on use: editors run the plain check on every save, and this would double its time to start.
-    from nexis_eval.cli.evaluation import RULES, lock_file
+    from nexis_eval.cli.evaluation import lock_file
     from nexis_eval.instantiate import instantiate
     from nexis_eval.lock.model import Lock, load_lock
+    from nexis_eval.places import RULES
     from nexis_eval.rules import load_rules
     from nexis_eval.toolchain import load_toolchain
 

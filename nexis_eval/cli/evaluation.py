@@ -18,10 +18,10 @@ from nexis_eval.config.cache import EvaluationCache, Request, files_read, progra
 from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
 from nexis_eval.graph import DerivationGraph
+from nexis_eval.places import RULES
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
-RULES = Path(__file__).resolve().parents[2] / "rules"
 DEFAULT_TARGET = "images"
 
 

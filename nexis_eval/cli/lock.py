@@ -21,6 +21,7 @@ from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.lock.model import Lock, LockedSource, LockError, format_lock, load_lock
 from nexis_eval.mirrors import default_mirrors
+from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS
 from nexis_eval.toolchain import PINS, format_pins, load_toolchain
 from nexis_store.errors import NexisError
@@ -28,7 +29,6 @@ from nexis_store.errors import NexisError
 if TYPE_CHECKING:
     from nexis_eval.lock.resolve import Resolution
 
-RULES = Path(__file__).resolve().parents[2] / "rules"
 
 
 class UnknownPackageError(NexisError):

@@ -12,9 +12,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nexis_eval.cli.evaluation import RULES, default_jobs
+from nexis_eval.cli.evaluation import default_jobs
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.mirrors import Mirrors
+from nexis_eval.places import RULES
 from nexis_eval.plan import Outputs, make_plan
 from nexis_eval.repro.formats.render import FORMATS, render
 from nexis_eval.repro.report import Report

@@ -8,7 +8,7 @@ import json
 import shutil
 
 from nexis_eval import rules_reference
-from nexis_eval.cli.evaluation import RULES
+from nexis_eval.places import RULES
 from nexis_eval.rules import Rule, load_rules, rule_named
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from nexis_eval.places import RULES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-DIRECTORY = Path(__file__).resolve().parents[2] / "rules" / "system"
+DIRECTORY = RULES / "system"
 
 
 @cache
