@@ -5,6 +5,7 @@ CONFIG  ?= examples/minimal/system.toml
 PYTHON  ?= python3
 JOBS    ?=
 STORE   ?=
+REPORTS ?= reports/$(ARCH)
 PYTEST_ARGS ?=
 
 override ARCH := $(patsubst x86,x86_64,$(ARCH))
@@ -21,7 +22,7 @@ BIN   := $(VENV)/bin
 BUILD_FLAGS := $(if $(JOBS),--jobs $(JOBS)) $(if $(STORE),--store $(STORE))
 
 .DEFAULT_GOAL := iso
-.PHONY: iso run-qemu test lint types fmt boot cross crash peers bench setup pins clean distclean help
+.PHONY: iso run-qemu test lint types fmt boot repro cross crash peers bench setup venv pins clean distclean help
 
 iso: $(VENV)/.runtime ## Build kernel, root file system, ISO and run-qemu.sh for ARCH (default x86_64)
 	$(BIN)/nexis-eval build $(CONFIG) --arch $(ARCH) $(BUILD_FLAGS) --output $(IMAGES)
@@ -49,6 +50,9 @@ boot: $(VENV)/.dev ## Build the ISOs and boot them in QEMU (slow)
 	@tools/missing-packages qemu-x86_64 qemu-aarch64 qemu-riscv64 >/dev/null || $(MAKE) --no-print-directory setup
 	$(BIN)/pytest -m boot -ra $(PYTEST_ARGS)
 
+repro: $(VENV)/.runtime ## Prove CONFIG reproducible for ARCH: build it and all it is made from again, everything varied
+	examples/ci/prove check $(CONFIG) $(REPORTS) --all --arch $(ARCH) $(BUILD_FLAGS)
+
 cross: $(VENV)/.dev ## Build the example packages for foreign architectures (slow)
 	$(BIN)/pytest -m 'cross or slow' -ra $(PYTEST_ARGS)
 
@@ -64,6 +68,8 @@ bench: $(VENV)/.dev ## Measure; prints figures, never fails
 setup: ## Install from Debian what running and testing need (uses sudo when you are not root)
 	tools/setup-debian
 
+venv: $(VENV)/.runtime ## Make the virtual environment that nexis-eval runs in (the other targets do it themselves)
+
 pins: ## Refresh the pinned Python packages (requirements/*.txt)
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --strip-extras --allow-unsafe --extra build -o requirements/runtime.txt pyproject.toml
@@ -71,7 +77,7 @@ pins: ## Refresh the pinned Python packages (requirements/*.txt)
 	  --strip-extras --allow-unsafe --extra build --extra dev -o requirements/dev.txt pyproject.toml
 
 clean: ## Remove the images and the caches of the tools (the store stays: 'nexis-store gc')
-	rm -rf buildroot_backup_imgs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf buildroot_backup_imgs reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment as well

@@ -17,7 +17,7 @@ from nexis_eval.graph import DerivationGraph
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.places import RULES
 from nexis_eval.plan import Outputs, make_plan
-from nexis_eval.repro.formats.render import FORMATS, render
+from nexis_eval.repro.formats.render import FORMATS, format_of, render
 from nexis_eval.repro.report import Report
 from nexis_eval.repro.tools import SHIM_FILE, tool_graph
 from nexis_eval.repro.vary import Tools
@@ -39,12 +39,27 @@ class BuildFirstFailedError(NexisError):
     exit_code = 2
 
 
+class ReportError(NexisError):
+    """A report cannot be written where it should be."""
+
+    code = "R0006"
+    exit_code = 2
+
+
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """``--format`` and ``--output``."""
     parser.add_argument(
-        "--format", choices=tuple(FORMATS), default="text", help="how to tell the result (default: text)"
+        "--format", choices=tuple(FORMATS), help="how to tell the result (default: by the file's ending, else text)"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the result there instead of stdout")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write the result there instead of stdout; may be repeated: report.html, report.xml, report.sarif …",
+    )
 
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +69,17 @@ def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
 
 def deliver(args: argparse.Namespace, report: Report) -> int:
     """Print the report, or write it and print its headline; returns the exit code."""
-    text = render(report, args.format, colour=args.output is None and sys.stdout.isatty())
-    if args.output is None:
-        print(text, end="")
-    else:
-        args.output.write_text(text)
-        print(f"{report.headline()}; written to {args.output}", file=sys.stderr)
+    if not args.output:
+        print(render(report, args.format or "text", colour=sys.stdout.isatty()), end="")
+        return report.exit_code
+    for path in args.output:
+        text = render(report, args.format or format_of(path))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as error:
+            raise ReportError(f"{path} cannot be written: {error.strerror}") from error
+    print(f"{report.headline()}; written to {', '.join(map(str, args.output))}", file=sys.stderr)
     return report.exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import PurePath
 
 from nexis_eval.repro.formats.html import to_html
 from nexis_eval.repro.formats.json import to_json
@@ -21,6 +22,20 @@ FORMATS: dict[str, Callable[[Report], str]] = {
     "html": to_html,
 }
 """Each takes a report and gives a whole document."""
+
+
+ENDINGS = {
+    ".json": "json",
+    ".xml": "junit",
+    ".sarif": "sarif",
+    ".md": "markdown",
+    ".html": "html",
+}
+
+
+def format_of(path: PurePath) -> str:
+    """The format that a file's name asks for; text if it asks for none."""
+    return ENDINGS.get(path.suffix.lower(), "text")
 
 
 def render(report: Report, name: str, *, colour: bool = False) -> str:
