@@ -122,3 +122,7 @@ def main() -> int:
         from nexis_eval.cli.bug import report
 
         return report(error)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
