@@ -40,7 +40,7 @@ def populate(store: Store, count: int, dead: int, files: int, seed: int = 1) -> 
         into = garbage if number >= count - dead else live
         with store.writer(f"package-{number}") as writer:
             for index in range(files):
-                writer.file(f"usr/share/p{number}/{index}", b"%d %d " % (number, index) * 90)
+                writer.file(f"share/{index}", b"%d %d " % (number, index) * 90)
             into.append(writer.commit(dice.sample(into, min(5, len(into)))).digest)
     for index in range(ROOTS if live else 0):
         with store.writer(f"profile-{index}") as writer:

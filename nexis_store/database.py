@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from nexis_store import fs
 from nexis_store.errors import StoreError, cannot_write, writing
@@ -24,7 +24,7 @@ from nexis_store.journal import (
     segment_path,
     segments,
 )
-from nexis_store.metadata.base import Backend
+from nexis_store.metadata.base import Backend, Reading
 
 APPLIED = b"sapplied"
 """Key of the number of the last segment that is wholly in the database."""
@@ -88,10 +88,10 @@ def _identity(path: str) -> tuple[int, int]:
 class Snapshot:
     """The metadata of one moment."""
 
-    def __init__(self, newest: Overlay, sealed: Overlay, get: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, newest: Overlay, sealed: Overlay, reading: Reading) -> None:
         self._newest = newest
         self._sealed = sealed
-        self._get = get
+        self._reading = reading
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``."""
@@ -99,7 +99,21 @@ class Snapshot:
             return self._newest[key]
         if key in self._sealed:
             return self._sealed[key]
-        return self._get(key)
+        return self._reading.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All pairs below ``prefix`` in order."""
+        pairs = self._reading.scan(prefix)
+        changes = self._sealed.below(prefix) | self._newest.below(prefix)
+        return merged(pairs, changes) if changes else iter(pairs)
+
+
+def merged(
+    pairs: Iterable[tuple[bytes, bytes]], changes: Mapping[bytes, bytes | None]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Sorted pairs after some keys were changed."""
+    found: dict[bytes, bytes | None] = {**dict(pairs), **changes}
+    return ((key, value) for key, value in sorted(found.items()) if value is not None)
 
 
 class Transaction:
@@ -107,6 +121,7 @@ class Transaction:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reader: Snapshot | None = None
         # By table: scanning one must not cost what all changes cost.
         self._tables: dict[bytes, dict[bytes, bytes | None]] = {}
 
@@ -120,17 +135,24 @@ class Transaction:
         table = self._tables.get(key[:1])
         if table is not None and key in table:
             return table[key]
-        return self._database.look_up(key)
+        return self._reader.get(key) if self._reader is not None else self._database.look_up(key)
+
+    @contextlib.contextmanager
+    def many(self) -> Iterator[None]:
+        """Make looking up many keys cheap. Keep it short: other threads of this process cannot read meanwhile."""
+        with self._database.snapshot() as snapshot:
+            self._reader = snapshot
+            try:
+                yield
+            finally:
+                self._reader = None
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs below ``prefix`` as this transaction would leave them, in order."""
         table = self._tables.get(prefix[:1], {}) if prefix else self.changes
         mine = {key: value for key, value in table.items() if key.startswith(prefix)}
-        if not mine:
-            return self._database.scan(prefix)
-        pairs: dict[bytes, bytes | None] = dict(self._database.scan(prefix))
-        pairs.update(mine)
-        return ((key, value) for key, value in sorted(pairs.items()) if value is not None)
+        pairs = (self._reader or self._database).scan(prefix)
+        return merged(pairs, mine) if mine else pairs
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key``."""
@@ -184,8 +206,8 @@ class Database:
         with self._reading:
             if self._segment.has_more():
                 self._follow()
-            with self._backend.reading() as get:
-                yield Snapshot(self._overlay, self._sealed, get)
+            with self._backend.reading() as reading:
+                yield Snapshot(self._overlay, self._sealed, reading)
 
     def look_up(self, key: bytes) -> bytes | None:
         """The value of ``key`` as far as the journal has been read: all of it, for whoever holds the lock."""
@@ -203,11 +225,7 @@ class Database:
                 self._follow()
             changes = self._sealed.below(prefix) | self._overlay.below(prefix)
             pairs = self._backend.scan(prefix)
-        if not changes:
-            return pairs
-        merged: dict[bytes, bytes | None] = dict(pairs)
-        merged.update(changes)
-        return ((key, value) for key, value in sorted(merged.items()) if value is not None)
+        return merged(pairs, changes) if changes else pairs
 
     def _reload(self) -> Segment:
         """Start from the database: forget the journal and read what the database does not have."""
@@ -352,6 +370,12 @@ class Database:
             f"the store's journal could not be written: {error.strerror}",
             hint="the last operation may be lost: free disk space or check the disk, then repeat it",
         ) from error
+
+    def sync(self) -> None:
+        """Return when all transactions that this process has finished are on the disk."""
+        with self._reading:
+            position = (self._segment.number, self._segment.offset)
+        self._wait_until_durable(position)
 
     def checkpoint(self) -> None:
         """Move what the journal says into the database and begin a new segment."""

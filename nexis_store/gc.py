@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nexis_store import fs, refs, roots
+from nexis_store import freeing, fs, refs, roots
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, TreeDigest
-from nexis_store.errors import DamagedStoreError
 from nexis_store.layout import Layout
 from nexis_store.names import decode, encode
 from nexis_store.records import (
@@ -37,19 +35,12 @@ from nexis_store.records import (
     unpack_number,
 )
 from nexis_store.session import abandoned_staging, protected
-from nexis_store.sidecar import decode_sidecar
 
 SLICE = 256
 """Artifacts taken under one lock: writers wait some milliseconds at most."""
 
-WORKERS = 8
-CHUNK = 16
-SAMPLE = 50
-SLOW_SECONDS = 40e-6
-"""If deleting a file takes longer than this, over so many files, it waits for the device: ``docs/decisions``."""
-
-LOOK_FROM_BYTES = 1 << 20
-"""Size of files from which it is asked which of their blocks other files share."""
+GROUP = 8 * SLICE
+"""Artifacts whose metadata one sync makes durable, before any of their trees is moved."""
 
 Progress = Callable[[int, int], None]
 """Called with (artifacts done, artifacts in all)."""
@@ -113,22 +104,24 @@ def plan_gc(
             spared += 1
             continue
         queue.append(TreeDigest(key[1:]))
-    for digest in queue:
-        if digest in chosen or digest in safe:
-            continue
-        stored = database.get(ARTIFACT + digest)
-        if stored is None:
-            continue
-        if max_freed is not None and size >= max_freed:
-            spared += 1
-            continue
-        record = ArtifactRecord.decode(stored)
-        chosen[digest] = Dead(digest, record.name, record.size_bytes)
-        size += record.size_bytes
-        for each in refs.references(database, digest):
-            left = counts[each] = counts.get(each, refs.count(database, each)) - 1
-            if left == 0:
-                queue.append(each)
+    with database.snapshot() as snapshot:
+        for digest in queue:
+            if digest in chosen or digest in safe:
+                continue
+            stored = snapshot.get(ARTIFACT + digest)
+            if stored is None:
+                continue
+            if max_freed is not None and size >= max_freed:
+                spared += 1
+                continue
+            record = ArtifactRecord.decode(stored)
+            chosen[digest] = Dead(digest, record.name, record.size_bytes)
+            size += record.size_bytes
+            for each in refs.references(snapshot, digest):
+                before = counts.get(each)
+                left = counts[each] = (refs.count(snapshot, each) if before is None else before) - 1
+                if left == 0:
+                    queue.append(each)
     return GcPlan(tuple(chosen.values()), spared)
 
 
@@ -139,11 +132,11 @@ def execute_gc(
     started = time.perf_counter()
     collected = 0
     fs.make_directory(layout.trash, exist_ok=True)
-    for at in range(0, len(plan.dead), SLICE):
-        part = plan.dead[at : at + SLICE]
+    for at in range(0, len(plan.dead), GROUP):
+        part = plan.dead[at : at + GROUP]
         collected += _forget(layout, database, part)
         if progress is not None:
-            progress(min(at + SLICE, len(plan.dead)), len(plan.dead))
+            progress(at + len(part), len(plan.dead))
     gone = time.perf_counter()
     freed = empty_trash(layout, database) if free else 0
     return GcResult(collected, freed, gone - started, time.perf_counter() - started)
@@ -152,18 +145,28 @@ def execute_gc(
 def _forget(layout: Layout, database: Database, part: Sequence[Dead]) -> int:
     """Take some artifacts out of the metadata, then out of sight."""
     taken: list[Dead] = []
-    with database.transaction() as transaction:
-        safe = set(protected(layout))
+    for at in range(0, len(part), SLICE):
+        with database.transaction(durable=False) as transaction:
+            taken += _forget_slice(layout, transaction, part[at : at + SLICE])
+    database.sync()
+    for at in range(0, len(taken), SLICE):
+        with database.transaction(durable=False) as transaction:
+            for dead in taken[at : at + SLICE]:
+                _hide(layout, transaction, dead.digest, dead.name)
+    return len(taken)
+
+
+def _forget_slice(layout: Layout, transaction: Transaction, part: Sequence[Dead]) -> list[Dead]:
+    taken: list[Dead] = []
+    safe = set(protected(layout))
+    with transaction.many():
         for each in part:
             # The plan is as old as its snapshot: look again now that nobody else can change anything.
             if each.digest in safe or transaction.get(DEAD + each.digest) is None:
                 continue
             forget(transaction, each.digest, each.name)
             taken.append(each)
-    with database.transaction(durable=False) as transaction:
-        for each in taken:
-            _hide(layout, transaction, each.digest, each.name)
-    return len(taken)
+    return taken
 
 
 def _hide(layout: Layout, transaction: Transaction, digest: TreeDigest, name: str) -> None:
@@ -221,31 +224,7 @@ def empty_trash(layout: Layout, database: Database) -> int:
         return 0
     # A description goes with its tree.
     trees = sorted(name for name in names if not (name.endswith(".tree") and name.removesuffix(".tree") in names))
-    return freed + _free_all(layout, [f"{layout.trash}/{name}" for name in trees])
-
-
-def _free_all(layout: Layout, paths: Sequence[str]) -> int:
-    """Delete trees one after another, or in parallel where the first ones show that deleting waits for the device."""
-    freed = unlinked = 0
-    started = time.perf_counter()
-    for position, path in enumerate(paths, start=1):
-        part, files = _free(layout, path)
-        freed += part
-        unlinked += files
-        if unlinked >= SAMPLE:
-            if (time.perf_counter() - started) / unlinked > SLOW_SECONDS:
-                return freed + _free_in_parallel(layout, paths[position:])
-            unlinked = 0
-            started = time.perf_counter()
-    return freed
-
-
-def _free_in_parallel(layout: Layout, paths: Sequence[str]) -> int:
-    from concurrent.futures import ThreadPoolExecutor
-
-    chunks = [paths[at : at + CHUNK] for at in range(0, len(paths), CHUNK)]
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        return sum(pool.map(lambda chunk: sum(_free(layout, path)[0] for path in chunk), chunks))
+    return freed + freeing.free_all(layout, [f"{layout.trash}/{name}" for name in trees])
 
 
 def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
@@ -265,66 +244,3 @@ def take_unknown(layout: Layout, database: Database, digest: TreeDigest, place: 
     with database.transaction() as transaction:
         if transaction.get(ARTIFACT + digest) is None:
             _move_to_trash(layout, digest, place)
-
-
-def _free(layout: Layout, path: str) -> tuple[int, int]:
-    """Delete one tree of the trash, and those contents that no other artifact shares: (bytes freed, files deleted)."""
-    contents: list[str] = []
-    digest = TreeDigest.parse(os.path.basename(path)[:64])
-    with contextlib.suppress(OSError, DamagedStoreError), open(f"{path}.tree", "rb") as file:
-        manifest = decode_sidecar(file.read(), digest).manifest
-        contents = [
-            layout.link(entry.digest, entry.executable) for entry in manifest.entries() if entry.digest is not None
-        ]
-    freed, files = _remove(path)
-    for pool in dict.fromkeys(contents):
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(pool)
-            if status.st_nlink == 1:
-                freed += _own_bytes(pool, status)
-                fs.unlink(pool)
-                files += 1
-    with contextlib.suppress(FileNotFoundError):
-        fs.unlink(f"{path}.tree")
-    return freed, files
-
-
-def _own_bytes(path: str, status: os.stat_result) -> int:
-    """Disk space that comes free with a file's last name: its blocks, less those that reflinks share."""
-    space = status.st_blocks * 512
-    # For small files looking would cost more than deleting, and they hardly matter.
-    if status.st_size > LOOK_FROM_BYTES and stat.S_ISREG(status.st_mode):
-        space -= min(space, fs.shared_bytes(path))
-    return space
-
-
-def _remove(path: str) -> tuple[int, int]:
-    """Delete a tree; returns the disk space of files that had no other name, and how many files it had."""
-    freed = files = 0
-    pending = [path]
-    directories: list[str] = []
-    while pending:
-        directory = pending.pop()
-        directories.append(directory)
-        try:
-            entries = list(os.scandir(directory))
-        except FileNotFoundError:
-            continue
-        except NotADirectoryError:
-            fs.unlink(directory)
-            directories.pop()
-            continue
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
-                if status.st_nlink == 1:
-                    freed += _own_bytes(entry.path, status)
-                fs.unlink(entry.path)
-                files += 1
-    for directory in reversed(directories):
-        with contextlib.suppress(FileNotFoundError):
-            fs.remove_directory(directory)
-    return freed, files

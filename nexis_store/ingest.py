@@ -37,6 +37,9 @@ from nexis_store.tree import (
 SMALL = 1 << 20
 """Up to this many bytes a file is read at once and hashed before anything is written."""
 
+TINY = 1 << 10
+"""Files of at most so many bytes are not shared with other artifacts: ``docs/decisions/store-sharing.md``."""
+
 CHUNK = 1 << 22
 
 
@@ -204,7 +207,8 @@ class Writer:
                     digest = FileDigest(blake3(data).digest())
                     if not self._known(place, digest, executable, size):
                         self._move(source, place, executable)
-                        self._fresh[digest, executable] = place
+                        if size > TINY:
+                            self._fresh[digest, executable] = place
                 else:
                     hasher = blake3(max_threads=blake3.AUTO)
                     hasher.update_mmap(source)
@@ -347,7 +351,8 @@ class Writer:
         digest = FileDigest(blake3(data).digest())
         if not self._known(place, digest, executable, len(data)):
             fs.write_file(place, data, 0o555 if executable else 0o444, exact=not self._fix_modes)
-            self._fresh[digest, executable] = place
+            if len(data) > TINY:
+                self._fresh[digest, executable] = place
         return digest
 
     def _from(self, place: str, stream: BinaryIO, executable: bool) -> tuple[FileDigest, int]:
@@ -375,7 +380,7 @@ class Writer:
 
     def _known(self, place: str, digest: FileDigest, executable: bool, size: int) -> bool:
         """Link ``place`` to a copy of the content that is there already, if there is one."""
-        if not size:
+        if size <= TINY:
             return False
         source = self._fresh.get((digest, executable)) or self._layout.link(digest, executable)
         try:

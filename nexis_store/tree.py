@@ -254,6 +254,46 @@ class Manifest:
         return sum(entry.size for entry in self._entries if entry.kind == "f")
 
 
+def skim(data: bytes) -> list[tuple[str, bytes | None, bool]]:
+    """(path, file digest or ``None``, executable) of all entries of an encoded manifest, directories ending in ``/``.
+
+    Several times as fast as decoding it, because nothing is proved but that no path leads out of the tree. Raises
+    ``ValueError``, ``IndexError`` or ``struct.error`` for what cannot be read.
+    """
+    position = data.index(MANIFEST_DOMAIN) + len(MANIFEST_DOMAIN) + _U32.size
+    found: list[tuple[str, bytes | None, bool]] = []
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        position += _U32.size + len(DIRECTORY_DOMAIN)
+        (count,) = _U32.unpack_from(data, position)
+        position += _U32.size
+        below: list[str] = []
+        for _ in range(count):
+            letter, flags, length = _ENTRY.unpack_from(data, position)
+            position += _ENTRY.size
+            name = data[position : position + length]
+            position += length
+            if b"/" in name or name in (b"", b".", b".."):
+                raise ValueError(f"it has the name {name!r}")
+            path = prefix + decode(name)
+            if letter in (_FILE_LETTER, _PROGRAM_LETTER):
+                found.append((path, data[position + 8 : position + _FILE.size], letter == _PROGRAM_LETTER))
+                position += _FILE.size
+            elif letter == _DIRECTORY_LETTER:
+                path += "/"
+                found.append((path, None, False))
+                below.append(path)
+                position += DIGEST_SIZE
+            else:
+                found.append((path, None, False))
+                position += _U32.size + _U32.unpack_from(data, position)[0]
+            if flags:
+                _, position = _decode_attributes(data, position)
+        pending.extend(reversed(below))
+    return found
+
+
 class _Decoder:
     """Reads the directories one after another, each right behind the entry that names it.
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
+
+
+class Reading(Protocol):
+    """The database as of one moment."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``."""
+        ...
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All pairs whose key starts with ``prefix``, in the order of their bytes."""
+        ...
 
 
 class Backend(Protocol):
@@ -14,8 +26,8 @@ class Backend(Protocol):
         """The value of ``key``."""
         ...
 
-    def reading(self) -> AbstractContextManager[Callable[[bytes], bytes | None]]:
-        """``get`` for many keys, as of one moment."""
+    def reading(self) -> AbstractContextManager[Reading]:
+        """Cheap looking up of many keys, as of one moment."""
         ...
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

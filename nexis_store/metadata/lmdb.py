@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import lmdb
 
@@ -17,6 +18,24 @@ MAP_SIZE = 1 << 37
 # LMDB forbids a process to open one environment twice, so stores of one process that share a root share it.
 _open: dict[tuple[int, int, int], tuple[lmdb.Environment, int]] = {}
 _guard = threading.Lock()
+
+
+class LmdbReading:
+    """One read transaction; looking things up in it costs a microsecond."""
+
+    def __init__(self, transaction: lmdb.Transaction) -> None:
+        self.get: Callable[[bytes], bytes | None] = cast(Any, transaction.get)
+        self._cursor: Any = transaction.cursor()
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All pairs whose key starts with ``prefix``."""
+        found: list[tuple[bytes, bytes]] = []
+        if self._cursor.set_range(prefix):
+            for key, value in self._cursor:
+                if not key.startswith(prefix):
+                    break
+                found.append((key, value))
+        return found
 
 
 class LmdbBackend:
@@ -51,22 +70,15 @@ class LmdbBackend:
             return value
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Callable[[bytes], bytes | None]]:
-        """``get`` for many keys, in one transaction."""
+    def reading(self) -> Iterator[LmdbReading]:
+        """Many look-ups in one transaction."""
         with self._environment.begin() as transaction:
-            yield transaction.get
+            yield LmdbReading(transaction)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs whose key starts with ``prefix``, read at once so that no snapshot stays open."""
-        found: list[tuple[bytes, bytes]] = []
-        with self._environment.begin() as transaction:
-            cursor = transaction.cursor()
-            if cursor.set_range(prefix):
-                for key, value in cursor:
-                    if not key.startswith(prefix):
-                        break
-                    found.append((key, value))
-        return iter(found)
+        with self.reading() as reading:
+            return iter(reading.scan(prefix))
 
     def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
         """Write all of ``batch`` in one synced transaction."""

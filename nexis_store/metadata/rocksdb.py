@@ -35,6 +35,27 @@ def cannot_use(error: Exception) -> StoreError:
     )
 
 
+class RocksReading:
+    """An instance opened for reading only is a snapshot as it is."""
+
+    def __init__(self, database: Any) -> None:
+        self.get: Callable[[bytes], bytes | None] = database.get
+        self._cursor = database.iter()
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """All pairs whose key starts with ``prefix``."""
+        found: list[tuple[bytes, bytes]] = []
+        cursor = self._cursor
+        cursor.seek(prefix)
+        while cursor.valid():
+            key = cursor.key()
+            if not key.startswith(prefix):
+                break
+            found.append((key, cursor.value()))
+            cursor.next()
+        return found
+
+
 class RocksBackend:
     """One database in ``directory``/rocks."""
 
@@ -71,24 +92,15 @@ class RocksBackend:
             return value
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Callable[[bytes], bytes | None]]:
-        """``get`` for many keys: the open instance is a snapshot anyway."""
+    def reading(self) -> Iterator[RocksReading]:
+        """Many look-ups; other threads of this process wait."""
         with self._guard:
-            yield self._database.get
+            yield RocksReading(self._database)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All pairs whose key starts with ``prefix``, read at once."""
-        found: list[tuple[bytes, bytes]] = []
-        with self._guard:
-            cursor = self._database.iter()
-            cursor.seek(prefix)
-            while cursor.valid():
-                key = cursor.key()
-                if not key.startswith(prefix):
-                    break
-                found.append((key, cursor.value()))
-                cursor.next()
-        return iter(found)
+        with self.reading() as reading:
+            return iter(reading.scan(prefix))
 
     def apply(self, batch: Mapping[bytes, bytes | None]) -> None:
         """Write all of ``batch`` in one synced write."""

@@ -17,7 +17,7 @@ from tests.store.test_store import add
 @pytest.fixture
 def sample(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("NEXIS_STORE", str(store.root))
-    one = add(store, "one", {"usr/bin/one": b"one", "usr/share/text": b"hello\n"})
+    one = add(store, "one", {"usr/bin/one": b"one" * 500, "usr/share/text": b"hello\n"})
     two = add(store, "two", {"usr/bin/two": b"two"}, (one.digest,))
     store.set_root("top", two.digest)
     add(store, "loose", {"usr/bin/one": b"ONE!", "usr/share/text": b"hello\n"})
@@ -60,7 +60,7 @@ def test_looking(sample: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.split()[-1] for line in out(capsys, "closure", "two").splitlines()] == ["two", "one"]
     assert out(capsys, "why-alive", "one") == "top: two -> one\n"
     assert "no root keeps loose" in out(capsys, "why-alive", "loose", code=1)
-    assert out(capsys, "diff", "one", "loose", code=1) == "~ usr/bin/one (3 became 4 bytes)\n"
+    assert out(capsys, "diff", "one", "loose", code=1) == "~ usr/bin/one (1500 became 4 bytes)\n"
     assert out(capsys, "diff", "one", "one") == ""
     assert "two" in out(capsys, "du", "--closure", "two")
     assert json.loads(out(capsys, "stats", "--json"))["artifacts"] == 3
@@ -110,7 +110,7 @@ def test_verifying_and_repairing(sample: Store, capsys: pytest.CaptureFixture[st
     assert "2 problems" in problems
     repaired = out(capsys, "verify", "--contents", "--repair")
     assert repaired.count("repaired: ") == 2 and repaired.endswith("no problems\n")
-    assert text.read_bytes() == b"hello\n" and (one / "usr/bin/one").read_bytes() == b"one"
+    assert text.read_bytes() == b"hello\n" and (one / "usr/bin/one").read_bytes() == b"one" * 500
     assert (one / "usr/share/text").stat().st_ino == good
 
 

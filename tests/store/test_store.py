@@ -10,7 +10,7 @@ import pytest
 
 from nexis_store.digest import BuildKey, DerivationId, FileDigest, TreeDigest
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError
-from nexis_store.ingest import Artifact
+from nexis_store.ingest import TINY, Artifact
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store, default_store_root
 from nexis_store.tree import Attributes
@@ -61,14 +61,23 @@ def test_equal_trees_are_one_artifact_whatever_their_names(store: Store) -> None
 
 
 def test_equal_contents_share_an_inode_but_not_across_the_executable_bit(store: Store) -> None:
-    one = add(store, "one", {"a": b"same", "b": b"same"})
+    same = b"same" * TINY
+    one = add(store, "one", {"a": same, "b": same})
     with store.writer("two") as writer:
-        writer.file("c", b"same")
-        writer.file("d", b"same", executable=True)
+        writer.file("c", same)
+        writer.file("d", same, executable=True)
         two = writer.commit()
     inodes = {(one.path / "a").stat().st_ino, (one.path / "b").stat().st_ino, (two.path / "c").stat().st_ino}
     assert len(inodes) == 1
     assert (two.path / "d").stat().st_ino not in inodes
+
+
+def test_tiny_files_are_left_alone(store: Store) -> None:
+    one = add(store, "one", {"a": b"t" * TINY, "b": b"t" * (TINY + 1)})
+    two = add(store, "two", {"a": b"t" * TINY, "b": b"t" * (TINY + 1), "c": b""})
+    assert (one.path / "a").stat().st_ino != (two.path / "a").stat().st_ino
+    assert (one.path / "b").stat().st_ino == (two.path / "b").stat().st_ino
+    assert sum(len(names) for _, _, names in os.walk(store.layout.links)) == 1
 
 
 def test_streams_larger_than_memory_chunks_are_hashed_right(store: Store, tmp_path: Path) -> None:
