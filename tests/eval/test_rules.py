@@ -428,6 +428,46 @@ def test_ready_made_files_of_no_known_place_are_an_error_that_lists_them(tmp_pat
     assert "say it with options.map. It holds:\none\ntwo\n" in done.stderr
 
 
+def appimage(path: Path, kind: int, files: Path) -> None:
+    """A program with the marker in its header, and behind it a squashfs of ``files``."""
+    path.parent.mkdir(parents=True)
+    program = path.with_suffix(".program")
+    subprocess.run(["gcc", "-x", "c", "-", "-o", program], input=b"int main(void) { return 0; }", check=True)
+    subprocess.run(["mksquashfs", files, f"{program}.squashfs", "-quiet", "-no-progress", "-all-root"], check=True)
+    data = bytearray(program.read_bytes())
+    data[8:11] = b"AI" + bytes((kind,))
+    path.write_bytes(bytes(data) + Path(f"{program}.squashfs").read_bytes())
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_what_an_appimage_holds_goes_to_opt(tmp_path: Path, kind: int) -> None:
+    for tool in ("gcc", "mksquashfs", "unsquashfs"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    files = tmp_path / "files"
+    (files / "usr/bin").mkdir(parents=True)
+    (files / "AppRun").write_text("#!/bin/sh\n")
+    (files / "AppRun").chmod(0o755)
+    (files / "usr/bin/x").write_text("x")
+    appimage(tmp_path / "in/source/x.AppImage", kind, files)
+    done = run_script(Package("x", build_system="prebuilt"), tmp_path, source="/in/source/x.AppImage")
+    if kind == 1:
+        assert done.returncode == 1
+        assert "x.AppImage is an AppImage of type 1; only those of type 2 can be unpacked" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/opt/x/usr/bin/x").read_text() == "x"
+    assert (tmp_path / "out/usr/bin/x").resolve() == tmp_path / "out/opt/x/AppRun"
+
+
+def test_only_an_appimage_needs_the_tools_for_one() -> None:
+    def toolsets(source: str) -> tuple[str, ...]:
+        return render(RULES["prebuilt"], context(Package("x"), source=source)).toolsets
+
+    assert toolsets("/in/source/x-1.0-x86_64.AppImage") == ("core", "squashfs")
+    assert toolsets("/in/source/x-1.0.tar.gz") == ("core",)
+
+
 KCONFIG = """
 .PHONY: defconfig oldconfig install
 defconfig:
