@@ -7,16 +7,16 @@ explanation (``why-rebuild``, ``derivation diff``). What is explained can theref
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from nexis_store.digest import BuildKey, DerivationId, TreeDigest, encode_fields
+from nexis_store.digest import BuildKey, DerivationId, Digest, TreeDigest, encode_fields
 
-DERIVATION_DOMAIN = b"nexis derivation\x01"
 BUILD_KEY_DOMAIN = b"nexis build key\x01"
 FIXED_DOMAIN = b"nexis fixed output\x01"
+CLOSURE_DOMAIN = b"nexis closure\x01"
 
 SANDBOX_VERSION = "1"
 """Part of every script's identity: raised when what a build can see of its surroundings changes."""
@@ -29,6 +29,8 @@ class Use(StrEnum):
 
     LAYER = "layer"
     """A read-only layer of the file system at ``at``; for unions: a part, in order."""
+    CLOSURE = "closure"
+    """A layer, and below it those that it brings along: what it propagates, what that propagates, and so on."""
     BIND = "bind"
     """The tree itself at ``at``."""
     TAR = "tar"
@@ -225,6 +227,9 @@ class Script:
 
     The script is complete: phases, flags and hooks are rendered into it. ``as_root`` gives it user 0 inside (mapped to
     the caller outside; no privileges on the host), for image tools that insist.
+
+    Where a rule made script and environment, ``call`` says which and with what (``nexis_eval.rules``). Then it stands
+    for them in the derivation id, so that evaluating renders nothing; the build key covers what was rendered.
     """
 
     kind: ClassVar[str] = "script"
@@ -234,6 +239,7 @@ class Script:
     attributes: tuple[Attribute, ...] = ()
     normalise: bool = True
     """Apply the landing rules (``docs/formats/landing.md``); images are taken as they are."""
+    call: tuple[str, ...] = ()
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""
@@ -271,6 +277,9 @@ class Derivation:
 
     ``platform`` is the architecture the output is for, ``build_platform`` the one that the builder runs on. ``runtime``
     lists what the outputs need when they are used: recorded as references of the artifact, invisible to the builder.
+    ``propagates`` are those of them that whoever builds against the outputs must see too (``Use.CLOSURE``): the
+    libraries that a library's headers and link instructions name. So each recipe lists its neighbours only, and graphs
+    grow with their edges and not with their paths.
     """
 
     name: str
@@ -281,6 +290,7 @@ class Derivation:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ("out",)
     runtime: tuple[DerivationId, ...] = ()
+    propagates: tuple[DerivationId, ...] = ()
 
     @property
     def label(self) -> str:
@@ -320,18 +330,22 @@ def _hash(domain: bytes, fields: Iterator[Field]) -> bytes:
     return blake3(encode_fields(domain, parts)).digest()
 
 
-def derivation_id(derivation: Derivation) -> DerivationId:
-    """The identity of the recipe."""
+class ClosureDigest(Digest):
+    """The hash of all layers that an input used as a closure stands for, in order."""
 
-    def fields() -> Iterator[Field]:
-        yield from walk(derivation, lambda each: each.derivation)
-        for index, each in enumerate(derivation.runtime):
-            yield f"runtime[{index}]", each.hex()
-
-    return DerivationId(_hash(DERIVATION_DOMAIN, fields()))
+    __slots__ = ()
 
 
-def build_key_fields(derivation: Derivation, resolve: Callable[[Input], TreeDigest]) -> Iterator[Field]:
+def closure_digest(trees: Iterable[TreeDigest], propagated: Iterable[ClosureDigest]) -> ClosureDigest:
+    """Of the layers of one derivation and the closures that it propagates.
+
+    Two closures of one digest show a build the same files: their layers are the same trees in the same order.
+    """
+    own, others = [*trees], [*propagated]
+    return ClosureDigest.of(encode_fields(CLOSURE_DOMAIN, [b"%d" % len(own), *own, *others]))
+
+
+def build_key_fields(derivation: Derivation, resolve: Callable[[Input], Digest]) -> Iterator[Field]:
     """The pairs that the build key hashes; for a fixed output just what was declared."""
     builder = derivation.builder
     if isinstance(builder, (Fetch, FetchGit, Local)):
@@ -339,7 +353,10 @@ def build_key_fields(derivation: Derivation, resolve: Callable[[Input], TreeDige
     return walk(derivation, resolve)
 
 
-def build_key(derivation: Derivation, resolve: Callable[[Input], TreeDigest]) -> BuildKey:
-    """The key under which the result is looked up and recorded."""
+def build_key(derivation: Derivation, resolve: Callable[[Input], Digest]) -> BuildKey:
+    """The key under which the result is looked up and recorded.
+
+    ``resolve`` gives the tree of an input; of one that is used as a closure, its ``ClosureDigest``.
+    """
     domain = FIXED_DOMAIN if derivation.is_fixed else BUILD_KEY_DOMAIN
     return BuildKey(_hash(domain, build_key_fields(derivation, resolve)))

@@ -70,6 +70,7 @@ def derivation_to_json(derivation: Derivation) -> dict[str, Any]:
         ],
         "outputs": list(derivation.outputs),
         "runtime": [str(each) for each in derivation.runtime],
+        "propagates": [str(each) for each in derivation.propagates],
     }
 
 
@@ -105,6 +106,8 @@ def derivation_from_json(value: Mapping[str, Any]) -> Derivation:
         ),
         outputs=tuple(value["outputs"]),
         runtime=tuple(DerivationId.parse(each) for each in value["runtime"]),
+        # Records of systems that were built before there were closures have none.
+        propagates=tuple(DerivationId.parse(each) for each in value.get("propagates", ())),
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nexis_eval.derivation import Derivation, Input, Use, derivation_id
+from nexis_eval.derivation import Derivation, Input, Use
+from nexis_eval.derivation_encoding import Call, ids_of, notes_of, recipe_of
+from nexis_eval.packed import Nodes, PackedDerivations, no_call
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
+
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,23 @@ class DerivationGraph:
     origins: Mapping[DerivationId, Place] = field(default_factory=dict)
     """Where the configuration asked for it; no part of any identity."""
 
+    def needs(self, each: DerivationId) -> Iterable[DerivationId]:
+        """What has to be realised before a derivation, with repetitions."""
+        if isinstance(self.derivations, PackedDerivations):
+            return self.derivations.needs(each)
+        return self.derivations[each].dependencies()
+
+    def called(self, name: str) -> list[DerivationId]:
+        """The derivations with this name, or this name-version."""
+        if not isinstance(self.derivations, PackedDerivations):
+            return [each for each, item in self.derivations.items() if name in (item.name, item.label)]
+        found = []
+        for each in self.derivations.nodes.ids:
+            _, own, version, _ = self.derivations.head(each)
+            if name.startswith(own) and name in (own, f"{own}-{version}"):
+                found.append(each)
+        return found
+
     def closure(self, roots: Iterable[DerivationId]) -> dict[DerivationId, Derivation]:
         """Everything that ``roots`` need, in topological order."""
         wanted: set[DerivationId] = set()
@@ -29,53 +50,96 @@ class DerivationGraph:
             if current in wanted:
                 continue
             wanted.add(current)
-            pending.extend(self.derivations[current].dependencies())
-        if len(wanted) == len(self.derivations):
-            return dict(self.derivations)
-        return {each: derivation for each, derivation in self.derivations.items() if each in wanted}
+            pending.extend(self.needs(current))
+        return {each: self.derivations[each] for each in self.derivations if each in wanted}
 
     def dependents(self) -> dict[DerivationId, list[DerivationId]]:
         """For each derivation those that use it directly."""
         users: dict[DerivationId, list[DerivationId]] = {each: [] for each in self.derivations}
-        for each, derivation in self.derivations.items():
-            for needed in set(derivation.dependencies()):
+        for each in self.derivations:
+            for needed in set(self.needs(each)):
                 users[needed].append(each)
         return users
+
+
+class LateOrigins(Mapping[DerivationId, Place]):
+    """Where derivations come from, looked up when it is shown: by key paths of the configuration."""
+
+    def __init__(self, paths: Mapping[DerivationId, KeyPath], place: Callable[[KeyPath], Place | None]) -> None:
+        self.paths = paths
+        self._place = place
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[DerivationId]:
+        return iter(self.paths)
+
+    def __getitem__(self, each: DerivationId) -> Place:
+        place = self._place(self.paths[each])
+        if place is None:
+            raise KeyError(each)
+        return place
 
 
 class GraphBuilder:
     """Collects derivations while the configuration is turned into a graph."""
 
     def __init__(self) -> None:
-        self._derivations: dict[DerivationId, Derivation] = {}
-        self._targets: dict[str, DerivationId] = {}
-        self._origins: dict[DerivationId, Place] = {}
+        self.nodes = Nodes()
+        self.paths: dict[DerivationId, KeyPath] = {}
+        self.targets: dict[str, DerivationId] = {}
 
-    def add(self, derivation: Derivation, place: Place | None = None) -> DerivationId:
-        """Add a derivation, all of whose inputs were added before; returns its id. Adding it twice is one node."""
-        for needed in derivation.dependencies():
-            if needed not in self._derivations:
-                raise KeyError(f"input {needed!r} of {derivation.name} is not in the graph")
-        identity = derivation_id(derivation)
-        self._derivations.setdefault(identity, derivation)
-        if place is not None:
-            self._origins.setdefault(identity, place)
-        return identity
+    def add(self, derivation: Derivation, path: KeyPath | None = None) -> DerivationId:
+        """Add a derivation, all of whose inputs were added before; returns its id. Adding it twice is one node.
+
+        ``path`` is the key of the configuration that asks for it.
+        """
+        index = self.nodes.index
+        try:
+            needs = [index[each] for each in ids_of(derivation)]
+        except KeyError as error:
+            raise KeyError(f"input {error.args[0]!r} of {derivation.name} is not in the graph") from None
+        return self.add_recipe(recipe_of(derivation), needs, notes_of(derivation), path)
+
+    def add_recipe(
+        self, recipe: bytes, needs: Sequence[int], notes: bytes = b"", path: KeyPath | None = None
+    ) -> DerivationId:
+        """The same for a recipe that is encoded already; ``needs`` are the numbers of the nodes that it names."""
+        number = self.nodes.add(recipe, needs, notes)
+        each = self.nodes.ids[number]
+        if path is not None:
+            self.paths.setdefault(each, path)
+        return each
 
     def target(self, name: str, identity: DerivationId) -> None:
         """Let a person call ``identity`` by ``name``."""
-        self._targets[name] = identity
+        self.targets[name] = identity
 
     def find(self, target: str) -> DerivationId | None:
         """The target called ``target``, if there is one."""
-        return self._targets.get(target)
+        return self.targets.get(target)
 
     def __getitem__(self, identity: DerivationId) -> Derivation:
-        return self._derivations[identity]
+        return PackedDerivations(self.nodes)[identity]
 
-    def finish(self) -> DerivationGraph:
-        """The finished graph."""
-        return DerivationGraph(dict(self._derivations), dict(self._targets), dict(self._origins))
+    def finish(
+        self, call: Call = no_call, place: Callable[[KeyPath], Place | None] = lambda _: None
+    ) -> DerivationGraph:
+        """The finished graph. ``call`` renders what rules make, ``place`` says where a key of the configuration is."""
+        return packed_graph(self.nodes, dict(self.targets), self.paths, call, place)
+
+
+def packed_graph(
+    nodes: Nodes,
+    targets: Mapping[str, DerivationId],
+    paths: Mapping[DerivationId, KeyPath],
+    call: Call,
+    place: Callable[[KeyPath], Place | None],
+) -> DerivationGraph:
+    """A graph out of its parts; ``paths`` are the keys of the configuration that asked for derivations."""
+    first = [nodes.index[targets[name]] for name in sorted(targets)]
+    return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(paths, place))
 
 
 def layers(identities: Iterable[DerivationId], at: str = "/", subdir: str = "") -> Iterator[Input]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nexis_eval.config.hashes import declared_hash
-from nexis_eval.config.model import Config, LocalPath, Package
+from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.values import is_placeholder
 from nexis_eval.derivation import (
     Attribute,
@@ -30,7 +30,7 @@ from nexis_eval.image.assemble import add_system
 from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource
 from nexis_eval.platforms import Platform, platform_named
-from nexis_eval.rules import BuildContext, Rule, render
+from nexis_eval.rules import BuildContext, Caller, Renderer, Rule, render_call
 from nexis_eval.templates import expand
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.digest import DerivationId
@@ -74,6 +74,7 @@ class Instantiator:
         self._builder = GraphBuilder()
         self._target = platform_named(config.arch)
         self._built: dict[tuple[str, str], DerivationId] = {}
+        self._callers: dict[str, Caller] = {}
 
     def graph(self) -> DerivationGraph:
         """The whole graph, with a target for each package and for each part of the system."""
@@ -85,7 +86,8 @@ class Instantiator:
             if package.install
         }
         add_system(self._config, self._builder, self._toolchain, installed)
-        return self._builder.finish()
+        renderer = Renderer({caller.digest: caller.rule for caller in self._callers.values()})
+        return self._builder.finish(renderer, self._config.place)
 
     def package(self, name: str, platform: Platform) -> DerivationId:
         """The derivation of a package for ``platform``; what it depends on is added first, by a loop."""
@@ -109,7 +111,7 @@ class Instantiator:
         return self._built[name, platform.arch]
 
     def _place(self, package: Package, key: str = "name") -> Place | None:
-        return self._config.place(("packages", package.name, key))
+        return self._config.place(_path(package, key))
 
     def _add(self, package: Package, platform: Platform) -> DerivationId:
         package = self._resolved(package, platform)
@@ -131,6 +133,9 @@ class Instantiator:
         names = dict.fromkeys((*package.dependencies, *package.runtime_dependencies))
         return tuple(self._built[name, platform.arch] for name in names)
 
+    def _propagated(self, package: Package, platform: Platform) -> tuple[DerivationId, ...]:
+        return tuple(self._built[name, platform.arch] for name in dict.fromkeys(package.dependencies))
+
     # Debian packages
 
     def _debian(self, package: Package, platform: Platform) -> DerivationId:
@@ -150,7 +155,7 @@ class Instantiator:
                     platform=platform.arch,
                     version=deb.version,
                 ),
-                self._place(package, "debian"),
+                _path(package, "debian"),
             )
             parts.append(
                 self._builder.add(
@@ -161,7 +166,7 @@ class Instantiator:
                         version=deb.version,
                         inputs=(Input(fetched, Use.BIND, "/in/archive"),),
                     ),
-                    self._place(package, "debian"),
+                    _path(package, "debian"),
                 )
             )
         return self._builder.add(
@@ -172,8 +177,9 @@ class Instantiator:
                 version=package.version,
                 inputs=tuple(layers(parts)),
                 runtime=self._runtime(package, platform),
+                propagates=self._propagated(package, platform),
             ),
-            self._place(package),
+            _path(package),
         )
 
     # Sources
@@ -212,7 +218,7 @@ class Instantiator:
                 platform=platform.arch if field == "prebuilt" else BUILD_ARCH,
                 version=(locked.version if locked else "") or package.version,
             ),
-            self._place(package, field),
+            _path(package, field),
         )
         return Source(identity, path)
 
@@ -256,10 +262,10 @@ class Instantiator:
             place=self._place(package, "hash" if field == "source" else "prebuilt_hash"),
         )
 
-    def _local(self, path: LocalPath, name: str, place: Place | None) -> DerivationId:
+    def _local(self, path: LocalPath, name: str, at: KeyPath) -> DerivationId:
         """A file of the user's as an input, addressed by its content."""
         return self._builder.add(
-            Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), place
+            Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), at
         )
 
     # Builds
@@ -302,8 +308,9 @@ class Instantiator:
                 version=package.version,
                 inputs=tuple(Input(each, Use.LAYER, "/") for each in alternatives),
                 runtime=self._runtime(package, platform),
+                propagates=self._propagated(package, platform),
             ),
-            self._place(package),
+            _path(package),
         )
 
     def _build(self, package: Package, platform: Platform, rule: Rule, source: Source) -> DerivationId:
@@ -312,64 +319,65 @@ class Instantiator:
         inputs = [Input(source.derivation, Use.BIND, "/in/source")]
         patches = []
         for index, patch in enumerate(package.patches):
-            identity = self._local(patch, patch.path.name, self._place(package, "patches"))
+            identity = self._local(patch, patch.path.name, _path(package, "patches"))
             inputs.append(Input(identity, Use.BIND, f"/in/patches/{index}"))
             patches.append(f"/in/patches/{index}/{patch.path.name}")
         hooks: dict[str, str | None] = {"pre": None, "post": None}
         for when, hook in (("pre", package.pre_build_script), ("post", package.post_build_script)):
             if hook is not None:
-                identity = self._local(hook, hook.path.name, self._place(package, f"{when}_build_script"))
+                identity = self._local(hook, hook.path.name, _path(package, f"{when}_build_script"))
                 inputs.append(Input(identity, Use.BIND, f"/in/hooks/{when}"))
                 hooks[when] = f"/in/hooks/{when}/{hook.path.name}"
         files: dict[str, str] = {}
         for name, value in package.options.items():
             if isinstance(value, LocalPath):
-                identity = self._local(value, value.path.name, self._place(package, "options"))
+                identity = self._local(value, value.path.name, _path(package, "options"))
                 inputs.append(Input(identity, Use.BIND, f"/in/files/{name}"))
                 files[name] = f"/in/files/{name}/{value.path.name}"
-        rendered = render(
-            rule,
-            BuildContext(
-                package=package,
-                platform=platform,
-                build_platform=build_platform,
-                source=source.path,
-                patches=tuple(patches),
-                pre_build=hooks["pre"],
-                post_build=hooks["post"],
-                files=files,
-            ),
+        context = BuildContext(
+            package=package,
+            platform=platform,
+            build_platform=build_platform,
+            source=source.path,
+            patches=tuple(patches),
+            pre_build=hooks["pre"],
+            post_build=hooks["post"],
+            files=files,
         )
-        needed = self._library_closure(package, platform)
-        if native:
-            inputs.extend(layers(needed))
-        else:
-            inputs.extend(layers(needed, at=f"/usr/{platform.triplet}", subdir="usr"))
-        inputs.extend(layers(self.package(name, build_platform) for name in package.native_dependencies))
-        names = (*package.tools, *rendered.toolsets)
+        caller = self._caller(rule)
+        call = caller.call(context)
+        # The package's own texts are the user's: what is wrong with them is said now, and not when it is built.
+        script, env = render_call(rule, call) if package.phases else ("", ())
+        at, subdir = ("/", "") if native else (f"/usr/{platform.triplet}", "usr")
+        needed = dict.fromkeys((*package.build_dependencies, *package.dependencies))
+        inputs.extend(Input(self._built[name, platform.arch], Use.CLOSURE, at, subdir=subdir) for name in needed)
+        inputs.extend(
+            Input(self.package(name, build_platform), Use.CLOSURE, "/") for name in package.native_dependencies
+        )
+        names = (*package.tools, *caller.toolsets(context, call))
         inputs.extend(layers(toolsets(self._builder, self._toolchain, names, BUILD_ARCH)))
         return self._builder.add(
             Derivation(
                 package.name,
-                Script(rendered.script, rendered.env, attributes=_attributes(package)),
+                Script(script, env, attributes=_attributes(package), call=call),
                 platform=platform.arch,
                 version=package.version,
                 inputs=tuple(inputs),
                 runtime=self._runtime(package, platform),
+                propagates=self._propagated(package, platform),
             ),
-            self._place(package),
+            _path(package),
         )
 
-    def _library_closure(self, package: Package, platform: Platform) -> list[DerivationId]:
-        """What must be there to compile and link: the dependencies and, transitively, theirs."""
-        found: dict[str, DerivationId] = {}
-        pending = [*package.build_dependencies, *package.dependencies][::-1]
-        while pending:
-            name = pending.pop()
-            if name not in found:
-                found[name] = self._built[name, platform.arch]
-                pending.extend(self._config.packages[name].dependencies)
-        return list(found.values())
+    def _caller(self, rule: Rule) -> Caller:
+        known = self._callers.get(rule.name)
+        if known is None:
+            known = self._callers[rule.name] = Caller(rule)
+        return known
+
+
+def _path(package: Package, key: str = "name") -> KeyPath:
+    return ("packages", package.name, key)
 
 
 def _attributes(package: Package) -> tuple[Attribute, ...]:

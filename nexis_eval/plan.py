@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nexis_eval.derivation import Choice, Derivation, Input, build_key
+from nexis_eval.closures import Closures, Outputs
+from nexis_eval.derivation import Choice, Derivation, Input, Use, build_key
 from nexis_eval.graph import DerivationGraph
-from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+from nexis_store.digest import BuildKey, DerivationId
 from nexis_store.realisation import Realisation
-
-Outputs = Mapping[str, TreeDigest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +58,13 @@ def needs(derivation: Derivation, unavailable: Mapping[DerivationId, str]) -> It
 
 def resolve_inputs(
     derivation: Derivation,
-    outputs: Mapping[DerivationId, Outputs],
+    closures: Closures,
     unavailable: Mapping[DerivationId, str] | None = None,
 ) -> BuildKey:
-    """The build key of ``derivation``, all of whose needed inputs are in ``outputs``."""
+    """The build key of ``derivation``; raises ``KeyError`` if ``closures`` lacks outputs of something that it needs."""
     if isinstance(derivation.builder, Choice):
         derivation = replace(derivation, inputs=(chosen(derivation, unavailable or {}),))
-
-    def resolve(each: Input) -> TreeDigest:
-        return outputs[each.derivation][each.output]
-
-    return build_key(derivation, resolve)
+    return build_key(derivation, closures.digest)
 
 
 def done_plan(roots: Iterable[DerivationId], by_id: Callable[[DerivationId], Realisation | None]) -> Plan | None:
@@ -83,6 +78,68 @@ def done_plan(roots: Iterable[DerivationId], by_id: Callable[[DerivationId], Rea
     return Plan(done, {}, frozenset(), {})
 
 
+class _Exploration:
+    """Finds what is done, and what is not known to be, as far as some roots need it.
+
+    What is done is not looked behind, but for closures: who builds against something sees what that propagates, so if
+    any of this is not known, neither is what propagates it.
+    """
+
+    def __init__(
+        self,
+        graph: DerivationGraph,
+        by_id: Callable[[DerivationId], Realisation | None],
+        unavailable: Mapping[DerivationId, str],
+    ) -> None:
+        self._derivations = graph.derivations
+        self._by_id = by_id
+        self._unavailable = unavailable
+        self.done: dict[DerivationId, Outputs] = {}
+        self.unknown: set[DerivationId] = set()
+        self._settled: set[DerivationId] = set()
+        """Done, and so is all that they propagate."""
+        self._doubtful: list[DerivationId] = []
+        """Unknown, and what they need was not yet looked at."""
+
+    def explore(self, roots: Iterable[DerivationId]) -> None:
+        """Walk down from ``roots``."""
+        pending = list(roots)
+        while pending or self._doubtful:
+            if self._doubtful:
+                derivation = self._derivations[self._doubtful.pop()]
+                pending.extend(needs(derivation, self._unavailable))
+                self._closures([each.derivation for each in derivation.inputs if each.use is Use.CLOSURE])
+                continue
+            each = pending.pop()
+            if each not in self.done and each not in self.unknown:
+                known = self._by_id(each)
+                if known is None:
+                    self._doubt(each)
+                else:
+                    self.done[each] = known.outputs
+
+    def _doubt(self, each: DerivationId) -> None:
+        self.done.pop(each, None)
+        self.unknown.add(each)
+        self._doubtful.append(each)
+
+    def _closures(self, pending: list[DerivationId]) -> None:
+        while pending:
+            each = pending[-1]
+            if each in self._settled or each in self.unknown:
+                pending.pop()
+                continue
+            known = self._by_id(each)
+            behind = self._derivations[each].propagates
+            if known is None or not self.unknown.isdisjoint(behind):
+                self._doubt(each)
+            elif missing := [item for item in behind if item not in self._settled]:
+                pending.extend(missing)
+            else:
+                self._settled.add(each)
+                self.done[each] = known.outputs
+
+
 def make_plan(
     graph: DerivationGraph,
     roots: Iterable[DerivationId],
@@ -92,29 +149,21 @@ def make_plan(
 ) -> Plan:
     """Walk down from ``roots`` only as far as something is not known to be done, then up again by build keys."""
     unavailable = unavailable or {}
-    done: dict[DerivationId, Outputs] = {}
-    unknown: set[DerivationId] = set()
-    pending = list(roots)
-    while pending:
-        each = pending.pop()
-        if each in done or each in unknown:
-            continue
-        known = by_id(each)
-        if known is not None:
-            done[each] = known.outputs
-            continue
-        unknown.add(each)
-        pending.extend(needs(graph.derivations[each], unavailable))
+    exploration = _Exploration(graph, by_id, unavailable)
+    exploration.explore(roots)
+    done, unknown = exploration.done, exploration.unknown
     if not unknown:
         return Plan(done, {}, frozenset(), {}, unavailable)
     missing: dict[DerivationId, Derivation] = {}
     certain: set[DerivationId] = set()
     cut_off: dict[DerivationId, BuildKey] = {}
-    for each, derivation in graph.derivations.items():
+    closures = Closures(graph.derivations, done)
+    for each in graph.derivations:
         if each not in unknown:
             continue
+        derivation = graph.derivations[each]
         if all(needed in done for needed in needs(derivation, unavailable)):
-            key = resolve_inputs(derivation, done, unavailable)
+            key = resolve_inputs(derivation, closures, unavailable)
             known = by_key(key)
             if known is not None:
                 done[each] = known.outputs

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval import events
+from nexis_eval.closures import Closures, Outputs
 from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
@@ -24,7 +25,7 @@ from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.jobserver import TokenPool
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import Outputs, Plan, chosen, make_plan, resolve_inputs
+from nexis_eval.plan import Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule import Schedule
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
@@ -102,6 +103,7 @@ class Engine:
         self._options = options
         self._emit = emit
         self._outputs: dict[DerivationId, Outputs] = {}
+        self._closures = Closures(graph.derivations, self._outputs)
         self._unavailable: Mapping[DerivationId, str] = {}
         self._client: httpx.AsyncClient | None = None
         self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
@@ -202,7 +204,7 @@ class Engine:
     async def _step(self, each: DerivationId) -> str:
         """Realise one node; returns how it came about, as a key of the counters."""
         derivation = self._graph.derivations[each]
-        key = resolve_inputs(derivation, self._outputs, self._unavailable)
+        key = resolve_inputs(derivation, self._closures, self._unavailable)
         known = self._store.realisation(key)
         if known is not None:
             return self._take(each, derivation, known, recorded_as=each)
@@ -383,7 +385,7 @@ class Engine:
                 derivation,
                 script,
                 self._store,
-                self._resolve,
+                self._closures.trees,
                 directory,
                 jobs=self._options.jobs,
                 limits=self._options.limits,

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nexis_eval.config.model import LocalPath, Package
-from nexis_eval.platforms import Platform
+from nexis_eval.platforms import Platform, platform_named
+from nexis_store.digest import encode_fields
 from nexis_store.errors import NexisError, Place
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+
+RULE_DOMAIN = b"nexis rule\x01"
+RENDERING = "1"
+"""Raised when the same rule and the same parameters come to give another script: it is part of each call's identity."""
 
 OPTION_TYPES = ("string", "boolean", "integer", "list", "table", "file")
 KEYS = frozenset(
@@ -287,28 +293,49 @@ def _near(word: str, known: Iterable[str], what: str) -> str:
     return f"did you mean '{near[0]}'? {listed}" if near else listed
 
 
-def _options(rule: Rule, context: BuildContext) -> dict[str, Any]:
-    """The package's options over the rule's defaults, files as paths inside the sandbox."""
-    given = context.package.options
+def _check_options(rule: Rule, package: Package) -> None:
+    given = package.options
     for name, value in given.items():
         option = rule.options.get(name)
         if option is None:
             raise RuleOptionError(
-                f"package '{context.package.name}': rule '{rule.name}' has no option '{name}'",
+                f"package '{package.name}': rule '{rule.name}' has no option '{name}'",
                 hint=_near(name, rule.options, f"options of '{rule.name}'"),
             )
         if not _fits(option, value):
             raise RuleOptionError(
-                f"package '{context.package.name}': option '{name}' must be {_described(option)}", hint=option.doc
+                f"package '{package.name}': option '{name}' must be {_described(option)}", hint=option.doc
             )
     for option in rule.options.values():
         if option.required and option.name not in given:
             raise RuleOptionError(
-                f"package '{context.package.name}': rule '{rule.name}' needs the option '{option.name}'",
+                f"package '{package.name}': rule '{rule.name}' needs the option '{option.name}'",
                 hint=f"options = {{ {option.name} = … }}: {option.doc}",
             )
-    values = {name: option.default for name, option in rule.options.items()}
-    return {**values, **given, **context.files}
+
+
+def _check_phases(rule: Rule, package: Package) -> None:
+    for phase in package.phases:
+        if _bare(phase) not in rule.order:
+            raise RuleOptionError(
+                f"package '{package.name}': rule '{rule.name}' has no phase '{_bare(phase)}'",
+                hint=_near(_bare(phase), rule.order, f"phases of '{rule.name}'"),
+            )
+
+
+def _check_platform(rule: Rule, context: BuildContext) -> None:
+    if rule.abstract:
+        raise RuleOptionError(
+            f"package '{context.package.name}': the rule '{rule.name}' is only there for other rules to extend"
+        )
+    if context.cross and rule.cross is not True:
+        reason = f": {rule.cross}" if isinstance(rule.cross, str) else ""
+        raise CrossBuildError(
+            f"package '{context.package.name}' cannot be built for {context.platform.arch} on "
+            f"{context.build_platform.arch} by rule '{rule.name}'{reason}",
+            hint=f"leave it out there ([arch.{context.platform.arch}.remove] packages = "
+            f"[\"{context.package.name}\"]), or give it a 'prebuilt' archive or 'debian' packages",
+        )
 
 
 def _bare(phase: str) -> str:
@@ -377,22 +404,17 @@ def _function(phase: str, parts: Sequence[str]) -> str:
     return f"phase_{phase}() {{\n{body}\n}}\n" if body else ""
 
 
-def _phase_texts(rule: Rule, context: BuildContext, values: Mapping[str, Any]) -> dict[str, list[str]]:
+def _phase_texts(rule: Rule, values: Mapping[str, Any]) -> dict[str, list[str]]:
     """The parts of each phase in order: the rule's text, or the package's in its stead, and what the package adds."""
-    own = context.package.phases
-    for phase in own:
-        if _bare(phase) not in rule.order:
-            raise RuleOptionError(
-                f"package '{context.package.name}': rule '{rule.name}' has no phase '{_bare(phase)}'",
-                hint=_near(_bare(phase), rule.order, f"phases of '{rule.name}'"),
-            )
+    package: Parameters = values["package"]
+    own = package.phases
 
     def added(phase: str) -> str:
-        return _render(rule, f"phases.{phase} of package '{context.package.name}'", own.get(phase, ""), values)
+        return _render(rule, f"phases.{phase} of package '{package.name}'", own.get(phase, ""), values)
 
     texts = {}
     for phase in rule.order:
-        if phase == "check" and not context.package.check:
+        if phase == "check" and not package.check:
             continue
         main = added(phase) if phase in own else _render(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values)
         before, after = (
@@ -403,9 +425,10 @@ def _phase_texts(rule: Rule, context: BuildContext, values: Mapping[str, Any]) -
     return texts
 
 
-def _values(rule: Rule, context: BuildContext) -> dict[str, Any]:
+def _values(rule: Rule, package: Parameters) -> dict[str, Any]:
     """The names that templates can use; ``docs/rules.md`` explains them."""
-    package, platform = context.package, context.platform
+    platform, build_platform = platform_named(package.arch), platform_named(package.build_arch)
+    cross = platform.arch != build_platform.arch
     return {
         "package": package,
         "name": package.name,
@@ -413,50 +436,221 @@ def _values(rule: Rule, context: BuildContext) -> dict[str, Any]:
         "subdir": package.subdir,
         "build_flags": package.build_flags,
         "configure_flags": package.configure_flags,
-        "options": _options(rule, context),
-        "source": context.source or "",
-        "patches": context.patches,
-        "pre_build": context.pre_build,
-        "post_build": context.post_build,
-        "cross": context.cross,
+        "options": {**{name: option.default for name, option in rule.options.items()}, **package.options},
+        "source": package.source,
+        "patches": package.patches,
+        "pre_build": package.pre_build or None,
+        "post_build": package.post_build or None,
+        "cross": cross,
         "platform": platform,
-        "build_platform": context.build_platform,
+        "build_platform": build_platform,
         "arch": platform.arch,
         "triplet": platform.triplet,
-        "tool_prefix": f"{platform.triplet}-" if context.cross else "",
-        "target_prefix": f"/usr/{platform.triplet}" if context.cross else "/usr",
+        "tool_prefix": f"{platform.triplet}-" if cross else "",
+        "target_prefix": f"/usr/{platform.triplet}" if cross else "/usr",
     }
 
 
-def render(rule: Rule, context: BuildContext) -> RenderedBuild:
-    """The script, environment and tool sets by which ``rule`` builds a package.
+# Calls: a rule and all that its templates can depend on, as strings
 
-    Raises ``RuleOptionError`` for options and phases that the rule does not have, ``CrossBuildError`` where it cannot
-    build for the target, ``RuleError`` where a template fails.
-    """
-    if rule.abstract:
-        raise RuleOptionError(
-            f"package '{context.package.name}': the rule '{rule.name}' is only there for other rules to extend"
-        )
-    if context.cross and rule.cross is not True:
-        reason = f": {rule.cross}" if isinstance(rule.cross, str) else ""
-        raise CrossBuildError(
-            f"package '{context.package.name}' cannot be built for {context.platform.arch} on "
-            f"{context.build_platform.arch} by rule '{rule.name}'{reason}",
-            hint=f"leave it out there ([arch.{context.platform.arch}.remove] packages = "
-            f"[\"{context.package.name}\"]), or give it a 'prebuilt' archive or 'debian' packages",
-        )
-    values = _values(rule, context)
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What the templates of a rule are rendered with; as ``package`` they see all of it."""
+
+    arch: str
+    build_arch: str
+    name: str
+    version: str
+    source: str
+    subdir: str
+    check: bool
+    pre_build: str
+    post_build: str
+    build_flags: tuple[str, ...]
+    configure_flags: tuple[str, ...]
+    patches: tuple[str, ...]
+    options: Mapping[str, Any]
+    """As the package gives them, files by their paths in the sandbox."""
+    phases: Mapping[str, str]
+    env: Mapping[str, str]
+
+
+def rule_digest(rule: Rule) -> str:
+    """Names everything of a rule that a script can depend on, in hexadecimal; its name and documentation are not."""
+    from blake3 import blake3
+
+    strings = [RENDERING, rule.prelude, str(len(rule.order)), *rule.order]
+    for table in (rule.env, rule.cross_env, rule.phases):
+        strings += _pairs(table)
+    strings += (text for key in sorted(rule.options) for text in (key, *_flat(rule.options[key].default)))
+    return blake3(encode_fields(RULE_DOMAIN, [each.encode() for each in strings])).hexdigest()
+
+
+class Caller:
+    """Makes the calls of one rule; what is the same for all of them is worked out once."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.digest = rule_digest(rule)
+        self._required = any(option.required for option in rule.options.values())
+        self._toolsets: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def call(self, context: BuildContext) -> tuple[str, ...]:
+        """Which rule builds a package, and with what: all that decides script and environment, nothing of the host.
+
+        Two contexts with the same call have the same script. Raises ``RuleOptionError`` for options and phases that the
+        rule does not have, ``CrossBuildError`` where it cannot build for the target.
+        """
+        package, patches = context.package, context.patches
+        if self.rule.abstract or context.cross:
+            _check_platform(self.rule, context)
+        options: Mapping[str, Any] = package.options
+        if options or self._required:
+            _check_options(self.rule, package)
+            options = {**options, **context.files}
+        strings = [
+            self.digest,
+            context.platform.arch,
+            context.build_platform.arch,
+            package.name,
+            package.version,
+            context.source or "",
+            package.subdir,
+            "yes" if package.check else "",
+            context.pre_build or "",
+            context.post_build or "",
+            str(len(package.build_flags)),
+            *package.build_flags,
+            str(len(package.configure_flags)),
+            *package.configure_flags,
+            str(len(patches)),
+            *patches,
+        ]
+        if package.phases or package.env or options:
+            _check_phases(self.rule, package)
+            strings += (*_pairs(package.phases), *_pairs(package.env), *_flat(options))
+        return tuple(strings)
+
+    def toolsets(self, context: BuildContext, call: Sequence[str]) -> tuple[str, ...]:
+        """The names of the tool sets that a call needs; a template that renders to nothing names none."""
+        key = context.platform.arch, context.build_platform.arch
+        known = None if context.package.options else self._toolsets.get(key)
+        if known is None:
+            names = (*self.rule.toolsets, *(self.rule.cross_toolsets if context.cross else ()))
+            values = _values(self.rule, parameters_of(call))
+            known = tuple(name for name in (_render(self.rule, "toolsets", each, values) for each in names) if name)
+            if not context.package.options and not any(map(_varies, names)):
+                self._toolsets[key] = known
+        return known
+
+
+def _varies(template: str) -> bool:
+    """Whether a template uses anything but the rule's options and the platforms."""
+    if "{" not in template:
+        return False
+    from jinja2.meta import find_undeclared_variables
+
+    return not find_undeclared_variables(_environment().parse(template)) <= _SETTLED
+
+
+_SETTLED = frozenset(("options", "cross", "platform", "build_platform", "arch", "triplet"))
+
+
+def _pairs(table: Mapping[str, str]) -> Iterator[str]:
+    yield str(len(table))
+    for key in sorted(table):
+        yield key
+        yield table[key]
+
+
+def parameters_of(call: Sequence[str]) -> Parameters:
+    """The inverse of ``call_of``."""
+    strings = iter(call)
+    _rule, arch, build_arch, name, version, source, subdir, check, pre_build, post_build = islice(strings, 10)
+
+    def several() -> tuple[str, ...]:
+        return tuple(islice(strings, int(next(strings))))
+
+    def table() -> dict[str, str]:
+        return {next(strings): next(strings) for _ in range(int(next(strings, "0")))}
+
+    build_flags, configure_flags, patches = several(), several(), several()
+    phases, env = table(), table()
+    kind = next(strings, "")
+    return Parameters(
+        arch,
+        build_arch,
+        name,
+        version,
+        source,
+        subdir,
+        bool(check),
+        pre_build,
+        post_build,
+        build_flags,
+        configure_flags,
+        patches,
+        _unflat(kind, strings) if kind else {},
+        phases,
+        env,
+    )
+
+
+def _flat(value: object) -> Iterator[str]:
+    """A value of TOML as strings: its type and length first, tables in the order of their keys."""
+    match value:
+        case str():
+            yield from ("string", value)
+        case bool():
+            yield "true" if value else "false"
+        case int():
+            yield from ("integer", str(value))
+        case float():
+            yield from ("float", value.hex())
+        case list() | tuple():
+            yield from ("list", str(len(value)))
+            for each in value:
+                yield from _flat(each)
+        case Mapping():
+            yield from ("table", str(len(value)))
+            for key in sorted(value):
+                yield key
+                yield from _flat(value[key])
+        case None:
+            yield "none"
+        case _:
+            raise TypeError(f"not a value of TOML: {value!r}")
+
+
+def _unflat(kind: str, strings: Iterator[str]) -> Any:
+    match kind:
+        case "string":
+            return next(strings)
+        case "true" | "false":
+            return kind == "true"
+        case "integer":
+            return int(next(strings))
+        case "float":
+            return float.fromhex(next(strings))
+        case "list":
+            return tuple(_unflat(next(strings), strings) for _ in range(int(next(strings))))
+        case "table":
+            return {next(strings): _unflat(next(strings), strings) for _ in range(int(next(strings)))}
+    raise ValueError(f"not the strings of a value: {kind!r}")
+
+
+def render_call(rule: Rule, call: Sequence[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The script and the environment of a call; raises ``RuleError`` where a template fails."""
+    package = parameters_of(call)
+    values = _values(rule, package)
     env = {name: _render(rule, f"env.{name}", text, values) for name, text in rule.env.items()}
-    if context.cross:
+    if values["cross"]:
         env |= {name: _render(rule, f"cross_env.{name}", text, values) for name, text in rule.cross_env.items()}
-    env |= context.package.env
+    env |= package.env
     functions = {
-        phase: function
-        for phase, parts in _phase_texts(rule, context, values).items()
-        if (function := _function(phase, parts))
+        phase: function for phase, parts in _phase_texts(rule, values).items() if (function := _function(phase, parts))
     }
-    toolsets = (*rule.toolsets, *(rule.cross_toolsets if context.cross else ()))
     script = "\n".join(
         (
             _render(rule, "prelude", rule.prelude, values).strip("\n") + "\n",
@@ -464,8 +658,22 @@ def render(rule: Rule, context: BuildContext) -> RenderedBuild:
             "".join(f"run {phase}\n" for phase in functions),
         )
     )
-    return RenderedBuild(
-        script,
-        tuple(sorted((name, value) for name, value in env.items() if value != "")),
-        tuple(name for name in (_render(rule, "toolsets", each, values) for each in toolsets) if name),
-    )
+    return script, tuple(sorted((name, value) for name, value in env.items() if value != ""))
+
+
+class Renderer:
+    """Renders calls of some rules, which each call names by digest."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self.rules = rules
+
+    def __call__(self, call: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """The script and the environment of a call."""
+        return render_call(self.rules[call[0]], call)
+
+
+def render(rule: Rule, context: BuildContext) -> RenderedBuild:
+    """The script, environment and tool sets by which ``rule`` builds a package; raises what the parts of it raise."""
+    caller = Caller(rule)
+    call = caller.call(context)
+    return RenderedBuild(*render_call(rule, call), caller.toolsets(context, call))

@@ -44,7 +44,7 @@ Scripts find the number of jobs in `$NEXIS_JOBS`, and the package in `$NEXIS_NAM
 
 | name | what it is |
 | --- | --- |
-| `name`, `version`, `subdir`, `build_flags`, `configure_flags` | from the package's table; `package` has all of it |
+| `name`, `version`, `subdir`, `build_flags`, `configure_flags` | of the package; `package` has these, `check`, `env` |
 | `options` | the rule's options; files as paths in the sandbox |
 | `source`, `patches`, `pre_build`, `post_build` | paths in the sandbox |
 | `cross` | whether target and build machine differ |

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from nexis_eval.closures import Closures
 from nexis_eval.derivation import Fetch, FetchGit
 from nexis_eval.fetch.hashes import new_hasher
 from nexis_eval.graph import DerivationGraph
@@ -96,7 +97,7 @@ def take(
             continue
         store.record(
             Realisation(
-                key=resolve_inputs(derivation, {}),
+                key=resolve_inputs(derivation, Closures({}, {})),
                 derivation=each,
                 name=derivation.label,
                 outputs={"out": digest},

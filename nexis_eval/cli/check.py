@@ -80,7 +80,10 @@ def _make_derivations(config: Config) -> None:
 
     path = lock_file(config)
     lock = load_lock(path) if path.exists() else Lock()
-    instantiate(config, lock, load_rules(RULES / "build"), load_toolchain(RULES))
+    graph = instantiate(config, lock, load_rules(RULES / "build"), load_toolchain(RULES))
+    for each in graph.derivations:
+        # Decoding renders the script.
+        graph.derivations[each]
 
 
 def _summary(config: Config) -> str:

@@ -21,11 +21,12 @@ from nexis_eval.cli.evaluation import (
     find_target,
     take_targets,
 )
+from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Choice, Derivation, Script
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.plan import Outputs, make_plan
+from nexis_eval.plan import make_plan
 from nexis_eval.sandbox.spec import Bind, SandboxSpec
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
@@ -94,15 +95,17 @@ def staged(args: argparse.Namespace) -> Iterator[Room]:
     available()
     with Store.open(args.store or default_store_root()) as store:
         outputs = _realise_inputs(store, evaluation, derivation, args.jobs)
+        closures = Closures(evaluation.graph.derivations, outputs)
         for item in derivation.inputs:
-            store.temporary_root(outputs[item.derivation][item.output])
+            for digest in closures.trees(item):
+                store.temporary_root(digest)
         with Workspace(store.root / ".build") as workspace:
             directory = workspace.directory(derivation.name)
             spec = stage(
                 derivation,
                 script,
                 store,
-                lambda item: outputs[item.derivation][item.output],
+                closures.trees,
                 directory,
                 jobs=args.jobs,
             )
@@ -130,7 +133,7 @@ def _realise_inputs(
     from nexis_eval.realise import Options, Outcome, realise
     from nexis_eval.ui.plain import PlainView
 
-    roots = [item.derivation for item in derivation.inputs]
+    roots = visible(evaluation.graph.derivations, derivation)
     plan = make_plan(evaluation.graph, roots, store.realised, store.realisation)
     for each, key in plan.cut_off.items():
         store.record_alias(each, key)

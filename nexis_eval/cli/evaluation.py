@@ -7,7 +7,7 @@ import contextlib
 import os
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -16,11 +16,13 @@ from pathlib import Path
 from nexis_eval.cli.common import add_variant_arguments
 from nexis_eval.config.cache import EvaluationCache, Request, files_read, program_files
 from nexis_eval.config.load import load_with_origins
-from nexis_eval.config.model import Config
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.config.model import Config, KeyPath
+from nexis_eval.graph import DerivationGraph, LateOrigins, packed_graph
+from nexis_eval.packed import Nodes, PackedDerivations
 from nexis_eval.places import RULES
-from nexis_store.digest import DerivationId
-from nexis_store.errors import NexisError
+from nexis_eval.rules import Renderer
+from nexis_store.digest import DIGEST_SIZE, DerivationId
+from nexis_store.errors import NexisError, Place
 
 DEFAULT_TARGET = "images"
 
@@ -42,16 +44,14 @@ class Evaluation:
     mirrors: Mapping[str, tuple[str, ...]]
     targets: Mapping[str, DerivationId]
     encoded: bytes
+    place: Callable[[KeyPath], Place | None]
+    """Where a key of the configuration is set."""
 
     @classmethod
     def of(cls, config: Config, graph: DerivationGraph) -> Evaluation:
         """A fresh evaluation."""
         made = cls(
-            config.arch,
-            config.system.hostname,
-            dict(config.mirrors),
-            dict(graph.targets),
-            pickle.dumps(graph, protocol=5),
+            config.arch, config.system.hostname, dict(config.mirrors), graph.targets, _encode(graph), config.place
         )
         made.__dict__["graph"] = graph
         return made
@@ -59,9 +59,20 @@ class Evaluation:
     @cached_property
     def graph(self) -> DerivationGraph:
         """The derivation graph."""
-        graph = pickle.loads(self.encoded)
-        assert isinstance(graph, DerivationGraph)
-        return graph
+        dump, paths, rules = pickle.loads(self.encoded)
+        nodes = Nodes.load(dump)
+        origins = {each: path for each, path in zip(nodes.ids, paths, strict=True) if path is not None}
+        return packed_graph(nodes, self.targets, origins, Renderer(rules), self.place)
+
+
+def _encode(graph: DerivationGraph) -> bytes:
+    derivations, origins = graph.derivations, graph.origins
+    assert isinstance(derivations, PackedDerivations)
+    assert isinstance(derivations.call, Renderer)
+    assert isinstance(origins, LateOrigins)
+    nodes = derivations.nodes
+    paths = [origins.paths.get(each) for each in nodes.ids]
+    return pickle.dumps((nodes.dump(), paths, derivations.call.rules), protocol=5)
 
 
 class TargetCountError(NexisError):
@@ -145,7 +156,12 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     cache = EvaluationCache(cache_directory())
     known = cache.get(request)
     if known is not None:
-        return Evaluation(*pickle.loads(known))
+        arch, system, mirrors, names, ids, encoded = pickle.loads(known)
+        targets = {
+            name: DerivationId(ids[start : start + DIGEST_SIZE])
+            for name, start in zip(names.split("\n"), range(0, len(ids), DIGEST_SIZE), strict=True)
+        }
+        return Evaluation(arch, system, mirrors, targets, encoded, _Places(args).place)
     return _evaluate(args, cache, request)
 
 
@@ -170,11 +186,28 @@ def _evaluate(args: argparse.Namespace, cache: EvaluationCache, request: Request
         graph = instantiate(config, lock_configs([config], path), rules, toolchain)
     made = Evaluation.of(config, graph)
     files = [*files_read(config, origins), path, *program_files(), *sorted(RULES.rglob("*"))]
-    values = (made.arch, made.system, made.mirrors, made.targets, made.encoded)
+    names, ids = "\n".join(made.targets), b"".join(made.targets.values())
+    values = (made.arch, made.system, made.mirrors, names, ids, made.encoded)
     with contextlib.suppress(OSError):
         # A cache that cannot be written is a cache that is not there.
         cache.put(request, origins, (each for each in files if not each.is_dir()), pickle.dumps(values, protocol=5))
     return made
+
+
+class _Places:
+    """Where keys are set, by reading the configuration again: what was recalled has no places, and few are shown."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+
+    @cached_property
+    def _config(self) -> Config:
+        args = self._args
+        return load_with_origins(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)[0]
+
+    def place(self, path: KeyPath) -> Place | None:
+        """The place of a key; ``None`` if it is not set."""
+        return self._config.place(path)
 
 
 def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:
@@ -186,7 +219,7 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
     """What a person calls ``name``: a target, the only derivation of that name, or the beginning of a derivation id."""
     if name in graph.targets:
         return graph.targets[name]
-    called = [each for each, derivation in graph.derivations.items() if name in (derivation.name, derivation.label)]
+    called = graph.called(name)
     if len(called) == 1:
         return called[0]
     if len(name) >= 8 and all(digit in "0123456789abcdef" for digit in name):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from nexis_eval.lock.resolve import Resolution
 
 
-
 class UnknownPackageError(NexisError):
     """A package is to be pinned anew that the configuration does not have."""
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from nexis_eval.cli.evaluation import add_evaluation_arguments, add_store_argument, evaluate, find_target, take_targets
+from nexis_eval.closures import Closures, visible
 from nexis_eval.plan import make_plan, resolve_inputs
 from nexis_store.errors import NexisError
 from nexis_store.store import Store, default_store_root
@@ -34,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
         known = store.realised(each)
         key = known.key if known is not None else None
         if key is None:
-            plan = make_plan(graph, list(derivation.dependencies()), store.realised, store.realisation)
+            needed = [*visible(graph.derivations, derivation), *derivation.runtime]
+            plan = make_plan(graph, needed, store.realised, store.realisation)
             if not plan.pending:
-                key = resolve_inputs(derivation, plan.done)
+                key = resolve_inputs(derivation, Closures(graph.derivations, plan.done))
         log = store.log(key) if key is not None else None
     if log is None:
         raise NoLogError(

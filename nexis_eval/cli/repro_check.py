@@ -33,9 +33,9 @@ from nexis_eval.cli.repro_common import (
     run_to_the_end,
     varying_tools,
 )
+from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Script
 from nexis_eval.mirrors import default_mirrors
-from nexis_eval.plan import Outputs
 from nexis_eval.repro.check import Baseline, CheckOptions, Trees, check
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.rebuild import Laboratory
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     steps = script_steps(graph, [find_target(graph, name) for name in names], whole=args.all)
     with Store.open(args.store or default_store_root()) as store:
         mirrors = default_mirrors(evaluation.mirrors)
-        inputs = [item.derivation for each in steps for item in graph.derivations[each].inputs]
+        inputs = [item for each in steps for item in visible(graph.derivations, graph.derivations[each])]
         outputs = realise_steps(store, graph, list(dict.fromkeys((*inputs, *steps))), mirrors, args.jobs)
         tools = varying_tools(store, mirrors, args.jobs)
         options = CheckOptions(vary, args.rounds, args.bisect, _say)
@@ -111,12 +111,13 @@ async def _check_all(
 
     executor = LocalExecutor()
     subjects = []
+    closures = Closures(evaluation.graph.derivations, outputs)
     try:
         with Laboratory(store.root / ".build", executor, tools, args.jobs) as laboratory:
             for each in steps:
                 derivation = evaluation.graph.derivations[each]
                 assert isinstance(derivation.builder, Script)
-                recipe = ScriptRecipe(derivation, derivation.builder, store, outputs)
+                recipe = ScriptRecipe(derivation, derivation.builder, store, closures)
                 baseline = _baseline(store, recipe, each, outputs[each], args.jobs)
                 chosen = options
                 if args.keep is not None:

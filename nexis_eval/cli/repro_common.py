@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nexis_eval.cli.evaluation import default_jobs
+from nexis_eval.closures import Outputs
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.places import RULES
-from nexis_eval.plan import Outputs, make_plan
+from nexis_eval.plan import make_plan
 from nexis_eval.repro.formats.render import FORMATS, format_of, render
 from nexis_eval.repro.report import Report
 from nexis_eval.repro.tools import SHIM_FILE, tool_graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from nexis_eval.derivation import Derivation, Input, Script, Use
@@ -40,17 +40,16 @@ def environment(script: Script, identity: Identity, jobs: int, run_time: Mapping
 
 
 def root_overlays(inputs: list[tuple[Input, Path]]) -> tuple[Overlay, ...]:
-    """Stack the layer inputs: the first one listed is topmost.
+    """Stack the layers: the first one listed is topmost, and one that comes again is there already.
 
     A layer below the root (``/usr/<triplet>``) hides the directory it is mounted on, so what the root's own layers have
     there is stacked under it.
     """
-    mounts: dict[str, list[Path]] = {"/": []}
+    mounts: dict[str, dict[Path, None]] = {"/": {}}
     for each, tree in inputs:
-        if each.use is Use.LAYER:
-            layer = tree / each.subdir if each.subdir else tree
-            if each.at == "/" or layer.is_dir():
-                mounts.setdefault(each.at, []).append(layer)
+        layer = tree / each.subdir if each.subdir else tree
+        if each.at == "/" or layer.is_dir():
+            mounts.setdefault(each.at, {}).setdefault(layer)
     root = mounts["/"]
     overlays = [Overlay("/", tuple(root))]
     for at in sorted(mounts):
@@ -72,7 +71,7 @@ def stage(
     derivation: Derivation,
     script: Script,
     store: Store,
-    resolve: Callable[[Input], TreeDigest],
+    resolve: Callable[[Input], Sequence[TreeDigest]],
     directory: Path,
     *,
     jobs: int,
@@ -81,7 +80,10 @@ def stage(
     run_time: Mapping[str, str] | None = None,
     jobserver: Path | None = None,
 ) -> SandboxSpec:
-    """Lay out ``directory`` (fresh, the build's own) and describe the sandbox of ``derivation``."""
+    """Lay out ``directory`` (fresh, the build's own) and describe the sandbox of ``derivation``.
+
+    ``resolve`` gives the trees of an input: one, or all layers of a closure, topmost first.
+    """
     identity = identity or (Identity(user="root", uid=0, gid=0) if script.as_root else Identity())
     build, out, extra = directory / "build", directory / "out", directory / "in"
     for each in (build, out, extra):
@@ -93,14 +95,14 @@ def stage(
     binds = [Bind(SCRIPT_AT, file)]
     trees: list[tuple[Input, Path]] = []
     for index, item in enumerate(derivation.inputs):
-        digest = resolve(item)
+        digests = resolve(item)
         if item.use in (Use.TAR, Use.CPIO):
-            binds.append(_archive(store, item, digest, extra, index))
-            continue
-        path = store.path(digest)
-        if item.use is Use.BIND:
+            binds.append(_archive(store, item, digests[0], extra, index))
+        elif item.use is Use.BIND:
+            path = store.path(digests[0])
             binds.append(Bind(item.at, path / item.subdir if item.subdir else path))
-        trees.append((item, path))
+        else:
+            trees.extend((item, store.path(digest)) for digest in digests)
     return SandboxSpec(
         overlays=root_overlays(trees),
         build_directory=build,

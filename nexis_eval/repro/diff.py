@@ -6,9 +6,10 @@ output; it follows if only its inputs came out otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from nexis_eval.closures import visible
 from nexis_eval.derivation import Derivation
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.repro.causes import judge_view
@@ -36,7 +37,7 @@ def diff_records(before: Side, after: Side, *, everything: bool = False) -> Repo
     pairs = _pairs(before.record.graph, after.record.graph)
     differing: set[DerivationId] = set()
     subjects: list[Subject] = []
-    shown = {after.record.graph.targets[name] for name in after.record.roots if name in after.record.graph.targets}
+    shown = set(_results(after.record))
     for new_id, derivation in after.record.graph.derivations.items():
         old_id = pairs.get(new_id)
         subject = _step(before, after, old_id, new_id, derivation, differing)
@@ -58,6 +59,15 @@ def diff_records(before: Side, after: Side, *, everything: bool = False) -> Repo
         ("first cause", next((each.name for each in subjects if each.status is Status.DIFFERS), "")),
     )
     return Report("Two records compared", before.name, after.name, tuple(subjects), facts)
+
+
+def _results(record: BuildRecord) -> Iterator[DerivationId]:
+    """What was recorded for its own sake: the roots, or where none are named what nothing else is made from."""
+    if record.roots:
+        yield from (record.graph.targets[name] for name in record.roots if name in record.graph.targets)
+        return
+    used = {each for derivation in record.graph.derivations.values() for each in derivation.dependencies()}
+    yield from (each for each in record.steps if each not in used)
 
 
 def _either(first: str, second: str) -> str:
@@ -113,7 +123,7 @@ def _step(
         return replace(base, status=Status.DIFFERS, differences=_because(differences, why), notes=notes)
     if old.key != new.key:
         derivations = after.record.graph.derivations
-        changed = (item.derivation for item in derivation.inputs if item.derivation in differing)
+        changed = (item for item in visible(derivations, derivation) if item in differing)
         inputs = tuple(dict.fromkeys(derivations[each].label for each in changed))
         follows = f"follows from {', '.join(inputs)}" if inputs else "follows from an input that is not in both records"
         return replace(base, status=Status.FOLLOWS, differences=_because(differences, (follows,)), notes=(follows,))

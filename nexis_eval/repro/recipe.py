@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Input, Script
+from nexis_eval.closures import Closures
+from nexis_eval.derivation import Derivation, Script
 from nexis_eval.execute.land import land
 from nexis_eval.execute.staging import stage
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.plan import Outputs
 from nexis_eval.sandbox.spec import Identity, Limits, SandboxSpec
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.store import Store
@@ -23,7 +23,7 @@ class ScriptRecipe:
     derivation: Derivation
     script: Script
     store: Store
-    outputs: Mapping[DerivationId, Outputs]
+    closures: Closures
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -36,16 +36,13 @@ class ScriptRecipe:
         """Who the build is when nothing is varied."""
         return Identity(user="root", uid=0, gid=0) if self.script.as_root else Identity()
 
-    def _resolve(self, each: Input) -> TreeDigest:
-        return self.outputs[each.derivation][each.output]
-
     def stage(self, directory: Path, identity: Identity, jobs: int, run_time: Mapping[str, str]) -> SandboxSpec:
         """Lay out ``directory`` and describe the sandbox."""
         return stage(
             self.derivation,
             self.script,
             self.store,
-            self._resolve,
+            self.closures.trees,
             directory,
             jobs=jobs,
             identity=identity,

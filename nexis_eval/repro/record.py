@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nexis_eval.closures import Outputs
 from nexis_eval.derivation_json import graph_from_json, graph_to_json
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.plan import Outputs
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError
 from nexis_store.tree import Manifest

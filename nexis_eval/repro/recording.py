@@ -9,9 +9,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from nexis_eval.closures import Closures, Outputs
 from nexis_eval.derivation import Derivation, Local, Script
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.plan import Outputs, resolve_inputs
+from nexis_eval.plan import resolve_inputs
 from nexis_eval.record import Record
 from nexis_eval.repro.record import BuildRecord, RecordError, Step
 from nexis_store.digest import DerivationId, TreeDigest
@@ -66,9 +67,10 @@ def steps_of(
 ) -> dict[DerivationId, Step]:
     """Build keys and outputs of every step whose inputs are known as well."""
     steps = {}
+    closures = Closures(derivations, outputs)
     for each, derivation in derivations.items():
         if each in outputs and all(item.derivation in outputs for item in derivation.inputs):
-            steps[each] = Step(resolve_inputs(derivation, outputs), dict(outputs[each]))
+            steps[each] = Step(resolve_inputs(derivation, closures), dict(outputs[each]))
     return steps
 
 

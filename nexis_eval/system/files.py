@@ -89,7 +89,7 @@ def config_files(system: System) -> list[DerivationId]:
         text = render_file(system, file)
         entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
         derivation = Derivation(part_name(file), Files((entry,)), platform=system.platform.arch)
-        parts.append(system.builder.add(derivation, system.config.place(("config_files", name))))
+        parts.append(system.builder.add(derivation, ("config_files", name)))
     return parts
 
 

@@ -33,10 +33,10 @@ def system(site: Site, *names: str) -> tuple[DerivationGraph, list[DerivationId]
         data = name.encode() * 1000
         url = site.page(f"/{name}", data)
         fetch = Fetch((url,), "sha256", hashlib.sha256(data).hexdigest(), name, len(data))
-        fetched.append(builder.add(Derivation(f"{name}-source", fetch, "x86_64"), Place("system.toml", 3, 1)))
+        fetched.append(builder.add(Derivation(f"{name}-source", fetch, "x86_64"), ("packages", name, "source")))
     inputs = tuple(Input(each, Use.LAYER, "/") for each in fetched)
     builder.target("all", builder.add(Derivation("all", Union(), "x86_64", inputs=inputs)))
-    return builder.finish(), fetched
+    return builder.finish(place=lambda _: Place("system.toml", 3, 1)), fetched
 
 
 def run(
