@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nexis_eval.config import errors
 from nexis_eval.config.errors import ConfigError
+from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
 from nexis_eval.config.suggest import did_you_mean, nearest
@@ -301,7 +302,18 @@ def _kernel(config: Config, checker: _Checker) -> None:
             ("system", "kernel_hash"),
             missing=("system", "kernel_source"),
         )
-    if system.kernel_source or not checker.origins.setters(at) or kernel_package(config) is not None:
+    if system.kernel_source:
+        name = name_and_version(system.kernel)[0]
+        if name in config.packages:
+            checker.problem(
+                errors.KernelError,
+                f"'kernel_source' makes a package '{name}', but there is one of that name",
+                "keep one of the two: the package, or kernel_source",
+                ("system", "kernel_source"),
+                [(("packages", name, "name"), "the package is here")],
+            )
+        return
+    if not checker.origins.setters(at) or kernel_package(config) is not None:
         return
     name = system.kernel.partition("-")[0]
     other = config.packages.get(name)

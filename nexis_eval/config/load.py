@@ -12,6 +12,7 @@ from pathlib import Path
 from nexis_eval.config import errors, toml
 from nexis_eval.config.check import Elsewhere, check, near_file
 from nexis_eval.config.errors import ConfigError, ConfigErrors
+from nexis_eval.config.kernel import with_kernel
 from nexis_eval.config.merge import check_changes, group, merge_fields, remove
 from nexis_eval.config.model import (
     Config,
@@ -244,7 +245,7 @@ def _finish(loader: _Loader) -> tuple[Config, Origins]:
         found = [*loader.failed, *located(problems, loader.sources)]
         found.sort(key=lambda error: (order.get(error.place.file, -1), error.place) if error.place else (-1, Place("")))
         raise ConfigErrors(found)
-    return config, origins
+    return with_kernel(config), origins
 
 
 def _build(

@@ -115,9 +115,14 @@ SYSTEM = Section(
             "version of the kernel that is built from there.",
             "image.kernel",
         ),
-        Setting("kernel_source", values.URL, "Where the sources of the kernel are, to build it from.", ""),
-        Setting("kernel_hash", values.HASH, "Hash of the file at `kernel_source`.", ""),
-        Setting("kernel_config", values.LOCAL_PATH, "The kernel's `.config`, or a fragment of one.", ""),
+        Setting("kernel_source", values.URL, "Where the sources of the kernel are, to build it from.", "config.kernel"),
+        Setting("kernel_hash", values.HASH, "Hash of the file at `kernel_source`.", "config.kernel"),
+        Setting(
+            "kernel_config",
+            values.LOCAL_PATH,
+            "The kernel's `.config`, or a fragment that is laid over the architecture's default.",
+            "config.kernel",
+        ),
         Setting(
             "kernel_modules",
             values.LINES,

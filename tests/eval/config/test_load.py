@@ -59,7 +59,7 @@ def test_the_sample_of_the_specification_loads_unchanged() -> None:
     assert config.network is not None
     assert config.network.dhcp
     assert len(config.users["root"].authorized_keys) == 2
-    assert set(config.packages) == {"vim", "libpng", "pciutils", "nano", "zlib"}
+    assert set(config.packages) == {"vim", "libpng", "pciutils", "nano", "zlib", "linux"}
     vim = config.packages["vim"]
     assert vim.version == "latest"
     assert vim.source == ("https://github.com/vim/vim.git",)
