@@ -70,38 +70,87 @@ def ids_of(derivation: Derivation) -> tuple[DerivationId, ...]:
 
 def recipe_of(derivation: Derivation) -> bytes:
     """The recipe, encoded; raises ``ValueError`` if something is propagated that is not needed at run time."""
-    return join(
-        [
-            *head(derivation.builder.kind, derivation.name, derivation.version, derivation.platform),
-            derivation.build_platform,
-            *_list(derivation.outputs),
-            str(len(derivation.inputs)),
-            *(text for each in derivation.inputs for text in (each.use, each.at, each.output, each.subdir)),
-            str(len(derivation.runtime)),
-            " ".join(str(derivation.runtime.index(each)) for each in derivation.propagates),
-            *_builder_strings(derivation.builder),
-        ]
+    return _recipe(
+        (derivation.builder.kind, derivation.name, derivation.version, derivation.platform),
+        derivation.build_platform,
+        derivation.outputs,
+        [text for each in derivation.inputs for text in (each.use, each.at, each.output, each.subdir)],
+        len(derivation.runtime),
+        [derivation.runtime.index(each) for each in derivation.propagates],
+        _builder_strings(derivation.builder),
+    )
+
+
+def fetch_recipe(name: str, version: str, platform: str, builder: Fetch) -> bytes:
+    """The recipe of a download, without making a derivation first."""
+    return _recipe(("fetch", name, version, platform), "x86_64", ("out",), (), 0, (), _builder_strings(builder))
+
+
+def call_recipe(
+    name: str,
+    version: str,
+    platform: str,
+    inputs: Sequence[str],
+    runtime: int,
+    propagates: Sequence[int],
+    call: Sequence[str],
+    script: Script | None = None,
+) -> bytes:
+    """The recipe of a build by a rule, without making a derivation first.
+
+    ``inputs`` has four strings of each input (use, place, output, subdirectory), ``runtime`` is the number of run-time
+    needs, ``propagates`` which of them are propagated. ``script`` is only needed where it says more than the call.
+    """
+    first = _PLAIN_SCRIPT if script is None else _script_head(script)
+    return _recipe(
+        ("script", name, version, platform), "x86_64", ("out",), inputs, runtime, propagates, (*first, "call", *call)
     )
 
 
 HEAD = 4
+"""How many strings at the start of each recipe tell what it is: kind of builder, name, version, platform."""
 
 
-def head(kind: str, name: str, version: str, platform: str) -> tuple[str, str, str, str]:
-    """What each recipe starts with: enough to list it, to find it by name, and to compare it."""
-    return kind, name, version, platform
+def _recipe(
+    head: tuple[str, str, str, str],
+    build_platform: str,
+    outputs: Sequence[str],
+    inputs: Sequence[str],
+    runtime: int,
+    propagates: Sequence[int],
+    builder: Iterable[str],
+) -> bytes:
+    return join(
+        [
+            *head,
+            build_platform,
+            str(len(outputs)),
+            *outputs,
+            str(len(inputs) // 4),
+            *inputs,
+            str(runtime),
+            " ".join(map(str, propagates)),
+            *builder,
+        ]
+    )
 
 
 def notes_of(derivation: Derivation) -> bytes:
     """What is no part of any identity, encoded; mostly nothing."""
     match derivation.builder:
-        case Fetch(size=size, tree=tree) if size is not None or tree is not None:
-            return join(
-                (_optional(None if size is None else str(size)), _optional(None if tree is None else str(tree)))
-            )
+        case Fetch() as fetch:
+            return fetch_notes(fetch)
         case Local(path=path):
             return join((path,))
     return b""
+
+
+def fetch_notes(fetch: Fetch) -> bytes:
+    """The notes of a download."""
+    if fetch.size is None and fetch.tree is None:
+        return b""
+    size, tree = fetch.size, fetch.tree
+    return join((_optional(None if size is None else str(size)), _optional(None if tree is None else str(tree))))
 
 
 def decode(recipe: bytes, notes: bytes, ids: Sequence[DerivationId], call: Call) -> Derivation:
@@ -160,7 +209,7 @@ def _entry_strings(entry: Entry) -> tuple[str, ...]:
     return (entry.path, _optional(entry.text), _optional(entry.target), _mode(entry.mode), entry.owner, entry.group)
 
 
-def script_head(builder: Script) -> tuple[str, ...]:
+def _script_head(builder: Script) -> tuple[str, ...]:
     """The strings of a script up to those that say what is run."""
     attributes = (text for each in builder.attributes for text in (each.path, each.owner, each.group, _mode(each.mode)))
     return (
@@ -172,11 +221,14 @@ def script_head(builder: Script) -> tuple[str, ...]:
     )
 
 
+_PLAIN_SCRIPT = _script_head(Script(""))
+
+
 def _script_strings(builder: Script) -> tuple[str, ...]:
     if builder.call:
-        return (*script_head(builder), "call", *builder.call)
+        return (*_script_head(builder), "call", *builder.call)
     env = (text for pair in builder.env for text in pair)
-    return (*script_head(builder), "text", builder.script, *env)
+    return (*_script_head(builder), "text", builder.script, *env)
 
 
 class _Reader:

@@ -65,7 +65,8 @@ class DerivationGraph:
 class LateOrigins(Mapping[DerivationId, Place]):
     """Where derivations come from, looked up when it is shown: by key paths of the configuration."""
 
-    def __init__(self, paths: Mapping[DerivationId, KeyPath], place: Callable[[KeyPath], Place | None]) -> None:
+    def __init__(self, nodes: Nodes, paths: Mapping[int, KeyPath], place: Callable[[KeyPath], Place | None]) -> None:
+        self._nodes = nodes
         self.paths = paths
         self._place = place
 
@@ -73,10 +74,10 @@ class LateOrigins(Mapping[DerivationId, Place]):
         return len(self.paths)
 
     def __iter__(self) -> Iterator[DerivationId]:
-        return iter(self.paths)
+        return (self._nodes.ids[number] for number in self.paths)
 
     def __getitem__(self, each: DerivationId) -> Place:
-        place = self._place(self.paths[each])
+        place = self._place(self.paths[self._nodes.index[each]])
         if place is None:
             raise KeyError(each)
         return place
@@ -87,7 +88,7 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self.nodes = Nodes()
-        self.paths: dict[DerivationId, KeyPath] = {}
+        self.paths: dict[int, KeyPath] = {}
         self.targets: dict[str, DerivationId] = {}
 
     def add(self, derivation: Derivation, path: KeyPath | None = None) -> DerivationId:
@@ -100,17 +101,14 @@ class GraphBuilder:
             needs = [index[each] for each in ids_of(derivation)]
         except KeyError as error:
             raise KeyError(f"input {error.args[0]!r} of {derivation.name} is not in the graph") from None
-        return self.add_recipe(recipe_of(derivation), needs, notes_of(derivation), path)
+        return self.nodes.ids[self.add_recipe(recipe_of(derivation), needs, notes_of(derivation), path)]
 
-    def add_recipe(
-        self, recipe: bytes, needs: Sequence[int], notes: bytes = b"", path: KeyPath | None = None
-    ) -> DerivationId:
-        """The same for a recipe that is encoded already; ``needs`` are the numbers of the nodes that it names."""
+    def add_recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes = b"", path: KeyPath | None = None) -> int:
+        """The same for a recipe that is encoded already and names the nodes ``needs``; returns its number."""
         number = self.nodes.add(recipe, needs, notes)
-        each = self.nodes.ids[number]
         if path is not None:
-            self.paths.setdefault(each, path)
-        return each
+            self.paths.setdefault(number, path)
+        return number
 
     def target(self, name: str, identity: DerivationId) -> None:
         """Let a person call ``identity`` by ``name``."""
@@ -133,13 +131,13 @@ class GraphBuilder:
 def packed_graph(
     nodes: Nodes,
     targets: Mapping[str, DerivationId],
-    paths: Mapping[DerivationId, KeyPath],
+    paths: Mapping[int, KeyPath],
     call: Call,
     place: Callable[[KeyPath], Place | None],
 ) -> DerivationGraph:
-    """A graph out of its parts; ``paths`` are the keys of the configuration that asked for derivations."""
+    """A graph out of its parts; ``paths`` are the keys of the configuration that asked for nodes."""
     first = [nodes.index[targets[name]] for name in sorted(targets)]
-    return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(paths, place))
+    return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(nodes, paths, place))
 
 
 def layers(identities: Iterable[DerivationId], at: str = "/", subdir: str = "") -> Iterator[Input]:

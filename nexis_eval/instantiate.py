@@ -6,7 +6,7 @@ added by ``nexis_eval.image.assemble``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from nexis_eval.config.hashes import declared_hash
@@ -25,6 +25,7 @@ from nexis_eval.derivation import (
     Unpack,
     Use,
 )
+from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe
 from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
 from nexis_eval.image.assemble import add_system
 from nexis_eval.lock.fits import LATEST, debian_request, source_fits
@@ -33,11 +34,13 @@ from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.rules import BuildContext, Caller, Renderer, Rule, render_call
 from nexis_eval.templates import expand
 from nexis_eval.toolchain import Toolchain, toolsets
-from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
 from nexis_store.hashing import tree_of_path
 
 BUILD_ARCH = "x86_64"
+_SPECIAL = frozenset("?#%\\\t\r\n[]@")
+"""What a URL may have that its file name is not plainly the last component of its path."""
+
 DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug")
 
 
@@ -59,7 +62,8 @@ class PackageError(NexisError):
 class Source:
     """Where a build finds its source: the derivation and the path inside the sandbox."""
 
-    derivation: DerivationId
+    node: int
+    """The number of the derivation's node."""
     path: str
 
 
@@ -73,48 +77,56 @@ class Instantiator:
         self._toolchain = toolchain
         self._builder = GraphBuilder()
         self._target = platform_named(config.arch)
-        self._built: dict[tuple[str, str], DerivationId] = {}
+        self._native = platform_named(BUILD_ARCH)
+        self._built: dict[str, dict[str, int]] = {self._target.arch: {}, BUILD_ARCH: {}}
+        """The nodes of packages by architecture and name."""
         self._callers: dict[str, Caller] = {}
+        self._known_toolsets: dict[tuple[str, ...], tuple[int, ...]] = {}
+        triplet = f"/usr/{self._target.triplet}"
+        self._library_inputs = {
+            self._target.arch: (Use.CLOSURE, triplet, "out", "usr"),
+            BUILD_ARCH: (Use.CLOSURE, "/", "out", ""),
+        }
 
     def graph(self) -> DerivationGraph:
         """The whole graph, with a target for each package and for each part of the system."""
         for name in self._config.packages:
-            self._builder.target(name, self.package(name, self._target))
-        installed = {
-            name: self._built[name, self._target.arch]
-            for name, package in self._config.packages.items()
-            if package.install
-        }
+            self.package(name, self._target)
+        ids, built = self._builder.nodes.ids, self._built[self._target.arch]
+        for name in self._config.packages:
+            self._builder.target(name, ids[built[name]])
+        installed = {name: ids[built[name]] for name, package in self._config.packages.items() if package.install}
         add_system(self._config, self._builder, self._toolchain, installed)
         renderer = Renderer({caller.digest: caller.rule for caller in self._callers.values()})
         return self._builder.finish(renderer, self._config.place)
 
-    def package(self, name: str, platform: Platform) -> DerivationId:
-        """The derivation of a package for ``platform``; what it depends on is added first, by a loop."""
+    def package(self, name: str, platform: Platform) -> int:
+        """The node of a package for ``platform``; what it depends on is added first, by a loop."""
+        built, packages = self._built[platform.arch], self._config.packages
         pending = [name]
         while pending:
             current = pending[-1]
-            if (current, platform.arch) in self._built:
+            if current in built:
                 pending.pop()
                 continue
-            package = self._config.packages[current]
-            missing = [
-                needed
-                for needed in (*package.dependencies, *package.build_dependencies, *package.runtime_dependencies)
-                if (needed, platform.arch) not in self._built
-            ]
+            package = packages[current]
+            needed = package.dependencies
+            if package.build_dependencies or package.runtime_dependencies:
+                needed = (*needed, *package.build_dependencies, *package.runtime_dependencies)
+            missing = [each for each in needed if each not in built]
             if missing:
                 pending.extend(missing)
                 continue
             pending.pop()
-            self._built[current, platform.arch] = self._add(package, platform)
-        return self._built[name, platform.arch]
+            built[current] = self._add(package, platform)
+        return built[name]
 
     def _place(self, package: Package, key: str = "name") -> Place | None:
         return self._config.place(_path(package, key))
 
-    def _add(self, package: Package, platform: Platform) -> DerivationId:
-        package = self._resolved(package, platform)
+    def _add(self, package: Package, platform: Platform) -> int:
+        if package.version == LATEST:
+            package = self._resolved(package, platform)
         if package.debian:
             return self._debian(package, platform)
         if package.source and package.prebuilt and package.fallback_to_source:
@@ -129,16 +141,38 @@ class Instantiator:
             place=self._place(package),
         )
 
-    def _runtime(self, package: Package, platform: Platform) -> tuple[DerivationId, ...]:
-        names = dict.fromkeys((*package.dependencies, *package.runtime_dependencies))
-        return tuple(self._built[name, platform.arch] for name in names)
+    def _runtime(self, package: Package, platform: Platform) -> tuple[list[int], list[int]]:
+        """The nodes that a package needs when it is used, and the places of those among them that it propagates."""
+        built = self._built[platform.arch]
+        libraries = dict.fromkeys(package.dependencies)
+        names = libraries
+        if package.runtime_dependencies:
+            names = libraries | dict.fromkeys(package.runtime_dependencies)
+        return [built[name] for name in names], list(range(len(libraries)))
 
-    def _propagated(self, package: Package, platform: Platform) -> tuple[DerivationId, ...]:
-        return tuple(self._built[name, platform.arch] for name in dict.fromkeys(package.dependencies))
+    def _step(self, derivation: Derivation, at: KeyPath) -> int:
+        return self._builder.nodes.index[self._builder.add(derivation, at)]
+
+    def _combined(self, package: Package, platform: Platform, builder: Union | Choice, parts: Iterable[int]) -> int:
+        """A package that is put together from other steps."""
+        ids = self._builder.nodes.ids
+        runtime, propagates = self._runtime(package, platform)
+        return self._step(
+            Derivation(
+                package.name,
+                builder,
+                platform=platform.arch,
+                version=package.version,
+                inputs=tuple(layers(ids[each] for each in parts)),
+                runtime=tuple(ids[each] for each in runtime),
+                propagates=tuple(ids[runtime[each]] for each in propagates),
+            ),
+            _path(package),
+        )
 
     # Debian packages
 
-    def _debian(self, package: Package, platform: Platform) -> DerivationId:
+    def _debian(self, package: Package, platform: Platform) -> int:
         debs = self._lock.debs(package.name, platform.arch, debian_request(package, platform))
         if debs is None:
             raise NotLockedError(
@@ -147,8 +181,9 @@ class Instantiator:
                 place=self._place(package, "debian"),
             )
         parts = []
+        ids = self._builder.nodes.ids
         for deb in debs:
-            fetched = self._builder.add(
+            archive = self._step(
                 Derivation(
                     f"{deb.name}.deb",
                     Fetch(deb.urls, "sha256", deb.sha256, deb.urls[0].rsplit("/", 1)[1], deb.size),
@@ -157,30 +192,15 @@ class Instantiator:
                 ),
                 _path(package, "debian"),
             )
-            parts.append(
-                self._builder.add(
-                    Derivation(
-                        deb.name,
-                        Unpack("deb", exclude=DOCUMENTATION),
-                        platform=platform.arch,
-                        version=deb.version,
-                        inputs=(Input(fetched, Use.BIND, "/in/archive"),),
-                    ),
-                    _path(package, "debian"),
-                )
-            )
-        return self._builder.add(
-            Derivation(
-                package.name,
-                Union(),
+            unpacked = Derivation(
+                deb.name,
+                Unpack("deb", exclude=DOCUMENTATION),
                 platform=platform.arch,
-                version=package.version,
-                inputs=tuple(layers(parts)),
-                runtime=self._runtime(package, platform),
-                propagates=self._propagated(package, platform),
-            ),
-            _path(package),
-        )
+                version=deb.version,
+                inputs=(Input(ids[archive], Use.BIND, "/in/archive"),),
+            )
+            parts.append(self._step(unpacked, _path(package, "debian")))
+        return self._combined(package, platform, Union(), parts)
 
     # Sources
 
@@ -191,8 +211,6 @@ class Instantiator:
 
     def _resolved(self, package: Package, platform: Platform) -> Package:
         """The package with the version that ``latest`` was locked to."""
-        if package.version != LATEST:
-            return package
         for field in ("source", "prebuilt"):
             locked = self._locked(package, field, platform)
             if locked is not None and locked.version:
@@ -204,23 +222,18 @@ class Instantiator:
         locked = self._locked(package, field, platform)
         templates = package.source if field == "source" else package.prebuilt
         declared = package.hash if field == "source" else package.prebuilt_hash
+        name = f"{package.name}-{field}"
+        arch = platform.arch if field == "prebuilt" else BUILD_ARCH
+        version = (locked.version if locked else "") or package.version
         if locked is not None and locked.commit:
             assert locked.tree is not None
-            builder: Fetch | FetchGit = FetchGit(locked.urls[0], locked.commit, locked.tree, locked.submodules)
-            path = "/in/source"
-        else:
-            builder = self._download(package, field, platform, locked, templates, declared)
-            path = f"/in/source/{builder.filename}"
-        identity = self._builder.add(
-            Derivation(
-                f"{package.name}-source" if field == "source" else f"{package.name}-{field}",
-                builder,
-                platform=platform.arch if field == "prebuilt" else BUILD_ARCH,
-                version=(locked.version if locked else "") or package.version,
-            ),
-            _path(package, field),
+            git = FetchGit(locked.urls[0], locked.commit, locked.tree, locked.submodules)
+            return Source(self._step(Derivation(name, git, arch, version=version), _path(package, field)), "/in/source")
+        fetch = self._download(package, field, platform, locked, templates, declared)
+        recipe, notes = fetch_recipe(name, version, arch, fetch), fetch_notes(fetch)
+        return Source(
+            self._builder.add_recipe(recipe, (), notes, _path(package, field)), f"/in/source/{fetch.filename}"
         )
-        return Source(identity, path)
 
     def _download(
         self,
@@ -239,15 +252,18 @@ class Instantiator:
             return Fetch(locked.urls, algorithm, digest, _filename(locked.urls[0]), locked.size, locked.tree)
         if declared is not None and package.version != LATEST:
             algorithm, digest = declared_hash(self._config, declared, self._hash_path(package, field))
-            urls = tuple(
-                expand(each, name=package.name, version=package.version, platform=platform) for each in templates
-            )
+            urls = tuple([self._url(each, package, platform) for each in templates])
             return Fetch(urls, algorithm, digest, _filename(urls[0]))
         raise NotLockedError(
             f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
             hint="run 'nexis-eval lock' to download and pin it",
             place=self._place(package, field),
         )
+
+    def _url(self, template: str, package: Package, platform: Platform) -> str:
+        # Most templates use nothing else, and working out the other fields costs more than all the rest of a download.
+        url = template.replace("{name}", package.name).replace("{version}", package.version)
+        return expand(template, name=package.name, version=package.version, platform=platform) if "{" in url else url
 
     def _hash_path(self, package: Package, field: str) -> tuple[str, ...]:
         return ("packages", package.name, "hash" if field == "source" else "prebuilt_hash")
@@ -262,9 +278,9 @@ class Instantiator:
             place=self._place(package, "hash" if field == "source" else "prebuilt_hash"),
         )
 
-    def _local(self, path: LocalPath, name: str, at: KeyPath) -> DerivationId:
+    def _local(self, path: LocalPath, name: str, at: KeyPath) -> int:
         """A file of the user's as an input, addressed by its content."""
-        return self._builder.add(
+        return self._step(
             Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), at
         )
 
@@ -285,89 +301,76 @@ class Instantiator:
             )
         return rule
 
-    def _from_source(self, package: Package, platform: Platform) -> DerivationId:
+    def _from_source(self, package: Package, platform: Platform) -> int:
         rule = self._rule(package, "make")
         return self._build(package, platform, rule, self._source(package, "source", platform))
 
-    def _prebuilt(self, package: Package, platform: Platform) -> DerivationId:
+    def _prebuilt(self, package: Package, platform: Platform) -> int:
         rule = self._rule(replace(package, build_system="prebuilt"), "prebuilt")
         return self._build(package, platform, rule, self._source(package, "prebuilt", platform))
 
-    def _choice(self, package: Package, platform: Platform) -> DerivationId:
+    def _choice(self, package: Package, platform: Platform) -> int:
         """The vendor's binary, and the source build that stands in for it."""
         source = self._from_source(package, platform)
         absence = self._lock.absence(package.name, "prebuilt", platform.arch)
         if absence is not None and source_fits(package, "prebuilt", platform, absence):
             return source
-        alternatives = (self._prebuilt(package, platform), source)
-        return self._builder.add(
-            Derivation(
-                package.name,
-                Choice(),
-                platform=platform.arch,
-                version=package.version,
-                inputs=tuple(Input(each, Use.LAYER, "/") for each in alternatives),
-                runtime=self._runtime(package, platform),
-                propagates=self._propagated(package, platform),
-            ),
-            _path(package),
-        )
+        return self._combined(package, platform, Choice(), (self._prebuilt(package, platform), source))
 
-    def _build(self, package: Package, platform: Platform, rule: Rule, source: Source) -> DerivationId:
-        native = platform.arch == BUILD_ARCH
-        build_platform = platform_named(BUILD_ARCH)
-        inputs = [Input(source.derivation, Use.BIND, "/in/source")]
+    def _build(self, package: Package, platform: Platform, rule: Rule, source: Source) -> int:
+        """The step that builds a package. Made as a recipe at once: there are tens of thousands of them."""
+        inputs = [Use.BIND, "/in/source", "out", ""]
+        needs = [source.node]
         patches = []
         for index, patch in enumerate(package.patches):
-            identity = self._local(patch, patch.path.name, _path(package, "patches"))
-            inputs.append(Input(identity, Use.BIND, f"/in/patches/{index}"))
+            needs.append(self._local(patch, patch.path.name, _path(package, "patches")))
+            inputs += (Use.BIND, f"/in/patches/{index}", "out", "")
             patches.append(f"/in/patches/{index}/{patch.path.name}")
         hooks: dict[str, str | None] = {"pre": None, "post": None}
         for when, hook in (("pre", package.pre_build_script), ("post", package.post_build_script)):
             if hook is not None:
-                identity = self._local(hook, hook.path.name, _path(package, f"{when}_build_script"))
-                inputs.append(Input(identity, Use.BIND, f"/in/hooks/{when}"))
+                needs.append(self._local(hook, hook.path.name, _path(package, f"{when}_build_script")))
+                inputs += (Use.BIND, f"/in/hooks/{when}", "out", "")
                 hooks[when] = f"/in/hooks/{when}/{hook.path.name}"
         files: dict[str, str] = {}
         for name, value in package.options.items():
             if isinstance(value, LocalPath):
-                identity = self._local(value, value.path.name, _path(package, "options"))
-                inputs.append(Input(identity, Use.BIND, f"/in/files/{name}"))
+                needs.append(self._local(value, value.path.name, _path(package, "options")))
+                inputs += (Use.BIND, f"/in/files/{name}", "out", "")
                 files[name] = f"/in/files/{name}/{value.path.name}"
         context = BuildContext(
-            package=package,
-            platform=platform,
-            build_platform=build_platform,
-            source=source.path,
-            patches=tuple(patches),
-            pre_build=hooks["pre"],
-            post_build=hooks["post"],
-            files=files,
+            package, platform, self._native, source.path, tuple(patches), hooks["pre"], hooks["post"], files
         )
         caller = self._caller(rule)
         call = caller.call(context)
-        # The package's own texts are the user's: what is wrong with them is said now, and not when it is built.
-        script, env = render_call(rule, call) if package.phases else ("", ())
-        at, subdir = ("/", "") if native else (f"/usr/{platform.triplet}", "usr")
-        needed = dict.fromkeys((*package.build_dependencies, *package.dependencies))
-        inputs.extend(Input(self._built[name, platform.arch], Use.CLOSURE, at, subdir=subdir) for name in needed)
-        inputs.extend(
-            Input(self.package(name, build_platform), Use.CLOSURE, "/") for name in package.native_dependencies
+        if package.phases:
+            # The package's own texts are the user's: what is wrong with them is said now, and not when it is built.
+            render_call(rule, call)
+        built = self._built[platform.arch]
+        needed = package.dependencies
+        if package.build_dependencies:
+            needed = (*package.build_dependencies, *needed)
+        libraries = [built[name] for name in dict.fromkeys(needed)]
+        tools = [self.package(name, self._native) for name in package.native_dependencies]
+        sets = self._toolsets((*package.tools, *caller.toolsets(context, call)))
+        inputs += self._library_inputs[platform.arch] * len(libraries)
+        inputs += (Use.CLOSURE, "/", "out", "") * len(tools)
+        inputs += (Use.LAYER, "/", "out", "") * len(sets)
+        needs += (*libraries, *tools, *sets)
+        runtime, propagates = self._runtime(package, platform)
+        script = Script("", attributes=_attributes(package), call=call) if package.attributes else None
+        recipe = call_recipe(
+            package.name, package.version, platform.arch, inputs, len(runtime), propagates, call, script
         )
-        names = (*package.tools, *caller.toolsets(context, call))
-        inputs.extend(layers(toolsets(self._builder, self._toolchain, names, BUILD_ARCH)))
-        return self._builder.add(
-            Derivation(
-                package.name,
-                Script(script, env, attributes=_attributes(package), call=call),
-                platform=platform.arch,
-                version=package.version,
-                inputs=tuple(inputs),
-                runtime=self._runtime(package, platform),
-                propagates=self._propagated(package, platform),
-            ),
-            _path(package),
-        )
+        return self._builder.add_recipe(recipe, [*needs, *runtime], path=_path(package))
+
+    def _toolsets(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        known = self._known_toolsets.get(names)
+        if known is None:
+            index = self._builder.nodes.index
+            sets = toolsets(self._builder, self._toolchain, names, BUILD_ARCH)
+            known = self._known_toolsets[names] = tuple(index[each] for each in sets)
+        return known
 
     def _caller(self, rule: Rule) -> Caller:
         known = self._callers.get(rule.name)
@@ -392,6 +395,10 @@ def _attributes(package: Package) -> tuple[Attribute, ...]:
 
 def _filename(url: str) -> str:
     """The name under which a download is kept: the last component of the URL, without query."""
+    path = url.partition("://")[2]
+    if "/" in path and not _SPECIAL & set(path):
+        name = path.rpartition("/")[2]
+        return name if name not in ("", ".", "..") else "download"
     from urllib.parse import unquote, urlsplit
 
     name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])

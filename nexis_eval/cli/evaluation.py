@@ -61,8 +61,7 @@ class Evaluation:
         """The derivation graph."""
         dump, paths, rules = pickle.loads(self.encoded)
         nodes = Nodes.load(dump)
-        origins = {each: path for each, path in zip(nodes.ids, paths, strict=True) if path is not None}
-        return packed_graph(nodes, self.targets, origins, Renderer(rules), self.place)
+        return packed_graph(nodes, self.targets, paths, Renderer(rules), self.place)
 
 
 def _encode(graph: DerivationGraph) -> bytes:
@@ -71,8 +70,7 @@ def _encode(graph: DerivationGraph) -> bytes:
     assert isinstance(derivations.call, Renderer)
     assert isinstance(origins, LateOrigins)
     nodes = derivations.nodes
-    paths = [origins.paths.get(each) for each in nodes.ids]
-    return pickle.dumps((nodes.dump(), paths, derivations.call.rules), protocol=5)
+    return pickle.dumps((nodes.dump(), origins.paths, derivations.call.rules), protocol=5)
 
 
 class TargetCountError(NexisError):
