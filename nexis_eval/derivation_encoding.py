@@ -276,7 +276,7 @@ def _git(reader: _Reader, _notes: list[str], _call: Call) -> Builder:
 
 
 def _local(reader: _Reader, notes: list[str], _call: Call) -> Builder:
-    return Local(notes[0], TreeDigest.parse(reader.take()))
+    return Local(notes[0] if notes else "", TreeDigest.parse(reader.take()))
 
 
 def _files(reader: _Reader, _notes: list[str], _call: Call) -> Builder:
