@@ -1,8 +1,9 @@
 """Compare A and B: say what differs, where inside, why, and what merely follows.
 
-A and B may each be a record (a file made by 'repro record'), a store (its last builds), a root or artifact in the store
-(a name, a digest or its beginning), a directory, or a file such as an ISO image, which is opened. Without B, A is
-compared with the same of another store: --against.
+A and B may each be a record (a file made by 'repro record'), a store (its last builds), a root, generation or artifact
+in the store (a name, a digest or its beginning, a path), a directory, a file such as an ISO image, which is opened, or
+the URL of a record or file. One of them may be a binary cache ('repro record --cache' makes one): its URL or directory.
+Without B, A is compared with the same of another store, or with a binary cache: --against.
 
 Exit codes: 0 the same; 1 something differs; 2 could not be compared.
 """
@@ -12,57 +13,31 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
-import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import add_store_argument
 from nexis_eval.cli.repro_common import add_report_arguments, deliver
-from nexis_eval.record import FILE, decode
+from nexis_eval.cli.repro_operands import Operand, OperandError, Stores, resolve
+from nexis_eval.repro.cache import Cache
+from nexis_eval.repro.challenge import challenge
 from nexis_eval.repro.compare import Tree, compare_trees, open_files
 from nexis_eval.repro.diff import Side, diff_records, differences_of_view
-from nexis_eval.repro.record import BuildRecord, decode_record
-from nexis_eval.repro.recording import from_build_record
+from nexis_eval.repro.record import BuildRecord
 from nexis_eval.repro.report import Report, Status, Subject
-from nexis_eval.repro.signing import verify
 from nexis_store.digest import TreeDigest
-from nexis_store.errors import NexisError
-from nexis_store.hashing import tree_of_path
-from nexis_store.store import Store, default_store_root
-
-BUILDS = "builds/"
-
-
-class OperandError(NexisError):
-    """What was given to compare is nothing that can be compared, or the two are of different kinds."""
-
-    code = "R0005"
-    exit_code = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """One thing to compare: exactly one of the three is set."""
-
-    name: str
-    records: dict[str, BuildRecord] | None = None
-    tree: Tree | None = None
-    file: Path | None = None
-    store: Store | None = None
-
-    @property
-    def kind(self) -> str:
-        """What it is, in a word."""
-        return "a record" if self.records is not None else "a tree" if self.tree is not None else "a file"
+from nexis_store.store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("a", metavar="A", help="a record, a store, an artifact, a directory, a file")
+    parser.add_argument("a", metavar="A", help="a record, store, generation, artifact, directory, file or URL")
     parser.add_argument("b", metavar="B", nargs="?", help="what to compare it with")
     add_store_argument(parser)
-    parser.add_argument("--against", metavar="STORE", help="another store: look B (or A again) up there")
+    parser.add_argument(
+        "--against", metavar="STORE", help="another store: look B (or A again) up there; or a binary cache"
+    )
     parser.add_argument("--everything", action="store_true", help="list what is the same as well")
     parser.add_argument(
         "--signers", type=Path, metavar="FILE", help="records must be signed by someone in this allowed_signers file"
@@ -78,82 +53,24 @@ def run(args: argparse.Namespace) -> int:
     if args.b is None and args.against is None:
         raise OperandError("nothing to compare with", hint="give B, or another store with --against")
     with ExitStack() as stack:
-        stores = _Stores(stack, args.store)
+        stores = Stores(stack, args.store)
         first = resolve(args.a, stores, args.signers)
-        other = _Stores(stack, Path(args.against)) if args.against else stores
-        second = resolve(args.b or args.a, other, args.signers)
+        cache = stores.cache(args.against) if args.against else None
+        if cache is not None and args.b is not None:
+            raise OperandError("B and a binary cache are two things to compare A with", hint="leave one of them out")
+        if cache is not None:
+            second = Operand(args.against, cache=cache)
+        else:
+            other = Stores(stack, Path(args.against)) if args.against else stores
+            second = resolve(args.b or args.a, other, args.signers)
         report = compare(first, second, everything=args.everything, diffoscope=args.diffoscope)
         return deliver(args, report)
 
 
-class _Stores:
-    """The store that names are looked up in, opened when first needed."""
-
-    def __init__(self, stack: ExitStack, root: Path | None) -> None:
-        self._stack = stack
-        self._root = root
-        self._store: Store | None = None
-
-    def main(self) -> Store:
-        if self._store is None:
-            self._store = self.open(self._root or default_store_root())
-        return self._store
-
-    def main_if_there(self) -> Store | None:
-        root = self._root or default_store_root()
-        return self.main() if _is_store(root) else None
-
-    def open(self, root: Path) -> Store:
-        return self._stack.enter_context(Store.open(root, create=False, readonly=True))
-
-
-def _is_store(path: Path) -> bool:
-    return (path / ".db").is_dir()
-
-
-def resolve(text: str, stores: _Stores, signers: Path | None) -> Operand:
-    """Find out what ``text`` names; raises ``OperandError`` or ``NotInStoreError``."""
-    path = Path(text)
-    if path.is_dir():
-        if _is_store(path):
-            store = stores.open(path)
-            return Operand(text, records=_last_builds(store), store=store)
-        return Operand(text, tree=Tree(tree_of_path(path), path))
-    if path.is_file():
-        with path.open("rb") as file:
-            is_json = file.read(1) == b"{"
-        if is_json and b'"nexis record' in path.read_bytes():
-            if signers is not None:
-                signer = verify(path, signers)
-                print(f"{text}: signed by {signer}", file=sys.stderr)
-            record = decode_record(path.read_text(), text)
-            return Operand(text, records={f"{record.system}-{record.arch}": record}, store=stores.main_if_there())
-        return Operand(text, file=path)
-    if "/" in text and not text.startswith(BUILDS):
-        raise OperandError(f"there is no {text}", hint="a file, a directory, a digest or a name in the store")
-    store = stores.main()
-    digest = store.find(text)
-    root = store.path(digest)
-    if text.startswith(BUILDS) and (root / FILE).is_file():
-        return Operand(text, records={text.removeprefix(BUILDS): _kept(store, text, digest)}, store=store)
-    return Operand(text, tree=Tree(store.manifest(digest), root), store=store)
-
-
-def _last_builds(store: Store) -> dict[str, BuildRecord]:
-    return {
-        name.removeprefix(BUILDS): _kept(store, name, digest)
-        for name, digest in sorted(store.roots().items())
-        if name.startswith(BUILDS)
-    }
-
-
-def _kept(store: Store, name: str, digest: TreeDigest) -> BuildRecord:
-    system, _, arch = name.removeprefix(BUILDS).rpartition("-")
-    return from_build_record(store, decode((store.path(digest) / FILE).read_text()), system, arch)
-
-
 def compare(first: Operand, second: Operand, *, everything: bool, diffoscope: bool) -> Report:
-    """Compare two operands of one kind."""
+    """Compare two operands of one kind, or either with a binary cache."""
+    if second.cache is not None or first.cache is not None:
+        return _with_cache(first, second, everything)
     if first.records is not None and second.records is not None:
         return _records(first, second, everything)
     if first.tree is not None and second.tree is not None:
@@ -175,6 +92,49 @@ def compare(first: Operand, second: Operand, *, everything: bool, diffoscope: bo
     raise OperandError(
         f"{first.name} is {first.kind} and {second.name} is {second.kind}", hint="compare things of one kind"
     )
+
+
+def _with_cache(first: Operand, second: Operand, everything: bool) -> Report:
+    mine, cache = (first, second.cache) if second.cache is not None else (second, first.cache)
+    assert cache is not None
+    if mine.records:
+        reports = [(name, challenge(_side(mine, record), cache, everything=everything)) for name, record in
+                   sorted(mine.records.items())]  # fmt: skip
+        prefixed = len(reports) > 1
+        subjects = tuple(
+            replace(each, name=f"{name}: {each.name}") if prefixed else each
+            for name, report in reports
+            for each in report.subjects
+        )
+        return replace(reports[0][1], subjects=subjects)
+    if mine.tree is not None and mine.store is not None:
+        return _artifact_with_cache(mine, mine.tree, mine.store, cache)
+    raise OperandError(
+        f"{mine.name} is {mine.kind}, which no build key tells what to compare with in a binary cache",
+        hint="compare a record, a store or an artifact of a store with it",
+    )
+
+
+def _artifact_with_cache(mine: Operand, tree: Tree, store: Store, cache: Cache) -> Report:
+    """Every build key under which the artifact is known, asked for in the cache."""
+    digest = tree.manifest.digest
+    subjects = []
+    for key in store.info(digest).realisations:
+        known, theirs = store.realisation(key), cache.outputs(key)
+        if known is None or theirs is None:
+            continue
+        for name in [each for each, its in known.outputs.items() if its == digest and each in theirs]:
+            manifest = cache.manifest(theirs[name])
+            differences = compare_trees(tree, Tree(manifest, fetch=cache.file)) if manifest is not None else ()
+            status = Status.SAME if theirs[name] == digest else Status.DIFFERS
+            before, after = str(digest), str(theirs[name])
+            notes = ("the same build key gave two outputs: this build is not reproducible",)
+            subjects.append(
+                Subject(mine.name, "", status, differences, () if status is Status.SAME else notes, before, after)
+            )
+    if not subjects:
+        subjects = [Subject(mine.name, "", Status.FAILED, notes=("not built by the cache",))]
+    return Report("An artifact and a binary cache compared", mine.name, cache.name, tuple(subjects))
 
 
 def _records(first: Operand, second: Operand, everything: bool) -> Report:

@@ -21,6 +21,7 @@ from nexis_eval.cli.evaluation import (
 )
 from nexis_eval.cli.repro_common import add_jobs_argument, realise_steps
 from nexis_eval.mirrors import default_mirrors
+from nexis_eval.repro.cache import publish
 from nexis_eval.repro.record import BuildRecord, encode_record
 from nexis_eval.repro.recording import make_record, this_environment
 from nexis_eval.repro.signing import sign
@@ -38,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--provenance", type=Path, metavar="FILE", help="also write an in-toto statement with SLSA provenance v1"
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="also add what came out to the binary cache there, for 'repro diff'"
     )
     parser.add_argument("--sign", type=Path, metavar="KEY", help="sign what is written with this OpenSSH key")
 
@@ -59,15 +63,25 @@ def run(args: argparse.Namespace) -> int:
         text = encode_record(record)
         args.output.write_text(text)
         written = [args.output]
+        if args.cache is not None:
+            print(f"{args.cache}: {publish(record, store, args.cache)} files added", file=sys.stderr)
         if args.provenance is not None:
             digest = hashlib.sha256(text.encode()).hexdigest()
-            args.provenance.write_text(statement(record, _files(store, record), digest))
+            args.provenance.write_text(statement(record, _files(store, record), digest, _span(store, record)))
             written.append(args.provenance)
     if args.sign is not None:
         written += [sign(path, args.sign) for path in list(written)]
     for path in written:
         print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def _span(store: Store, record: BuildRecord) -> tuple[int, int] | None:
+    """When the first of the recorded steps began and the last one ended, as far as the store knows."""
+    known = [found for each in record.steps if (found := store.realised(each)) is not None and found.started_ns]
+    if not known:
+        return None
+    return min(each.started_ns for each in known), max(each.started_ns + each.duration_ns for each in known)
 
 
 def _files(store: Store, record: BuildRecord) -> dict[str, str]:

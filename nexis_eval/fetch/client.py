@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 20.0
 READ_TIMEOUT_SECONDS = 60.0
 MAX_CONNECTIONS = 16
+_HEADERS = {"User-Agent": "nexis-eval", "Accept-Encoding": "identity"}
 
 
 class FetchError(NexisError):
@@ -101,5 +102,13 @@ def new_client() -> httpx.AsyncClient:
         auth=_netrc(),
         timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS, pool=None),
         limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
-        headers={"User-Agent": "nexis-eval", "Accept-Encoding": "identity"},
+        headers=_HEADERS,
     )
+
+
+def new_blocking_client() -> httpx.Client:
+    """The same for a few requests one after the other; raises ``NetrcError``."""
+    import httpx
+
+    timeout = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS, pool=None)
+    return httpx.Client(follow_redirects=True, auth=_netrc(), timeout=timeout, headers=_HEADERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from nexis_eval.repro.evidence import of_field, of_lines
 from nexis_eval.repro.findings import Cause, Difference, Evidence, Strength, View
 from nexis_eval.repro.opening import open_pair
 from nexis_eval.repro.surroundings import UNKNOWN_SIDES, Sides
+from nexis_store.digest import FileDigest
 from nexis_store.tree import Manifest, ManifestEntry
 
 KINDS = {"f": "file", "d": "directory", "l": "symlink"}
@@ -26,6 +27,15 @@ class Tree:
 
     manifest: Manifest
     root: Path | None = None
+    fetch: Callable[[FileDigest], Path | None] | None = None
+    """Brings a single file here, where the tree as a whole is elsewhere; ``None`` if it cannot be had."""
+
+    def file(self, path: str) -> Path | None:
+        """A file of the tree on this machine's disk, if it can be had."""
+        if self.root is not None:
+            return self.root / path
+        entry = self.manifest.get(path)
+        return self.fetch(entry.digest) if self.fetch is not None and entry is not None and entry.digest else None
 
 
 def compare_trees(before: Tree, after: Tree, sides: Sides = UNKNOWN_SIDES) -> tuple[Difference, ...]:
@@ -76,8 +86,9 @@ def _rename(path: str, other: str, before: Tree, after: Tree, sides: Sides) -> D
     old, new = (each.rpartition("/")[2] for each in (path, other))
     view = View("name", "field", old, new, evidence=tuple(of_lines(old, new, sides)))
     entry, moved = before.manifest.get(path), after.manifest.get(other)
-    if entry and moved and entry.digest != moved.digest and before.root and after.root:
-        content = open_files(path, before.root / path, after.root / other, sides)
+    if entry and moved and entry.digest != moved.digest:
+        first, second = before.file(path), after.file(other)
+        content = open_files(path, first, second, sides) if first and second else None
         view = View("name and content", "member", parts=(view, content)) if content else view
     return Difference(path, "name", old, new, view, judge(tuple(view.all_evidence())))
 
@@ -128,9 +139,8 @@ def _value(path: str, change: str, before: str, after: str, sides: Sides) -> Dif
 def _content(
     path: str, old: ManifestEntry, new: ManifestEntry, before: Tree, after: Tree, sides: Sides, *, opened: bool
 ) -> Difference:
-    view = None
-    if opened and before.root is not None and after.root is not None:
-        view = open_files(path, before.root / path, after.root / path, sides)
+    places = (before.file(path), after.file(path)) if opened else (None, None)
+    view = open_files(path, places[0], places[1], sides) if places[0] and places[1] else None
     first, *more = judge_view(view)
     sizes = [f"{each.size} bytes {each.digest}" for each in (old, new)]
     return Difference(path, "content", sizes[0], sizes[1], view, first, tuple(more))

@@ -119,7 +119,7 @@ def _time_evidence(before: list[Moment], after: list[Moment], sides: Sides) -> E
     first = next((each for each in before if each.within(sides[0].clock)), None)
     second = next((each for each in after if each.within(sides[1].clock)), None)
     if first and second:
-        why = f"{first.text} and {second.text} are the times at which the builds ran"
+        why = f"{first.text} and {second.text} are times that the builds' clocks showed"
         return Evidence(Cause.TIMESTAMP, Strength.PROOF, why)
     return Evidence(Cause.TIMESTAMP, Strength.LIKELY, f"{before[0].text} and {after[0].text} are dates or times")
 
@@ -272,7 +272,7 @@ def _range_evidence(before: bytes, after: bytes, start: int, end: int, sides: Si
             continue
         first, second = sides[0].clock, sides[1].clock
         if first and second and first[0] - 2 <= other <= first[1] + 2 and second[0] - 2 <= value <= second[1] + 2:
-            why = f"the number at offset {at} is the time at which the builds ran: {other} and {value}"
+            why = f"the number at offset {at} is a time that the builds' clocks showed: {other} and {value}"
             yield Evidence(Cause.TIMESTAMP, Strength.PROOF, why)
             return
         if not (first and second):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from nexis_eval.derivation import Fetch, FetchGit, Local
@@ -18,8 +19,13 @@ BUILD_TYPE = "urn:nexisos:build:1"
 BUILDER = "urn:nexisos:nexis-eval"
 
 
-def statement(record: BuildRecord, files: Mapping[str, str], record_sha256: str) -> str:
-    """The statement as JSON. ``files`` maps the names of the recorded targets' files to their SHA-256 in hex."""
+def statement(
+    record: BuildRecord, files: Mapping[str, str], record_sha256: str, span_ns: tuple[int, int] | None = None
+) -> str:
+    """The statement as JSON. ``files`` maps the names of the recorded targets' files to their SHA-256 in hex.
+
+    ``span_ns`` tells when the first step began and the last one ended, in nanoseconds since the epoch, where known.
+    """
     value = {
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(files.items())],
@@ -41,12 +47,19 @@ def statement(record: BuildRecord, files: Mapping[str, str], record_sha256: str)
             },
             "runDetails": {
                 "builder": {"id": BUILDER, "version": {"nexis-eval": record.environment.get("engine", "")}},
-                "metadata": {},
+                "metadata": _metadata(span_ns),
                 "byproducts": [{"name": "record.json", "digest": {"sha256": record_sha256}}],
             },
         },
     }
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _metadata(span_ns: tuple[int, int] | None) -> dict[str, str]:
+    if span_ns is None:
+        return {}
+    started, finished = (datetime.fromtimestamp(each // 1_000_000_000, UTC).isoformat() for each in span_ns)
+    return {"startedOn": started.replace("+00:00", "Z"), "finishedOn": finished.replace("+00:00", "Z")}
 
 
 def _dependencies(record: BuildRecord) -> Iterator[dict[str, Any]]:

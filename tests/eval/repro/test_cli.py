@@ -101,6 +101,13 @@ def test_builds(stores: tuple[Path, Path], tmp_path: Path, how: str) -> None:
     assert "3 of 3 differ, 2 of them only as a consequence" in lines[-1]
 
 
+def test_a_store_equals_itself(stores: tuple[Path, Path]) -> None:
+    result = repro("diff", stores[0], stores[0])
+    assert result.returncode == 0, result.stdout
+    marks = [line.split()[:3] for line in result.stdout.splitlines() if line.startswith("✓")]
+    assert marks == [["✓", "system", "same"]]
+
+
 def test_artifacts_by_digest_and_name(stores: tuple[Path, Path]) -> None:
     first, second = stores
     result = repro("diff", "motd", "--against", second, store=first)

@@ -1,0 +1,168 @@
+"""What 'repro diff' can be given: finds out what a word on the command line names."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from nexis_eval.record import FILE, decode
+from nexis_eval.repro.cache import INDEX, MAX_FILE_BYTES, Cache, DirectoryShelf, HttpShelf, Shelf
+from nexis_eval.repro.compare import Tree
+from nexis_eval.repro.record import BuildRecord, decode_record
+from nexis_eval.repro.recording import from_build_record
+from nexis_eval.repro.signing import verify
+from nexis_store.digest import TreeDigest
+from nexis_store.errors import NexisError
+from nexis_store.hashing import tree_of_path
+from nexis_store.store import Store, default_store_root
+
+BUILDS = "builds/"
+
+
+class OperandError(NexisError):
+    """What was given to compare is nothing that can be compared, or the two are of different kinds."""
+
+    code = "R0005"
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One thing to compare: exactly one of ``records``, ``tree``, ``file`` and ``cache`` is set."""
+
+    name: str
+    records: dict[str, BuildRecord] | None = None
+    tree: Tree | None = None
+    file: Path | None = None
+    cache: Cache | None = None
+    store: Store | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        if self.cache is not None:
+            return "a binary cache"
+        return "a record" if self.records is not None else "a tree" if self.tree is not None else "a file"
+
+
+class Stores:
+    """The store that names are looked up in, opened when first needed; and what else has to be let go of at the end."""
+
+    def __init__(self, stack: ExitStack, root: Path | None) -> None:
+        self._stack = stack
+        self._root = root
+        self._store: Store | None = None
+
+    def main(self) -> Store:
+        """The store; raises ``NotInStoreError`` if there is none."""
+        if self._store is None:
+            self._store = self.open(self._root or default_store_root())
+        return self._store
+
+    def main_if_there(self) -> Store | None:
+        """The store, if there is one."""
+        root = self._root or default_store_root()
+        return self.main() if _is_store(root) else None
+
+    def open(self, root: Path) -> Store:
+        """Open another one, until the end."""
+        return self._stack.enter_context(Store.open(root, create=False, readonly=True))
+
+    def directory(self) -> Path:
+        """A new directory, deleted at the end."""
+        return Path(self._stack.enter_context(TemporaryDirectory(prefix="nexis-diff-")))
+
+    def cache(self, text: str) -> Cache | None:
+        """The binary cache that ``text`` names, if it names one."""
+        if not is_url(text) and not (Path(text) / INDEX).is_file():
+            return None
+        shelf = self.shelf(text)
+        cache = Cache(text, shelf, self.directory())
+        return cache if cache.is_cache() else None
+
+    def shelf(self, text: str) -> Shelf:
+        """Where the files of a cache, or one file, are read from."""
+        shelf = HttpShelf.open(text) if is_url(text) else DirectoryShelf(Path(text))
+        self._stack.callback(shelf.close)
+        return shelf
+
+    def download(self, url: str) -> Path:
+        """The file behind a URL, under its own name."""
+        data = self.shelf(url).get("", MAX_FILE_BYTES)
+        if data is None:
+            raise OperandError(f"there is neither a binary cache nor a file at {url}")
+        path = self.directory() / (PurePosixPath(urlsplit(url).path).name or "download")
+        path.write_bytes(data)
+        return path
+
+
+def is_url(text: str) -> bool:
+    """Whether an operand is to be had over HTTP."""
+    return text.startswith(("http://", "https://"))
+
+
+def _is_store(path: Path) -> bool:
+    return (path / ".db").is_dir()
+
+
+def resolve(text: str, stores: Stores, signers: Path | None) -> Operand:
+    """Find out what ``text`` names; raises ``OperandError``, ``CacheError`` or ``NotInStoreError``."""
+    cache = stores.cache(text)
+    if cache is not None:
+        return Operand(text, cache=cache)
+    path = stores.download(text) if is_url(text) else Path(text)
+    home = _store_of(path)
+    if home is not None:
+        return _artifact(text, stores.open(home), path.resolve().name)
+    if path.is_dir():
+        if _is_store(path):
+            store = stores.open(path)
+            return Operand(text, records=_last_builds(store), store=store)
+        return Operand(text, tree=Tree(tree_of_path(path), path))
+    if path.is_file():
+        with path.open("rb") as file:
+            is_json = file.read(1) == b"{"
+        if is_json and b'"nexis record' in path.read_bytes():
+            if signers is not None:
+                signer = verify(path, signers)
+                print(f"{text}: signed by {signer}", file=sys.stderr)
+            record = decode_record(path.read_text(), text)
+            return Operand(text, records={f"{record.system}-{record.arch}": record}, store=stores.main_if_there())
+        return Operand(text, file=path)
+    if "/" in text and not text.startswith(BUILDS):
+        raise OperandError(f"there is no {text}", hint="a file, a directory, a digest or a name in the store")
+    return _artifact(text, stores.main(), text)
+
+
+def _artifact(text: str, store: Store, name: str) -> Operand:
+    digest = store.find(name)
+    root = store.path(digest)
+    if name.startswith(BUILDS) and (root / FILE).is_file():
+        return Operand(text, records={name.removeprefix(BUILDS): _kept(store, name, digest)}, store=store)
+    return Operand(text, tree=Tree(store.manifest(digest), root), store=store)
+
+
+def _store_of(path: Path) -> Path | None:
+    """The store that a path leads into, if it is an artifact there: a generation, a root, itself."""
+    real = path.resolve()
+    if len(real.parents) < 3 or not (real.parents[2] / ".db").is_dir():
+        return None
+    return real.parents[2] if re.fullmatch(r"[0-9a-f]{64}-.*", real.name) else None
+
+
+def _last_builds(store: Store) -> dict[str, BuildRecord]:
+    return {
+        name.removeprefix(BUILDS): _kept(store, name, digest)
+        for name, digest in sorted(store.roots().items())
+        if name.startswith(BUILDS)
+    }
+
+
+def _kept(store: Store, name: str, digest: TreeDigest) -> BuildRecord:
+    system, _, arch = name.removeprefix(BUILDS).rpartition("-")
+    return from_build_record(store, decode((store.path(digest) / FILE).read_text()), system, arch)
