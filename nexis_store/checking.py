@@ -1,25 +1,30 @@
-"""Reading every byte of a store: in several threads, resumable, with what is found as values."""
+"""Reading every byte of a store: on all processors, resumable, with what is found as values."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from nexis_store import fs
+from nexis_store import fs, workers
 from nexis_store.digest import TreeDigest
 from nexis_store.gc import Progress
+from nexis_store.layout import Layout
 from nexis_store.records import ARTIFACT, ArtifactRecord
-from nexis_store.verify import Problem, unknown_trees, verify_contents
+from nexis_store.verify import Problem, Seen, unknown_trees, verify_tree
 
 if TYPE_CHECKING:
     from nexis_store.store import Store
 
-_BATCH = 256
-_LARGE = 128 << 10
-"""Mean size [bytes] from which files are read in parallel."""
+_BATCH = 2048
+"""Artifacts between two notes of how far the check is."""
+
+_FEW = 1000
+"""So few entries are read before a helper has started."""
+
+_ENTRY_BYTES = 100_000
+"""Looking at an entry takes about as long as hashing so many bytes."""
 
 
 def check_contents(
@@ -32,30 +37,20 @@ def check_contents(
     """
     note = f"{store.layout.database}/verified"
     everything = digests is None
-    chosen = sorted(each.digest for each in store.artifacts()) if digests is None else list(digests)
+    chosen = _names(store, digests)
     if everything and resume:
         with contextlib.suppress(FileNotFoundError, ValueError), open(note, encoding="ascii") as file:
             last = TreeDigest.parse(file.read())
-            chosen = [each for each in chosen if each > last]
+            chosen = [each for each in chosen if each[0] > last]
     problems: list[Problem] = []
-    seen: dict[tuple[int, int], bytes] = {}
-
-    def check(digest: TreeDigest) -> list[Problem]:
-        return list(verify_contents(store.layout, store.database, digest, seen))
-
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for at in range(0, len(chosen), _BATCH):
-            part = chosen[at : at + _BATCH]
-            large = [each for each in part if _has_large_files(store, each)]
-            running = pool.map(check, large)
-            # Threads gain where hashing and reading take long. For small files they would only fight for Python.
-            small = sorted(set(part) - set(large))
-            for found in (*map(check, small), *running):
-                problems += found
-            if everything:
-                fs.write_atomically(note, str(part[-1]).encode(), durable=False)
-            if progress is not None:
-                progress(min(at + _BATCH, len(chosen)), len(chosen))
+    for at in range(0, len(chosen), _BATCH):
+        part = chosen[at : at + _BATCH]
+        for found in workers.in_processes(partial(_check_part, store.layout), _shares(part)):
+            problems += found
+        if everything:
+            fs.write_atomically(note, str(part[-1][0]).encode(), durable=False)
+        if progress is not None:
+            progress(at + len(part), len(chosen))
     if everything:
         problems += unknown_trees(store.layout, store.database)
         with contextlib.suppress(FileNotFoundError):
@@ -63,9 +58,28 @@ def check_contents(
     return problems
 
 
-def _has_large_files(store: Store, digest: TreeDigest) -> bool:
-    stored = store.database.get(ARTIFACT + digest)
-    if stored is None:
-        return False
-    record = ArtifactRecord.decode(stored)
-    return record.size_bytes > _LARGE * record.entries
+def _names(store: Store, digests: Iterable[TreeDigest] | None) -> list[tuple[TreeDigest, ArtifactRecord]]:
+    if digests is None:
+        return [(TreeDigest(key[1:]), ArtifactRecord.decode(value)) for key, value in store.database.scan(ARTIFACT)]
+    with store.database.snapshot() as snapshot:
+        stored = ((digest, snapshot.get(ARTIFACT + digest)) for digest in digests)
+        return [(digest, ArtifactRecord.decode(value)) for digest, value in stored if value is not None]
+
+
+def _shares(part: Sequence[tuple[TreeDigest, ArtifactRecord]]) -> list[Sequence[tuple[TreeDigest, ArtifactRecord]]]:
+    """About the same work for each process: the largest ones go first, each to who has least so far."""
+    count = workers.processes()
+    if count == 1 or sum(record.entries for _, record in part) < _FEW:
+        return [part]
+    shares: list[list[tuple[TreeDigest, ArtifactRecord]]] = [[] for _ in range(count)]
+    load = [0] * count
+    for each in sorted(part, key=lambda each: -each[1].size_bytes):
+        least = load.index(min(load))
+        shares[least].append(each)
+        load[least] += each[1].size_bytes + _ENTRY_BYTES * each[1].entries
+    return list(shares)
+
+
+def _check_part(layout: Layout, part: Sequence[tuple[TreeDigest, ArtifactRecord]]) -> list[Problem]:
+    seen: Seen = {}
+    return [problem for digest, record in part for problem in verify_tree(layout, digest, record.name, seen)]

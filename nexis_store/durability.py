@@ -42,3 +42,25 @@ class Durability:
                 if done:
                     self._finished = max(self._finished, mine)
                 self._condition.notify_all()
+
+
+class SyncAhead:
+    """A sync that has begun while its caller still computes: the one that counts then finds little left to do."""
+
+    def __init__(self, durability: Durability) -> None:
+        self._durability = durability
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._durability.sync()
+        except Exception as error:
+            self._error = error
+
+    def wait(self) -> None:
+        """Return when it is over. Raises what it met: the system reports a failed write only once."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error

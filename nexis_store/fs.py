@@ -259,24 +259,37 @@ def write_atomically(path: str, data: bytes, *, mode: int = 0o644, durable: bool
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory tree or file that may have odd modes; what is already gone is no error."""
+    """Remove a directory tree or file that may have odd modes, however deep; what is already gone is no error."""
+    pending = [path]
+    directories: list[str] = []
+    while pending:
+        directory = pending.pop()
+        try:
+            entries = _listing(directory)
+        except NotADirectoryError:
+            unlink(directory)
+            continue
+        except FileNotFoundError:
+            continue
+        directories.append(directory)
+        if entries and not os.access(directory, os.W_OK | os.X_OK):
+            os.chmod(directory, 0o700)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    unlink(entry.path)
+    for directory in reversed(directories):
+        with contextlib.suppress(FileNotFoundError):
+            remove_directory(directory)
+
+
+def _listing(directory: str) -> list[os.DirEntry[str]]:
     try:
-        entries = list(os.scandir(path))
-    except NotADirectoryError:
-        unlink(path)
-        return
-    except FileNotFoundError:
-        return
+        with os.scandir(directory) as found:
+            return list(found)
     except PermissionError:
-        os.chmod(path, 0o700)
-        entries = list(os.scandir(path))
-    if entries and not os.access(path, os.W_OK | os.X_OK):
-        os.chmod(path, 0o700)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            remove_tree(entry.path)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                unlink(entry.path)
-    with contextlib.suppress(FileNotFoundError):
-        remove_directory(path)
+        os.chmod(directory, 0o700)
+        with os.scandir(directory) as found:
+            return list(found)

@@ -6,18 +6,19 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from blake3 import blake3
 
-from nexis_store import fs, refs
+from nexis_store import fs, refs, workers
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
-from nexis_store.durability import Durability
+from nexis_store.durability import Durability, SyncAhead
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
 from nexis_store.layout import Layout
 from nexis_store.names import check_component, check_name, check_path, encode
@@ -41,6 +42,30 @@ TINY = 1 << 10
 """Files of at most so many bytes are not shared with other artifacts: ``docs/decisions/store-sharing.md``."""
 
 CHUNK = 1 << 22
+
+MANY = 2000
+"""So many small files are worth the helpers that copy some of them."""
+
+HOLD_BYTES = 1 << 23
+"""How much of tiny files is kept in memory while nothing but known contents have come."""
+
+
+_Copied = tuple[bytes, int, int, bool]
+"""What became of a small file: digest, size, mode, and whether its content was not there before."""
+
+
+class _Held(NamedTuple):
+    """A file that is not written yet, since the whole tree may be there already; ``data`` is ``None`` if it is long."""
+
+    place: str
+    source: str
+    digest: FileDigest
+    executable: bool
+    size: int
+    data: bytes | None
+
+
+_CLAIMED = file_entry("", FileDigest(bytes(32)), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +116,8 @@ class Writer:
         self._layout = host.layout
         self._entries: dict[str, ManifestEntry] = {}
         self._fresh: dict[tuple[FileDigest, bool], str] = {}
+        self._held: list[_Held] = []
+        self._ahead: SyncAhead | None = None
         self._staging: str | None = None
         self._tree = ""
         self._fix_modes = False
@@ -189,6 +216,117 @@ class Writer:
         self._entries[path] = file_entry(path, digest, size, executable, attributes)
         return digest
 
+    def files(self, files: Sequence[tuple[str, str, Attributes]]) -> list[int]:
+        """Regular files, most of them small: (path, where it is now, attributes). Returns the mode that each has now.
+
+        Copied by all processors. As long as every content is known nothing is written: a tree that turns out to be in
+        the store costs reading it, no more.
+        """
+        claimed: list[tuple[str, str, int | None]] = []
+        for path, source, attributes in files:
+            claimed.append((self._claim(path), source, attributes.mode))
+            self._entries[path] = _CLAIMED
+        count = workers.processes() if len(files) >= MANY else 1
+        size = -(-len(claimed) // count) or 1
+        parts = [claimed[at : at + size] for at in range(0, len(claimed), size)]
+        modes: list[int] = []
+        everything = iter(files)
+        copied_parts = workers.in_processes(self._copy_part, parts)
+        if len(files) >= MANY and any(len(held) < len(found) - found.count(None) for found, held in copied_parts):
+            self._ahead = SyncAhead(self._host.durability)
+        for part, (found, held) in zip(parts, copied_parts, strict=True):
+            self._held += held
+            for (place, source, forced), copied, (path, _, attributes) in zip(part, found, everything, strict=False):
+                if copied is None:
+                    status = os.stat(source)
+                    mode, length = status.st_mode, status.st_size
+                    executable = bool((mode if forced is None else forced) & 0o111)
+                    digest = self._look_for_large(source, length, executable)
+                    if digest is not None:
+                        self._held.append(_Held(place, source, digest, executable, length, None))
+                    else:
+                        digest, length = self._from_path(place, source, executable, looked=True)
+                else:
+                    raw, length, mode, first = copied
+                    digest = FileDigest(raw)
+                    executable = bool((mode if forced is None else forced) & 0o111)
+                    if first:
+                        self._keep_first(place, digest, executable)
+                self._entries[path] = file_entry(path, digest, length, executable, attributes)
+                modes.append(mode)
+        if len(self._held) < len(files):
+            self._write_held()
+        return modes
+
+    def _copy_part(self, part: Sequence[tuple[str, str, int | None]]) -> tuple[list[_Copied | None], list[_Held]]:
+        """Copy small files; ``None`` stands for one that is not small."""
+        found: list[_Copied | None] = []
+        held: list[_Held] = []
+        holding, held_bytes = True, 0
+        fresh = self._fresh
+        for place, source, forced in part:
+            fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                status = os.fstat(fd)
+                size, mode = status.st_size, status.st_mode
+                data = os.read(fd, size + 1) if size <= SMALL else b""
+            finally:
+                os.close(fd)
+            if len(data) != size:
+                found.append(None)
+                continue
+            executable = bool((mode if forced is None else forced) & 0o111)
+            raw = blake3(data).digest()
+            digest = FileDigest(raw)
+            tiny = size <= TINY
+            known = not tiny and (
+                (digest, executable) in fresh or os.access(self._layout.link(digest, executable), os.F_OK)
+            )
+            if holding:
+                held_bytes += size if tiny else 0
+                holding = known or (tiny and held_bytes <= HOLD_BYTES)
+            if holding:
+                held.append(_Held(place, source, digest, executable, size, data if tiny else None))
+                first = False
+            elif known:
+                self._put(place, digest, data, executable)
+                first = fresh.get((digest, executable)) == place
+            else:
+                fs.write_file(place, data, 0o555 if executable else 0o444, exact=not self._fix_modes)
+                first = not tiny
+                if first:
+                    fresh[digest, executable] = place
+            found.append((raw, size, mode, first))
+        return found, held
+
+    def _write_held(self) -> None:
+        """Write what was put off: there is something new in this tree."""
+        held, self._held = self._held, []
+        for each in held:
+            if each.data is None and self._known(each.place, each.digest, each.executable, each.size):
+                continue
+            if each.size > SMALL:
+                if self._from_path(each.place, each.source, each.executable, looked=True) != (each.digest, each.size):
+                    raise StoreError(f"{self.name}: {each.source} was changed while it was added", hint="add it again")
+                continue
+            data = each.data if each.data is not None else fs.read_small(each.source, each.size)
+            if data is None or (each.data is None and FileDigest.of(data) != each.digest):
+                raise StoreError(f"{self.name}: {each.source} was changed while it was added", hint="add it again")
+            self._put(each.place, each.digest, data, each.executable)
+
+    def _keep_first(self, place: str, digest: FileDigest, executable: bool) -> None:
+        """Let files with one content that two helpers have written be one file."""
+        first = self._fresh.setdefault((digest, executable), place)
+        if first != place:
+            spare = f"{self._staging}/spare"
+            try:
+                fs.link(first, spare)
+            except OSError as error:
+                if error.errno != errno.EMLINK:
+                    raise
+            else:
+                fs.rename(spare, place)
+
     def take(self, path: str, source: str, *, executable: bool = False, attributes: Attributes = DEFAULT) -> FileDigest:
         """A regular file that the caller gives away: renamed into the store where that is possible, else copied."""
         if attributes.mode is not None:
@@ -242,16 +380,21 @@ class Writer:
             finally:
                 os.close(fd)
 
-    def _from_path(self, place: str, source: str, executable: bool) -> tuple[FileDigest, int]:
+    def _look_for_large(self, source: str, size: int, executable: bool) -> FileDigest | None:
+        """The digest of a large file if the store has it already; reading it is much cheaper than writing it again."""
+        if size <= SMALL or self._host.database.get(LARGE + pack_number(size)) is None:
+            return None
+        digest = FileDigest(blake3(max_threads=blake3.AUTO).update_mmap(source).digest())
+        return digest if os.access(self._layout.link(digest, executable), os.F_OK) else None
+
+    def _from_path(self, place: str, source: str, executable: bool, *, looked: bool = False) -> tuple[FileDigest, int]:
         with open(source, "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size <= SMALL:
                 return self._from(place, stream, executable)
-            if self._host.database.get(LARGE + pack_number(size)) is not None:
-                # It may be there already: reading it is much cheaper than writing it again.
-                digest = FileDigest(blake3(max_threads=blake3.AUTO).update_mmap(source).digest())
-                if self._known(place, digest, executable, size):
-                    return digest, size
+            known = None if looked else self._look_for_large(source, size, executable)
+            if known is not None and self._known(place, known, executable, size):
+                return known, size
             fd = fs.create(place)
             try:
                 fs.copy(stream.fileno(), fd, place)
@@ -294,10 +437,12 @@ class Writer:
         entry = self._entries.get(earlier)
         if entry is None or entry.kind != "f":
             raise StoreError(f"{self.name}: {path} is a link to {earlier}, which is no file written before")
+        self._write_held()
         self.adopt(path, entry, f"{self._tree}/{earlier}", attributes)
 
     def place(self, path: str) -> str:
         """Where something written before lies until the commit."""
+        self._write_held()
         return f"{self._tree}/{path}"
 
     def adopt(
@@ -340,6 +485,7 @@ class Writer:
         entry = self._entries.get(path)
         if entry is None or entry.kind == "d":
             raise StoreError(f"{self.name}: {path} is no file or symlink written before")
+        self._write_held()
         if entry.digest is not None:
             place = self._fresh.get((entry.digest, entry.executable))
             if place == f"{self._tree}/{path}":
@@ -349,11 +495,14 @@ class Writer:
 
     def _small(self, place: str, data: bytes, executable: bool) -> FileDigest:
         digest = FileDigest(blake3(data).digest())
+        self._put(place, digest, data, executable)
+        return digest
+
+    def _put(self, place: str, digest: FileDigest, data: bytes, executable: bool) -> None:
         if not self._known(place, digest, executable, len(data)):
             fs.write_file(place, data, 0o555 if executable else 0o444, exact=not self._fix_modes)
             if len(data) > TINY:
                 self._fresh[digest, executable] = place
-        return digest
 
     def _from(self, place: str, stream: BinaryIO, executable: bool) -> tuple[FileDigest, int]:
         """Read a stream to its end and place its bytes."""
@@ -382,7 +531,12 @@ class Writer:
         """Link ``place`` to a copy of the content that is there already, if there is one."""
         if size <= TINY:
             return False
-        source = self._fresh.get((digest, executable)) or self._layout.link(digest, executable)
+        source = self._fresh.get((digest, executable))
+        if source is None:
+            source = self._layout.link(digest, executable)
+            # Asking is cheaper than a link that fails.
+            if not os.access(source, os.F_OK):
+                return False
         try:
             fs.link(source, place)
         except FileNotFoundError:
@@ -423,6 +577,7 @@ class Writer:
     def _stage(self, manifest: Manifest, wanted: tuple[TreeDigest, ...], added_ns: int) -> None:
         """Bring everything that publishing needs to the disk."""
         assert self._staging is not None
+        self._write_held()
         tree = self._tree
         directories = [f"{tree}/{path}" for path, entry in self._entries.items() if entry.kind == "d"]
         directories.sort(reverse=True)
@@ -436,24 +591,38 @@ class Writer:
         goal = f"{self._staging}/goal"
         fs.write_file(description, encode_sidecar(self.name, wanted, manifest, added_ns), 0o444)
         fs.write_file(goal, encode(self._layout.relative_artifact(manifest.digest, self.name)), 0o444)
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.wait()
         self._host.durability.sync()
 
     def _share(self, fresh: dict[tuple[FileDigest, bool], str], tree: Path) -> None:
         """Offer new contents to later artifacts. Only now, when they are durable: see ``docs/store.md``."""
         skip = len(self._tree)
         prefix = os.fspath(tree)
-        for (digest, executable), place in fresh.items():
-            source = prefix + place[skip:]
-            pool = self._layout.link(digest, executable)
+        wanted = [
+            (prefix + place[skip:], self._layout.link(digest, executable))
+            for (digest, executable), place in fresh.items()
+        ]
+        helpers = workers.processes() if len(wanted) >= MANY else 1
+        if helpers > 1:
+            # Those that share a directory go to one helper.
+            wanted.sort(key=itemgetter(1))
+        size = -(-len(wanted) // helpers) or 1
+        workers.in_processes(_link_all, [wanted[at : at + size] for at in range(0, len(wanted), size)])
+
+
+def _link_all(wanted: Sequence[tuple[str, str]]) -> None:
+    for source, pool in wanted:
+        try:
             try:
-                try:
-                    fs.link(source, pool)
-                except FileNotFoundError:
-                    fs.make_directories(os.path.dirname(pool))
-                    fs.link(source, pool)
-            except (FileExistsError, FileNotFoundError):
-                # Somebody else was first, or the artifact was there already, or has just been collected.
-                continue
+                fs.link(source, pool)
+            except FileNotFoundError:
+                fs.make_directories(os.path.dirname(pool))
+                fs.link(source, pool)
+        except (FileExistsError, FileNotFoundError):
+            # Somebody else was first, or the artifact was there already, or has just been collected.
+            continue
 
 
 def publish(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from nexis_store import fs
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import StoreError
-from nexis_store.ingest import SMALL, Artifact, Writer
+from nexis_store.ingest import Artifact, Writer
 from nexis_store.names import decode
 from nexis_store.tree import DEFAULT, Attributes
 
@@ -77,48 +76,52 @@ def land(
 ) -> Artifact:
     """Bring the tree below ``directory`` into ``writer`` and commit it."""
     unused = dict(attributes)
-    for path, entry in _walk(directory, ""):
-        status = entry.stat(follow_symlinks=False)
-        kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFLNK:
+    files: list[tuple[str, str, Attributes]] = []
+    undeclared: list[str] = []
+    for path, entry in _walk(directory):
+        if entry.is_symlink():
             _land_symlink(writer, path, decode(os.fsencode(os.readlink(entry.path))), unused, normalise)
             continue
         place = merge_usr(path) if normalise else path
         if normalise and place in SHARED_INDEXES:
             continue
         given = unused.pop(place, None)
-        if kind == stat.S_IFDIR:
+        if entry.is_dir(follow_symlinks=False):
             writer.directory(place, given or DEFAULT)
-        elif kind == stat.S_IFREG:
-            if normalise and given is None and status.st_mode & 0o7000:
-                raise StoreError(
-                    f"{writer.name}: {path} has the special permission bits {stat.S_IMODE(status.st_mode):04o}",
-                    hint=f"declare what it should have: attributes = {{ '{place}' = {{ mode = 0o4755 }} }}",
-                )
-            executable = bool(status.st_mode & 0o111)
-            if move:
-                if not status.st_mode & 0o400:
-                    # A program that only root may read, as the build made it: ours now, all the same.
-                    fs.finish_path(entry.path, 0o600)
-                writer.take(place, entry.path, executable=executable, attributes=given or DEFAULT)
-            else:
-                size = status.st_size
-                data = fs.read_small(entry.path, size) if size <= SMALL else None
-                if data is not None:
-                    writer.file(place, data, executable=executable, attributes=given or DEFAULT)
-                    continue
-                writer.file(place, Path(entry.path), executable=executable, attributes=given or DEFAULT)
+        elif entry.is_file(follow_symlinks=False):
+            if not move:
+                files.append((place, entry.path, given or DEFAULT))
+                undeclared.append("" if given is not None else path)
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if normalise and given is None:
+                _check_mode(writer.name, path, place, status.st_mode)
+            if not status.st_mode & 0o400:
+                # A program that only root may read, as the build made it: ours now, all the same.
+                fs.finish_path(entry.path, 0o600)
+            writer.take(place, entry.path, executable=bool(status.st_mode & 0o111), attributes=given or DEFAULT)
         else:
             raise StoreError(
                 f"{writer.name}: {path} is a device, socket or fifo, which no artifact can hold",
                 hint="remove it before the build ends; devices are declared in the system's configuration",
             )
+    for path, (place, _, _), mode in zip(undeclared, files, writer.files(files), strict=True):
+        if normalise and path:
+            _check_mode(writer.name, path, place, mode)
     if unused:
         raise StoreError(
             f"{writer.name}: attributes are declared for {', '.join(sorted(unused))}, which the tree does not have",
             hint="correct the path, or make the build install it",
         )
     return writer.commit(references)
+
+
+def _check_mode(name: str, path: str, place: str, mode: int) -> None:
+    if mode & 0o7000:
+        raise StoreError(
+            f"{name}: {path} has the special permission bits {stat.S_IMODE(mode):04o}",
+            hint=f"declare what it should have: attributes = {{ '{place}' = {{ mode = 0o4755 }} }}",
+        )
 
 
 def _land_symlink(writer: Writer, path: str, target: str, unused: dict[str, Attributes], normalise: bool) -> None:
@@ -134,12 +137,18 @@ def _land_symlink(writer: Writer, path: str, target: str, unused: dict[str, Attr
     writer.symlink(place, target, unused.pop(place, DEFAULT))
 
 
-def _walk(directory: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every entry below a directory with its path in the tree, parents first, in the order of raw names."""
-    with os.scandir(directory) as found:
-        entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
-    for entry in entries:
-        path = prefix + decode(os.fsencode(entry.name))
-        yield path, entry
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, path + "/")
+def _walk(directory: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every entry below a directory with its path in the tree, parents first, in order."""
+    pending = [(directory, "")]
+    while pending:
+        place, prefix = pending.pop()
+        with os.scandir(place) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        below: list[tuple[str, str]] = []
+        for entry in entries:
+            name = entry.name
+            path = prefix + (name if name.isascii() else decode(os.fsencode(name)))
+            yield path, entry
+            if entry.is_dir(follow_symlinks=False):
+                below.append((entry.path, path + "/"))
+        pending.extend(reversed(below))

@@ -111,13 +111,14 @@ def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
 
 def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
     """Trees and descriptions that no metadata name: what a power cut may leave where renames are reordered."""
+    present = {key[1:].hex() for key, _ in database.scan(ARTIFACT)}
     for directory, name in buckets(layout):
+        if name[:64] in present:
+            continue
         try:
             digest = TreeDigest.parse(name[:64])
         except ValueError:
             yield Problem("surplus", None, f"{directory}/{name}", "it does not belong to the store")
-            continue
-        if database.get(ARTIFACT + digest) is not None:
             continue
         with database.transaction(durable=False) as transaction:
             # Shown a moment ago, it is known as soon as its writer gives up the lock.
@@ -135,9 +136,13 @@ def verify_contents(
 ) -> Iterator[Problem]:
     """Read one artifact and compare every path with its manifest."""
     stored = database.get(ARTIFACT + digest)
-    if stored is None:
-        return
-    place = layout.artifact(digest, ArtifactRecord.decode(stored).name)
+    if stored is not None:
+        yield from verify_tree(layout, digest, ArtifactRecord.decode(stored).name, seen)
+
+
+def verify_tree(layout: Layout, digest: TreeDigest, name: str, seen: Seen | None = None) -> Iterator[Problem]:
+    """The same without asking the metadata: the artifact is called ``name``."""
+    place = layout.artifact(digest, name)
     try:
         manifest = decode_sidecar(read_sidecar(layout, digest), digest).manifest
     except (NotInStoreError, DamagedStoreError):
@@ -149,26 +154,30 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, seen: Seen) -> I
     """Compare the tree at ``place`` with a manifest."""
     listed: dict[str, set[str]] = {"": set()}
     for entry in manifest.entries():
-        directory, _, name = entry.path.rpartition("/")
-        listed[directory].add(name)
-        path = f"{place}/{entry.path}"
+        relative, kind = entry.path, entry.kind
+        cut = relative.rfind("/")
+        listed[relative[:cut] if cut > 0 else ""].add(relative[cut + 1 :])
+        path = f"{place}/{relative}"
         try:
-            if entry.kind == "l":
-                wrong = decode(os.fsencode(os.readlink(path))) != entry.target
-            elif entry.kind == "d":
-                listed[entry.path] = set()
-                wrong = not stat.S_ISDIR(os.lstat(path).st_mode)
-            else:
+            if kind == "f":
                 wrong = _digest_of(path, seen) != entry.digest
+            elif kind == "l":
+                wrong = decode(os.fsencode(os.readlink(path))) != entry.target
+            else:
+                listed[relative] = set()
+                wrong = not stat.S_ISDIR(os.lstat(path).st_mode)
         except OSError as error:
-            yield Problem("missing", digest, entry.path, error.strerror or str(error))
+            yield Problem("missing", digest, relative, error.strerror or str(error))
             continue
         if wrong:
-            yield Problem("damaged", digest, entry.path, "it is not what its digest says")
+            yield Problem("damaged", digest, relative, "it is not what its digest says")
     for directory, names in listed.items():
         try:
             found = os.listdir(f"{place}/{directory}")
         except OSError:
+            continue
+        # Names that are not UTF-8 come decoded in the same way on both sides.
+        if names.issuperset(found):
             continue
         for name in found:
             if decode(os.fsencode(name)) not in names:
@@ -184,12 +193,13 @@ def _digest_of(path: str, seen: Seen) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return b""
+        shared = status.st_nlink > 1
         key = (status.st_dev, status.st_ino)
-        if status.st_nlink > 1 and key in seen:
+        if shared and key in seen:
             return seen[key]
         if status.st_size < _CHUNK:
             # Asking for a whole chunk would cost more than reading a small file: the buffer is allocated first.
-            found = blake3(os.read(fd, status.st_size + 1)).digest()
+            found: bytes = blake3(os.read(fd, status.st_size + 1)).digest()
         else:
             hasher = blake3()
             while data := os.read(fd, _CHUNK):
@@ -197,7 +207,7 @@ def _digest_of(path: str, seen: Seen) -> bytes:
             found = hasher.digest()
     finally:
         os.close(fd)
-    if status.st_nlink > 1:
+    if shared:
         seen[key] = found
     return found
 

@@ -29,6 +29,8 @@ def in_processes(function: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     Results must be picklable. When all have ended, raises what a part raised, or ``ChildProcessError`` for a helper
     that was killed.
     """
+    if not parts:
+        return []
     running = [_start(function, part) for part in parts[1:]]
     try:
         found = [function(parts[0])]
