@@ -14,6 +14,8 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import (
@@ -44,7 +46,19 @@ from nexis_eval.repro.report import Report, Status, Subject
 from nexis_eval.repro.surroundings import Surroundings
 from nexis_eval.repro.vary import VARIATIONS, Machine, Setup, Tools, conditions, describe, parse_names
 from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
 from nexis_store.store import Store, default_store_root
+
+
+class NothingToCheckError(NexisError):
+    """What is to be checked is downloaded, unpacked or merged, but not built.
+
+    There is nothing to build again: downloads are verified by their hashes, and the rest is done by the engine itself,
+    which 'nexis-eval repro record' on two machines compares.
+    """
+
+    code = "R0008"
+    exit_code = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +91,11 @@ def run(args: argparse.Namespace) -> int:
 
     available()
     steps = script_steps(graph, [find_target(graph, name) for name in names], whole=args.all)
+    if not steps:
+        raise NothingToCheckError(
+            f"{', '.join(names)}: no script takes part, only downloads and unpacking, which hashes prove",
+            hint="check something that is built",
+        )
     with Store.open(args.store or default_store_root()) as store:
         mirrors = default_mirrors(evaluation.mirrors)
         inputs = [item for each in steps for item in visible(graph.derivations, graph.derivations[each])]
@@ -85,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         options = CheckOptions(vary, args.rounds, args.bisect, _say)
         subjects = run_to_the_end(_check_all(args, store, evaluation, steps, outputs, tools, options))
     facts = (
+        ("checked", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, nexis-eval {version('nexisos')}"),
         ("system", evaluation.system),
         ("architecture", evaluation.arch),
         ("rounds", str(args.rounds)),

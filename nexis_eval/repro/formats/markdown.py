@@ -17,12 +17,19 @@ def to_markdown(report: Report) -> str:
     lines = [f"## {_escape(report.title)}", "", f"**{_escape(report.headline())}**", ""]
     lines += [f"- {_escape(name)}: {_escape(value)}" for name, value in report.facts if value]
     lines += [f"- before: {_escape(report.before)}", f"- after: {_escape(report.after)}", ""]
-    lines += ["| | what | platform | paths | cause |", "|---|---|---|---:|---|"]
+    built = any(subject.rounds for subject in report.subjects)
+    lines += [
+        f"| | what | platform |{' rounds | seconds |' if built else ''} paths | cause |",
+        f"|---|---|---|{'---:|---:|' if built else ''}---:|---|",
+    ]
     for subject in report.subjects:
         causes = dict.fromkeys(str(verdict.cause) for each in subject.differences for verdict in each.verdicts())
         count = len(subject.differences) or ""
         named = ", ".join(causes) or (_escape(subject.notes[0].splitlines()[0]) if subject.notes else "")
-        lines.append(f"| {MARKS[subject.status]} | {_escape(subject.name)} | {subject.platform} | {count} | {named} |")
+        work = f" {subject.rounds} | {subject.duration_ns / 1e9:.0f} |" if built else ""
+        lines.append(
+            f"| {MARKS[subject.status]} | {_escape(subject.name)} | {subject.platform} |{work} {count} | {named} |"
+        )
     for subject in report.subjects:
         if subject.differences or len(subject.notes) > 1:
             lines += ["", *_folded(subject)]

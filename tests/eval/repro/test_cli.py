@@ -117,10 +117,13 @@ def test_artifacts_by_digest_and_name(stores: tuple[Path, Path]) -> None:
     assert "-hello" in result.stdout and "+goodbye" in result.stdout
 
 
-def test_variations_are_listed_and_checked() -> None:
+def test_what_is_to_be_checked_is_checked_first() -> None:
     listing = repro("check", "--vary", "help")
     assert listing.returncode == 0
     assert "timezone" in listing.stdout
+    downloaded = repro("check", "examples/packages", "go-blackfriday")
+    assert downloaded.returncode == 2
+    assert "R0008" in downloaded.stderr
     wrong = repro("check", "--vary", "tme")
     assert wrong.returncode == 2
     assert "did you mean 'time'?" in wrong.stderr

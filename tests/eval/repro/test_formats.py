@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -87,6 +88,13 @@ def test_markdown_cannot_be_broken_out_of(report: Report) -> None:
     rows = [line for line in text.splitlines() if line.startswith("| ") and "1.0" in line]
     assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [6, 6, 6, 6]
     assert "````diff" in text
+
+
+def test_markdown_tells_the_rounds_of_a_check(report: Report) -> None:
+    checked = replace(report, subjects=(Subject("good-1.0", "x86_64", rounds=3, duration_ns=61_400_000_000),))
+    text = render(checked, "markdown")
+    assert "| | what | platform | rounds | seconds | paths | cause |\n|---|---|---|---:|---:|---:|---|\n" in text
+    assert "| ✅ | good-1.0 | x86_64 | 3 | 61 |  |  |" in text
 
 
 class Checker(HTMLParser):
