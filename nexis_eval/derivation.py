@@ -240,6 +240,8 @@ class Script:
     normalise: bool = True
     """Apply the landing rules (``docs/formats/landing.md``); images are taken as they are."""
     call: tuple[str, ...] = ()
+    allow_missing: tuple[str, ...] = ()
+    """What a rule's build may lack at run time all the same (``nexis_eval.execute.linkage``)."""
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""
@@ -252,6 +254,8 @@ class Script:
         for attribute in self.attributes:
             mode = "" if attribute.mode is None else f"{attribute.mode:04o}"
             yield f"attribute {attribute.path}", f"{attribute.owner}:{attribute.group} {mode}"
+        for index, name in enumerate(self.allow_missing):
+            yield f"allow-missing[{index}]", name
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,10 +266,13 @@ class Choice:
     """
 
     kind: ClassVar[str] = "choice"
+    absent: str = ""
+    """Why the first alternative is not among the inputs, where it was known before that it cannot be had."""
 
     def fields(self) -> Iterator[Field]:
-        """A choice is wholly described by its inputs."""
-        return iter(())
+        """A choice is described by its inputs, and by what is known to be missing among them."""
+        if self.absent:
+            yield "absent", self.absent
 
 
 Builder = Fetch | FetchGit | Local | Files | Unpack | Union | Script | Choice

@@ -95,6 +95,7 @@ def call_recipe(
     propagates: Sequence[int],
     call: Sequence[str],
     script: Script | None = None,
+    outputs: Sequence[str] = ("out",),
 ) -> bytes:
     """The recipe of a build by a rule, without making a derivation first.
 
@@ -103,7 +104,7 @@ def call_recipe(
     """
     first = _PLAIN_SCRIPT if script is None else _script_head(script)
     return _recipe(
-        ("script", name, version, platform), "x86_64", ("out",), inputs, runtime, propagates, (*first, "call", *call)
+        ("script", name, version, platform), "x86_64", outputs, inputs, runtime, propagates, (*first, "call", *call)
     )
 
 
@@ -202,7 +203,7 @@ def _builder_strings(builder: Builder) -> Iterable[str]:
         case Script():
             return _script_strings(builder)
         case Choice():
-            return ()
+            return (builder.absent,)
 
 
 def _entry_strings(entry: Entry) -> tuple[str, ...]:
@@ -218,6 +219,7 @@ def _script_head(builder: Script) -> tuple[str, ...]:
         _flag(builder.normalise),
         str(len(builder.attributes)),
         *attributes,
+        *_list(builder.allow_missing),
     )
 
 
@@ -305,15 +307,16 @@ def _script(reader: _Reader, _notes: list[str], call: Call) -> Builder:
     attributes = tuple(
         Attribute(reader.take(), reader.take(), reader.take(), _octal(reader.take())) for _ in range(int(reader.take()))
     )
+    missing = reader.list()
     if reader.take() == "call":
         arguments = reader.rest()
         script, env = call(arguments)
-        return Script(script, env, as_root, attributes, normalise, arguments)
-    return Script(reader.take(), reader.pairs(), as_root, attributes, normalise)
+        return Script(script, env, as_root, attributes, normalise, arguments, missing)
+    return Script(reader.take(), reader.pairs(), as_root, attributes, normalise, allow_missing=missing)
 
 
-def _choice(_reader: _Reader, _notes: list[str], _call: Call) -> Builder:
-    return Choice()
+def _choice(reader: _Reader, _notes: list[str], _call: Call) -> Builder:
+    return Choice(reader.take())
 
 
 _DECODERS: dict[str, Callable[[_Reader, list[str], Call], Builder]] = {

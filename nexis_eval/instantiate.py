@@ -32,6 +32,7 @@ from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource
 from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.rules import BuildContext, Caller, Renderer, Rule, render_call
+from nexis_eval.smoke import smoke_test
 from nexis_eval.templates import expand
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.errors import NexisError, Place
@@ -164,6 +165,7 @@ class Instantiator:
                 platform=platform.arch,
                 version=package.version,
                 inputs=tuple(layers(ids[each] for each in parts)),
+                outputs=package.all_outputs if isinstance(builder, Choice) else ("out",),
                 runtime=tuple(ids[each] for each in runtime),
                 propagates=tuple(ids[runtime[each]] for each in propagates),
             ),
@@ -307,14 +309,53 @@ class Instantiator:
 
     def _prebuilt(self, package: Package, platform: Platform) -> int:
         rule = self._rule(replace(package, build_system="prebuilt"), "prebuilt")
-        return self._build(package, platform, rule, self._source(package, "prebuilt", platform))
+        absence = self._absence(package, platform)
+        if absence is not None:
+            raise PackageError(
+                f"there is no prebuilt archive of '{package.name}' for {platform.arch}: {absence.absent}",
+                hint="build it from source: fallback_to_source = true, without --require-prebuilt",
+                place=self._place(package, "prebuilt"),
+            )
+        made = self._build(package, platform, rule, self._source(package, "prebuilt", platform))
+        return self._tried(package, platform, made) if package.smoke_test else made
+
+    def _tried(self, package: Package, platform: Platform, made: int) -> int:
+        """What a prebuilt archive holds, once its smoke test has passed."""
+        ids, built, packages = self._builder.nodes.ids, self._built[platform.arch], self._config.packages
+        needs: dict[str, None] = {}
+        pending = [package]
+        while pending:
+            each = pending.pop()
+            for name in (*each.dependencies, *each.runtime_dependencies):
+                if name not in needs:
+                    needs[name] = None
+                    pending.append(packages[name])
+        runtime, propagates = self._runtime(package, platform)
+        tried = smoke_test(
+            self._builder,
+            self._toolchain,
+            package,
+            platform,
+            BUILD_ARCH,
+            made=ids[made],
+            needs=[ids[built[name]] for name in needs],
+            attributes=_attributes(package),
+            runtime=tuple(ids[each] for each in runtime),
+            propagates=tuple(ids[runtime[each]] for each in propagates),
+        )
+        return self._step(tried, _path(package, "smoke_test"))
+
+    def _absence(self, package: Package, platform: Platform) -> LockedSource | None:
+        """What the lock says of a prebuilt archive that upstream does not have."""
+        absence = self._lock.absence(package.name, "prebuilt", platform.arch)
+        return absence if absence is not None and source_fits(package, "prebuilt", platform, absence) else None
 
     def _choice(self, package: Package, platform: Platform) -> int:
         """The vendor's binary, and the source build that stands in for it."""
         source = self._from_source(package, platform)
-        absence = self._lock.absence(package.name, "prebuilt", platform.arch)
-        if absence is not None and source_fits(package, "prebuilt", platform, absence):
-            return source
+        absence = self._absence(package, platform)
+        if absence is not None:
+            return self._combined(package, platform, Choice(absence.absent), (source,))
         return self._combined(package, platform, Choice(), (self._prebuilt(package, platform), source))
 
     def _build(self, package: Package, platform: Platform, rule: Rule, source: Source) -> int:
@@ -358,9 +399,19 @@ class Instantiator:
         inputs += (Use.LAYER, "/", "out", "") * len(sets)
         needs += (*libraries, *tools, *sets)
         runtime, propagates = self._runtime(package, platform)
-        script = Script("", attributes=_attributes(package), call=call) if package.attributes else None
+        script = None
+        if package.attributes or package.allow_missing:
+            script = Script("", attributes=_attributes(package), call=call, allow_missing=package.allow_missing)
         recipe = call_recipe(
-            package.name, package.version, platform.arch, inputs, len(runtime), propagates, call, script
+            package.name,
+            package.version,
+            platform.arch,
+            inputs,
+            len(runtime),
+            propagates,
+            call,
+            script,
+            package.all_outputs,
         )
         return self._builder.add_recipe(recipe, [*needs, *runtime], path=_path(package))
 

@@ -20,12 +20,14 @@ from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, In
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
 from nexis_eval.execute.land import land
+from nexis_eval.execute.linkage import check_linkage
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.jobserver import TokenPool
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import Plan, chosen, make_plan, resolve_inputs
+from nexis_eval.platforms import platform_named
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule import Schedule
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
@@ -287,6 +289,8 @@ class Engine:
     def _provenance(self, derivation: Derivation) -> tuple[str, str]:
         """How the outputs came to be, and the reason where that is not what was asked for first."""
         if isinstance(derivation.builder, Choice):
+            if derivation.builder.absent:
+                return "fallback", f"built from source: {derivation.builder.absent}"
             if chosen(derivation, self._unavailable) is derivation.inputs[0]:
                 return "prebuilt", ""
             return "fallback", f"built from source: {self._unavailable[derivation.inputs[0].derivation]}"
@@ -405,10 +409,33 @@ class Engine:
                 if keep:
                     failure.hint = f"the build directory was kept: {self._workspace.keep(directory)}"
                 raise failure
+            if script.call:
+                await asyncio.to_thread(self._check_linkage, derivation, script, directory, references)
             return await asyncio.to_thread(land, self._store, derivation, script, directory, references), result
         finally:
             if not keep:
                 await asyncio.to_thread(remove_tree, directory)
+
+    def _check_linkage(
+        self, derivation: Derivation, script: Script, directory: Path, references: Sequence[TreeDigest]
+    ) -> None:
+        """Whether what a rule built is for its architecture and can run with what it declares to need."""
+
+        def packages() -> Iterator[tuple[str, TreeDigest]]:
+            for name, each in self._graph.targets.items():
+                known = self._store.realised(each)
+                if ":" not in name and known is not None and "out" in known.outputs:
+                    yield name, known.outputs["out"]
+
+        check_linkage(
+            self._store,
+            derivation.label,
+            directory / "out",
+            platform_named(derivation.platform),
+            references,
+            allowed=script.allow_missing,
+            packages=packages,
+        )
 
     def _script_failed(self, derivation: Derivation, result: BuildResult, log: Path) -> ScriptFailedError:
         tail = tuple(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])

@@ -439,6 +439,7 @@ def _values(rule: Rule, package: Parameters) -> dict[str, Any]:
         "options": {**{name: option.default for name, option in rule.options.items()}, **package.options},
         "source": package.source,
         "patches": package.patches,
+        "outputs": package.outputs,
         "pre_build": package.pre_build or None,
         "post_build": package.post_build or None,
         "cross": cross,
@@ -470,6 +471,7 @@ class Parameters:
     build_flags: tuple[str, ...]
     configure_flags: tuple[str, ...]
     patches: tuple[str, ...]
+    outputs: tuple[str, ...]
     options: Mapping[str, Any]
     """As the package gives them, files by their paths in the sandbox."""
     phases: Mapping[str, str]
@@ -526,6 +528,8 @@ class Caller:
             *package.configure_flags,
             str(len(patches)),
             *patches,
+            str(len(package.outputs)),
+            *package.outputs,
         ]
         if package.phases or package.env or options:
             _check_phases(self.rule, package)
@@ -575,7 +579,7 @@ def parameters_of(call: Sequence[str]) -> Parameters:
     def table() -> dict[str, str]:
         return {next(strings): next(strings) for _ in range(int(next(strings, "0")))}
 
-    build_flags, configure_flags, patches = several(), several(), several()
+    build_flags, configure_flags, patches, outputs = several(), several(), several(), several()
     phases, env = table(), table()
     kind = next(strings, "")
     return Parameters(
@@ -591,6 +595,7 @@ def parameters_of(call: Sequence[str]) -> Parameters:
         build_flags,
         configure_flags,
         patches,
+        outputs,
         _unflat(kind, strings) if kind else {},
         phases,
         env,

@@ -143,6 +143,15 @@ class Package:
     """Whether the package is part of the system, or only there for others to build with."""
     subdir: str = ""
     """Directory of the source in which to build."""
+    allow_missing: tuple[str, ...] = ()
+    """What the check of installed files may pass over: names of libraries, paths of interpreters and files."""
+    outputs: tuple[str, ...] = ()
+    """What is split off the installed files: ``dev``, ``doc``, ``debug``."""
+
+    @property
+    def all_outputs(self) -> tuple[str, ...]:
+        """The names of everything that its build makes."""
+        return ("out", *self.outputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,7 +264,7 @@ PACKAGES = Section(
             "Whether to build from `source` where there is no `prebuilt` archive for the architecture.",
             "instantiate",
         ),
-        Setting("smoke_test", values.LINE, "Command that proves that the prebuilt binaries run.", ""),
+        Setting("smoke_test", values.LINE, "Command that proves that the prebuilt binaries run.", "smoke"),
         Setting(
             "debian",
             list_of(_DEBIAN_PACKAGE, "a list of Debian packages"),
@@ -325,6 +325,20 @@ PACKAGES = Section(
             "install", values.BOOLEAN, "Whether the system has it, or it only helps to build others.", "instantiate"
         ),
         Setting("subdir", values.SUBDIRECTORY, "Directory of the source in which to build.", "rules"),
+        Setting(
+            "allow_missing",
+            values.LINES,
+            "What the check of installed files may pass over: names of libraries, paths of interpreters or of files; "
+            "`*` matches anything.",
+            "execute.linkage",
+        ),
+        Setting(
+            "outputs",
+            list_of(choice("dev", "doc", "debug"), "a list of outputs"),
+            "What is split off what is installed: `dev` (headers, static libraries, what only linking needs), `doc`, "
+            "`debug` (debugging information).",
+            "rules",
+        ),
     ),
     model.Package,
 )

@@ -52,7 +52,7 @@ GOLDEN = {
     "files": ("e67206f57ca029c4cae381ac", "333ebbdc5bbeca5d77ef6d4a"),
     "unpack": ("95c9a3cced5a4e161f185184", "735390693cd9d1c0dc2682ef"),
     "union": ("82c3e1f21b4364867f49e15e", "2a75b79039278635e3eb2f3e"),
-    "script": ("f6093e04dfbaec0f6a9a0ff0", "18bcf219a60a7306368604ca"),
+    "script": ("3cb21d5ad9f74ee1a7155dda", "18bcf219a60a7306368604ca"),
 }
 
 
