@@ -1,14 +1,13 @@
-"""``nexis-store``: finds the command's module, runs it, turns errors into messages and exit codes."""
+"""``nexis-store``: its commands."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nexis_store.cli import dispatch
 from nexis_store.errors import NexisError
 
 COMMANDS: dict[str, str] = {
@@ -41,70 +40,34 @@ exit codes: 0 done; 2 the command line is wrong; 4 the store cannot do what was 
 """
 
 
-def _module(command: str) -> str:
-    return f"nexis_store.cli.{'import_' if command == 'import' else command.replace('-', '_')}"
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, metavar="DIR", help="the store (default: $NEXIS_STORE)")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
 
 
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    listing = "\n".join(f"  {name.ljust(width)}  {summary}" for name, summary in COMMANDS.items())
-    return (
-        "usage: nexis-store COMMAND [--store DIR] [OPTION...]\n\n"
-        "Looks into a store of build results, keeps it small and proves it.\n\n"
-        f"commands:\n{listing}\n\n"
-        "'nexis-store COMMAND --help' says what a command takes.\n\n"
-        f"{EPILOG}"
-    )
+PROGRAM = dispatch.Program(
+    name="nexis-store",
+    package="nexis_store.cli",
+    usage="COMMAND [--store DIR] [OPTION...]",
+    purpose="Looks into a store of build results, keeps it small and proves it.",
+    commands=COMMANDS,
+    epilog=EPILOG,
+    common=_common,
+)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name); returns the exit code. Errors are raised."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_help())
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version"):
-        from importlib.metadata import version
+    return dispatch.run(PROGRAM, arguments)
 
-        print(f"nexis-store {version('nexisos')}")
-        return 0
-    command, rest = arguments[0], arguments[1:]
-    if command not in COMMANDS:
-        from difflib import get_close_matches
 
-        near = get_close_matches(command, COMMANDS, n=1)
-        guess = f"; did you mean '{near[0]}'?" if near else ""
-        print(f"nexis-store: unknown command '{command}'{guess} ('nexis-store --help' lists them)", file=sys.stderr)
-        return 2
-    module = importlib.import_module(_module(command))
-    parser = argparse.ArgumentParser(
-        prog=f"nexis-store {command}",
-        description=module.__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--store", type=Path, metavar="DIR", help="the store (default: $NEXIS_STORE)")
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
-    module.add_arguments(parser)
-    result = module.run(parser.parse_args(rest))
-    assert isinstance(result, int)
-    return result
+def _render(error: NexisError) -> str:
+    return f"error[{error.code}]: {error}"
 
 
 def main() -> int:
-    """Entry point: an error a user can cause is a message, never a traceback."""
-    try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-        return code
-    except NexisError as error:
-        print(f"error[{error.code}]: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command again goes on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+    """Entry point."""
+    return dispatch.main(PROGRAM, _render)
 
 
 if __name__ == "__main__":

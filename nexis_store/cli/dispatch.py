@@ -1,0 +1,116 @@
+"""What every program here does with its command line: find the command's module, run it, turn errors into exit codes.
+
+Only the module of the command that was given is imported: a command must not pay for what others use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import keyword
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nexis_store.errors import NexisError
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program. Its commands are modules of ``package`` with a docstring, ``add_arguments`` and ``run``."""
+
+    name: str
+    package: str
+    usage: str
+    """What follows the name in the usage line."""
+    purpose: str
+    commands: Mapping[str, str]
+    """Each command with a summary of one line."""
+    epilog: str
+    common: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    """Adds the options that every command takes."""
+
+
+def _help(program: Program) -> str:
+    width = max(map(len, program.commands))
+    listing = "\n".join(f"  {name.ljust(width)}  {summary}" for name, summary in program.commands.items())
+    return (
+        f"usage: {program.name} {program.usage}\n\n{program.purpose}\n\ncommands:\n{listing}\n\n"
+        f"'{program.name} COMMAND --help' says what a command takes.\n\n{program.epilog}"
+    )
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Options and plain arguments in any order: people write ``build system.toml --arch aarch64 zlib``."""
+    try:
+        return parser.parse_intermixed_args(arguments)
+    except TypeError:
+        # A command with commands of its own; those cannot stand among options.
+        return parser.parse_args(arguments)
+
+
+def run(program: Program, arguments: Sequence[str]) -> int:
+    """Run one command line (without the program's name); returns the exit code. Errors are raised."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help(program))
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"{program.name} {version('nexisos')}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in program.commands:
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, program.commands, n=1)
+        guess = f"; did you mean '{near[0]}'?" if near else ""
+        print(
+            f"{program.name}: unknown command '{command}'{guess} ('{program.name} --help' lists them)", file=sys.stderr
+        )
+        return 2
+    name = command.replace("-", "_") + ("_" if keyword.iskeyword(command) else "")
+    module = importlib.import_module(f"{program.package}.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"{program.name} {command}",
+        description=module.__doc__,
+        epilog=program.epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    program.common(parser)
+    module.add_arguments(parser)
+    result = module.run(_parse(parser, rest))
+    assert isinstance(result, int)
+    return result
+
+
+def main(
+    program: Program, render: Callable[[NexisError], str], report: Callable[[Exception], int] | None = None
+) -> int:
+    """Run the process's command line: an error a user can cause is a message, never a traceback.
+
+    ``render`` makes the message of an error; ``report`` deals with a bug and returns the exit code;
+    without it a bug prints where it happened.
+    """
+    try:
+        code = run(program, sys.argv[1:])
+        sys.stdout.flush()
+        return code
+    except NexisError as error:
+        print(render(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command again goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:
+        if report is not None:
+            return report(error)
+        import traceback
+
+        traceback.print_exc()
+        print(f"{program.name}: this is a bug of this program; please report it with the lines above", file=sys.stderr)
+        return 70
