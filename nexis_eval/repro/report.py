@@ -78,6 +78,8 @@ class Report:
         differing, failed = self.count(Status.DIFFERS, Status.FOLLOWS), self.count(Status.FAILED)
         if not differing and not failed:
             return f"all {total} the same" if total > 1 else "the same"
+        if total == 1:
+            return "it differs" if differing else "it could not be compared"
         words = []
         if differing:
             follows = self.count(Status.FOLLOWS)

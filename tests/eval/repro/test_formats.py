@@ -46,6 +46,11 @@ def test_exit_codes(report: Report) -> None:
     assert Report("", "", "", (follows,)).exit_code == 1
     assert Report("", "", "", (same, failed)).exit_code == 2
     assert Report("", "", "", ()).exit_code == 2
+    assert [Report("", "", "", (each,)).headline() for each in (same, differs, failed)] == [
+        "the same",
+        "it differs",
+        "it could not be compared",
+    ]
     assert report.headline() == "2 of 4 differ, 1 of them only as a consequence; 1 could not be compared"
 
 
