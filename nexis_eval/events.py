@@ -17,14 +17,30 @@ class PlanReady:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A fetch, an unpacking, a build began. ``kind`` is the builder's; ``why`` says what made it necessary."""
+    """A fetch, an unpacking, a build began. ``kind`` is the builder's; ``needs`` is what it was made from."""
 
     derivation: DerivationId
     label: str
     kind: str
     platform: str
-    why: tuple[str, ...] = ()
     expected_ns: int | None = None
+    needs: tuple[DerivationId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long the rest will take, by what earlier builds took; ``known`` is how much of that is more than a guess."""
+
+    left_ns: int
+    known: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    """The file into which a running build writes. It is gone when the build has ended; who has it open can read on."""
+
+    derivation: DerivationId
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +91,8 @@ class StepFailed:
     message: str
     hint: str = ""
     log_tail: tuple[str, ...] = ()
-    log_path: str = ""
+    command: str = ""
+    """The command that failed, where the script told it."""
     phase: str = ""
     duration_ns: int = 0
     blocked: tuple[str, ...] = ()
@@ -93,6 +110,21 @@ class Finished:
     cut_off: int
     failed: int
     duration_ns: int
+    longest_chain: tuple[tuple[str, int], ...] = ()
+    """(label, ns) of the steps that waited for each other and so decided how long it took, first one first."""
+    spent: tuple[tuple[str, int], ...] = ()
+    """(phase or kind of step, ns) summed over all steps, most first."""
 
 
-Event = PlanReady | StepStarted | StepPhase | StepProgress | StepFinished | StepCached | StepFailed | Finished
+Event = (
+    PlanReady
+    | Estimate
+    | StepStarted
+    | StepLog
+    | StepPhase
+    | StepProgress
+    | StepFinished
+    | StepCached
+    | StepFailed
+    | Finished
+)

@@ -7,29 +7,34 @@ The loop is one asyncio task; fetching is asynchronous, builds run in the execut
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval import events
 from nexis_eval.closures import Closures, Outputs
-from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack
+from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack, Use
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
-from nexis_eval.execute.land import land
+from nexis_eval.execute.committer import Committer, Landed
+from nexis_eval.execute.land import prepare
 from nexis_eval.execute.linkage import check_linkage
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.jobserver import TokenPool
+from nexis_eval.memory import MemoryPool
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.platforms import platform_named
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule import Schedule
+from nexis_eval.timeline import Timeline
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.realisation import Realisation
@@ -39,7 +44,20 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_FETCHES = 8
+MAX_UNCOMMITTED = 256
 LOG_TAIL_LINES = 25
+LONG_NS = 1_000_000_000
+"""A build that took this long may have left much to land: that is done beside what others left, not in line."""
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.02, 0.25
+"""How often to look whether another engine has finished what both want."""
+
+LANDING = "landing"
+"""What the engine itself does with what a build left: the last phase of each."""
+ID_DIGITS = 12
+"""Digits of the derivation id in the name of its build's directory, by which ``nexis-eval log --follow`` finds it."""
+
+_FAILED_AT = re.compile(r"nexis: phase .* failed with status \d+, at: (.*)")
+"""What the prelude of all rules prints when a command fails."""
 
 Emit = Callable[[events.Event], None]
 
@@ -49,10 +67,13 @@ class ScriptFailedError(NexisError):
 
     code = "B0002"
 
-    def __init__(self, message: str, *, result: BuildResult, tail: tuple[str, ...], hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, result: BuildResult, tail: tuple[str, ...], command: str = "", hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.result = result
         self.tail = tail
+        self.command = command
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +85,8 @@ class Options:
     keep_failed: bool = False
     offline: bool = False
     limits: Limits = field(default_factory=Limits)
+    max_memory_bytes: int | None = None
+    """What all builds together may use, as far as earlier builds tell; ``None`` is what the machine has to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +116,8 @@ class Engine:
         mirrors: Mirrors,
         workspace: Workspace,
         tokens: TokenPool,
+        memory: MemoryPool,
+        committer: Committer,
         options: Options,
         emit: Emit,
     ) -> None:
@@ -102,6 +127,8 @@ class Engine:
         self._mirrors = mirrors
         self._workspace = workspace
         self._tokens = tokens
+        self._memory = memory
+        self._committer = committer
         self._options = options
         self._emit = emit
         self._outputs: dict[DerivationId, Outputs] = {}
@@ -110,6 +137,10 @@ class Engine:
         self._client: httpx.AsyncClient | None = None
         self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
         self._build_slots = asyncio.Semaphore(options.jobs)
+        # As many again as run are laid out in advance, so that no processor waits for that.
+        self._script_slots = asyncio.Semaphore(2 * options.jobs)
+        self._idle = 0
+        """Running steps that wait for a commit or for another engine: they keep nobody from starting."""
 
     async def run(self, plan: Plan) -> Outcome:
         """Run every pending step of ``plan``; returns what came out. A failed step does not raise: see ``failed``."""
@@ -124,16 +155,19 @@ class Engine:
         unavailable: dict[DerivationId, str] = {}
         schedule = Schedule(plan.pending, lambda derivation: self._store.duration(derivation.label), plan.needs)
         self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
+        self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
         running: dict[asyncio.Task[str], DerivationId] = {}
         try:
             while schedule.unfinished:
-                while (failed == [] or self._options.keep_going) and len(running) < self._width():
+                while (failed == [] or self._options.keep_going) and self._has_room(running):
                     each = schedule.take()
                     if each is None:
                         break
                     running[asyncio.create_task(self._step(each))] = each
                 if not running:
                     break
+                if len(running) - self._idle < self._options.jobs:
+                    self._committer.hurry()
                 finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
                     each = running.pop(task)
@@ -153,11 +187,25 @@ class Engine:
                         failed.append(self._graph.derivations[each].label)
                         exit_code = exit_code or error.exit_code
                         self._failed(each, error, blocked)
+                self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
         finally:
             await _end(running)
             if self._client is not None:
                 await self._client.aclose()
         return Outcome(self._outputs, failed=tuple(failed), exit_code=exit_code, unavailable=unavailable, **counts)
+
+    def _has_room(self, running: Mapping[asyncio.Task[str], DerivationId]) -> bool:
+        """Whether another step may begin. The first ``jobs`` of them build, the rest fetch or stand in line."""
+        return len(running) - self._idle < self._options.jobs + MAX_FETCHES and len(running) < MAX_UNCOMMITTED
+
+    @contextmanager
+    def _standing_by(self) -> Iterator[None]:
+        """While a step waits for something that keeps no processor busy."""
+        self._idle += 1
+        try:
+            yield
+        finally:
+            self._idle -= 1
 
     def _replaceable(self, plan: Plan, each: DerivationId, blocked: Iterable[DerivationId]) -> list[DerivationId]:
         """The alternatives that are lost with ``each``, if every user of it has another one to turn to."""
@@ -178,9 +226,6 @@ class Engine:
         ends = [user for user in reached if not any(user in plan.needs(self._graph.derivations[x]) for x in lost)]
         return [] if ends else alternatives
 
-    def _width(self) -> int:
-        return self._options.jobs + MAX_FETCHES
-
     def _failed(
         self, each: DerivationId, error: NexisError, blocked: Iterable[DerivationId], *, replaced: bool = False
     ) -> None:
@@ -193,6 +238,7 @@ class Engine:
                 f"{error.place}: {error.message}" if error.place else error.message,
                 hint=error.hint or "",
                 log_tail=error.tail if isinstance(error, ScriptFailedError) else (),
+                command=error.command if isinstance(error, ScriptFailedError) else "",
                 phase=result.phase,
                 duration_ns=result.duration_ns,
                 blocked=tuple(self._graph.derivations[user].label for user in blocked),
@@ -210,26 +256,54 @@ class Engine:
         known = self._store.realisation(key)
         if known is not None:
             return self._take(each, derivation, known, recorded_as=each)
-        async with self._slot(derivation):
-            with ExitStack() as stack:
-                await asyncio.to_thread(stack.enter_context, self._store.lock_build(key))
-                known = self._store.realisation(key)
-                if known is not None:
-                    return self._take(each, derivation, known, recorded_as=each)
-                return await self._make(each, derivation, key)
+        before = self._store.last_realisation(derivation.label, derivation.platform)
+        wait = FIRST_LOOK_SECONDS
+        while True:
+            async with self._slot(derivation) as slot:
+                release = self._store.try_lock_build(key)
+                if release is not None:
+                    try:
+                        known = self._store.realisation(key)
+                        if known is not None:
+                            return self._take(each, derivation, known, recorded_as=each)
+                        return await self._make(each, derivation, key, before, slot)
+                    finally:
+                        release()
+            # Another engine is at it; there may be other things to do until it has finished.
+            with self._standing_by():
+                await asyncio.sleep(wait)
+            wait = min(wait * 2, LAST_LOOK_SECONDS)
+            known = self._store.realisation(key)
+            if known is not None:
+                return self._take(each, derivation, known, recorded_as=each)
 
     @asynccontextmanager
-    async def _slot(self, derivation: Derivation) -> AsyncIterator[None]:
-        """Wait for the right to run a step: a build takes a job token from the pool that every ``make`` shares."""
+    async def _slot(self, derivation: Derivation) -> AsyncIterator[Slot]:
+        """Wait for the right to work on a step. It can be let go early, when the step does not need it any more."""
         if isinstance(derivation.builder, Script):
+            slots = self._script_slots
+        else:
+            slots = self._fetch_slots if derivation.is_fixed else self._build_slots
+        await slots.acquire()
+        slot = Slot(slots.release)
+        try:
+            yield slot
+        finally:
+            slot.let_go()
+
+    @asynccontextmanager
+    async def _processor(self, before: Realisation | None) -> AsyncIterator[None]:
+        """Wait for memory, and for a job token from the pool that every ``make`` shares."""
+        wanted = before.max_rss_bytes if before is not None else 0
+        await self._memory.acquire(wanted)
+        try:
             await self._tokens.acquire()
             try:
                 yield
             finally:
                 self._tokens.release()
-        else:
-            async with self._fetch_slots if derivation.is_fixed else self._build_slots:
-                yield
+        finally:
+            self._memory.release(wanted)
 
     def _take(self, each: DerivationId, derivation: Derivation, known: Realisation, recorded_as: DerivationId) -> str:
         for digest in known.outputs.values():
@@ -239,52 +313,67 @@ class Engine:
         self._emit(events.StepCached(each, derivation.label, cut_off=True))
         return "cut_off"
 
-    async def _make(self, each: DerivationId, derivation: Derivation, key: BuildKey) -> str:
-        before = self._store.last_outputs(derivation.label, derivation.platform)
-        self._emit(
-            events.StepStarted(
-                each,
-                derivation.label,
-                derivation.builder.kind,
-                derivation.platform,
-                expected_ns=self._store.duration(derivation.label),
-            )
-        )
-        started = time.time_ns()
-        clock = time.monotonic_ns()
-        outputs, result = await self._perform(each, derivation, key)
-        origin, note = self._provenance(derivation)
-        duration = time.monotonic_ns() - clock
-        for digest in outputs.values():
-            self._store.temporary_root(digest)
-        kind = derivation.builder.kind
-        self._store.record(
-            Realisation(
-                key=key,
-                derivation=each,
-                name=derivation.label,
-                outputs=outputs,
-                origin=origin,
-                note=note,
-                started_ns=started,
-                duration_ns=duration,
-                max_rss_bytes=result.max_rss_bytes if result else 0,
-                extra={"platform": derivation.platform},
-            )
-        )
-        self._outputs[each] = outputs
+    async def _make(
+        self, each: DerivationId, derivation: Derivation, key: BuildKey, before: Realisation | None, slot: Slot
+    ) -> str:
+        builder = derivation.builder
+        begun = _Begun(each, derivation, key, before)
+        if not isinstance(builder, Script):
+            self._tell_start(begun)
+        if isinstance(builder, Script):
+            made = await self._build(begun, builder, slot)
+        elif isinstance(builder, Choice):
+            outputs = self._outputs[chosen(derivation, self._unavailable).derivation]
+            made = await self._commit(lambda: ((), self._realisation(begun, outputs)))
+        else:
+            made = await self._perform(begun)
+        self._outputs[each] = made.outputs
         self._emit(
             events.StepFinished(
                 each,
                 derivation.label,
-                kind,
-                duration,
-                outputs=dict(outputs),
-                unchanged=before is not None and before == outputs,
-                note=note,
+                builder.kind,
+                made.duration_ns,
+                outputs=dict(made.outputs),
+                unchanged=before is not None and before.outputs == made.outputs,
+                note=made.note,
             )
         )
-        return "fetched" if kind in ("fetch", "git") else "built"
+        return "fetched" if builder.kind in ("fetch", "git") else "built"
+
+    def _tell_start(self, begun: _Begun) -> None:
+        begun.start()
+        usual = begun.before.duration_ns if begun.before is not None else 0
+        derivation = begun.derivation
+        self._emit(
+            events.StepStarted(
+                begun.id,
+                derivation.label,
+                derivation.builder.kind,
+                derivation.platform,
+                expected_ns=usual or None,
+                needs=tuple(dict.fromkeys(derivation.dependencies())),
+            )
+        )
+
+    def _realisation(self, begun: _Begun, outputs: Outputs, result: BuildResult | None = None) -> Realisation:
+        origin, note = self._provenance(begun.derivation)
+        return Realisation(
+            key=begun.key,
+            derivation=begun.id,
+            name=begun.derivation.label,
+            outputs=outputs,
+            origin=origin,
+            note=note,
+            started_ns=begun.started_ns,
+            duration_ns=time.monotonic_ns() - begun.clock_ns,
+            max_rss_bytes=result.max_rss_bytes if result else 0,
+            extra={"platform": begun.derivation.platform},
+        )
+
+    async def _commit(self, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None) -> Realisation:
+        with self._standing_by():
+            return await self._committer.commit(land, cleanup)
 
     def _provenance(self, derivation: Derivation) -> tuple[str, str]:
         """How the outputs came to be, and the reason where that is not what was asked for first."""
@@ -296,34 +385,30 @@ class Engine:
             return "fallback", f"built from source: {self._unavailable[derivation.inputs[0].derivation]}"
         return ("fetched" if derivation.builder.kind in ("fetch", "git") else "built"), ""
 
-    async def _perform(
-        self, each: DerivationId, derivation: Derivation, key: BuildKey
-    ) -> tuple[Outputs, BuildResult | None]:
+    async def _perform(self, begun: _Begun) -> Realisation:
+        """A step without a sandbox: it adds its one output by itself."""
+        derivation, store = begun.derivation, self._store
         builder = derivation.builder
-        store = self._store
-        references = [digest for needed in derivation.runtime for digest in self._outputs[needed].values()]
-        if isinstance(builder, Choice):
-            return self._outputs[chosen(derivation, self._unavailable).derivation], None
-        if isinstance(builder, Script):
-            return await self._build(each, derivation, builder, key, references)
         if isinstance(builder, Fetch):
-            return {"out": (await self._fetch(each, derivation, builder)).digest}, None
-        if isinstance(builder, FetchGit):
-            return {"out": (await self._fetch_git(each, derivation, builder)).digest}, None
+            artifact = await self._fetch(begun.id, derivation, builder)
+        elif isinstance(builder, FetchGit):
+            artifact = await self._fetch_git(begun.id, derivation, builder)
+        else:
 
-        def work() -> Artifact:
-            if isinstance(builder, Local):
-                return realise_local(store, derivation, builder)
-            if isinstance(builder, Files):
-                return realise_files(store, derivation, builder)
-            if isinstance(builder, Unpack):
-                return realise_unpack(store, derivation, builder, self._resolve(derivation.inputs[0]))
-            assert isinstance(builder, Union)
-            resolved = {(item.derivation, item.output): self._resolve(item) for item in derivation.inputs}
-            names = {item.derivation: self._graph.derivations[item.derivation].label for item in derivation.inputs}
-            return realise_union(store, derivation, builder, resolved, names)
+            def work() -> Artifact:
+                if isinstance(builder, Local):
+                    return realise_local(store, derivation, builder)
+                if isinstance(builder, Files):
+                    return realise_files(store, derivation, builder)
+                if isinstance(builder, Unpack):
+                    return realise_unpack(store, derivation, builder, self._resolve(derivation.inputs[0]))
+                assert isinstance(builder, Union)
+                resolved = {(item.derivation, item.output): self._resolve(item) for item in derivation.inputs}
+                names = {item.derivation: self._graph.derivations[item.derivation].label for item in derivation.inputs}
+                return realise_union(store, derivation, builder, resolved, names)
 
-        return {"out": (await asyncio.to_thread(work)).digest}, None
+            artifact = await asyncio.to_thread(work)
+        return await self._commit(lambda: ((), self._realisation(begun, {"out": artifact.digest})))
 
     async def _fetch(self, each: DerivationId, derivation: Derivation, builder: Fetch) -> Artifact:
         from nexis_eval.fetch.url import fetch
@@ -378,17 +463,21 @@ class Engine:
         finally:
             await asyncio.to_thread(remove_tree, directory)
 
-    async def _build(
-        self, each: DerivationId, derivation: Derivation, script: Script, key: BuildKey, references: list[TreeDigest]
-    ) -> tuple[Outputs, BuildResult]:
-        directory = self._workspace.directory(derivation.name)
-        keep = False
+    async def _build(self, begun: _Begun, script: Script, slot: Slot) -> Realisation:
+        derivation, store = begun.derivation, self._store
+        directory = self._workspace.directory(f"{derivation.name}-{begun.id.hex()[:ID_DIGITS]}")
+        log = directory / "log"
+        handed_over = False
+
+        def on_phase(phase: str) -> None:
+            self._emit(events.StepPhase(begun.id, phase))
+
         try:
-            spec = await asyncio.to_thread(
+            arrange = partial(
                 stage,
                 derivation,
                 script,
-                self._store,
+                store,
                 self._closures.trees,
                 directory,
                 jobs=self._options.jobs,
@@ -396,25 +485,55 @@ class Engine:
                 run_time=self._tokens.environment,
                 jobserver=self._tokens.path,
             )
-            log = directory / "log"
-
-            def on_phase(phase: str) -> None:
-                self._emit(events.StepPhase(each, phase))
-
-            result = await self._executor.execute(BuildRequest(derivation.label, spec, log, on_phase))
-            await asyncio.to_thread(self._store.put_log, key, log.read_bytes())
+            # Writing archives takes its time; anything else is done before a thread would have begun.
+            slow = any(item.use in (Use.TAR, Use.CPIO) for item in derivation.inputs)
+            spec = await asyncio.to_thread(arrange) if slow else arrange()
+            log.touch()
+            async with self._processor(begun.before):
+                self._tell_start(begun)
+                self._emit(events.StepLog(begun.id, str(log)))
+                result = await self._executor.execute(BuildRequest(derivation.label, spec, log, on_phase))
+            slot.let_go()
             if not result.ok:
-                failure = self._script_failed(derivation, result, log)
-                keep = self._options.keep_failed
-                if keep:
-                    failure.hint = f"the build directory was kept: {self._workspace.keep(directory)}"
-                raise failure
-            if script.call:
-                await asyncio.to_thread(self._check_linkage, derivation, script, directory, references)
-            return await asyncio.to_thread(land, self._store, derivation, script, directory, references), result
+                raise await asyncio.to_thread(self._script_failed, begun, result, directory)
+            on_phase(LANDING)
+            handed_over = True
+            return await self._land(begun, script, result, directory)
         finally:
-            if not keep:
+            if not handed_over and directory.exists():
                 await asyncio.to_thread(remove_tree, directory)
+
+    async def _land(self, begun: _Begun, script: Script, result: BuildResult, directory: Path) -> Realisation:
+        """From what the build left in ``directory``, which is removed, to a durable realisation."""
+        references = [digest for needed in begun.derivation.runtime for digest in self._outputs[needed].values()]
+
+        def work() -> Landed:
+            self._store.put_log(begun.key, (directory / "log").read_bytes())
+            if script.call:
+                self._check_linkage(begun.derivation, script, directory, references)
+            prepared = prepare(self._store, begun.derivation, script, directory, references)
+            outputs = {name: each.digest for name, each in prepared.items()}
+            return tuple(prepared.values()), self._realisation(begun, outputs, result)
+
+        def clean() -> None:
+            remove_tree(directory)
+
+        if result.duration_ns < LONG_NS:
+            return await self._commit(work, clean)
+        ready = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            landed = await asyncio.shield(ready)
+        except BaseException:
+            # Nobody may remove the directory under the thread's hands.
+            while not ready.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait((ready,))
+            if not ready.cancelled() and ready.exception() is None:
+                for each in ready.result()[0]:
+                    each.close()
+            await asyncio.to_thread(clean)
+            raise
+        return await self._commit(lambda: landed, clean)
 
     def _check_linkage(
         self, derivation: Derivation, script: Script, directory: Path, references: Sequence[TreeDigest]
@@ -437,12 +556,52 @@ class Engine:
             packages=packages,
         )
 
-    def _script_failed(self, derivation: Derivation, result: BuildResult, log: Path) -> ScriptFailedError:
-        tail = tuple(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+    def _script_failed(self, begun: _Begun, result: BuildResult, directory: Path) -> ScriptFailedError:
+        derivation = begun.derivation
+        data = (directory / "log").read_bytes()
+        self._store.put_log(begun.key, data)
+        lines = data.decode(errors="replace").splitlines()
+        command = next((found[1] for line in reversed(lines) if (found := _FAILED_AT.match(line))), "")
+        tail = tuple(line for line in lines[-LOG_TAIL_LINES:] if not _FAILED_AT.match(line))
         where = f" in phase '{result.phase}'" if result.phase else ""
         why = result.reason or f"exit code {result.exit_code}"
-        hint = f"'nexis-eval log {derivation.name}' shows the whole log, 'nexis-eval debug {derivation.name}' opens it"
-        return ScriptFailedError(f"{derivation.label} failed{where}: {why}", result=result, tail=tail, hint=hint)
+        hint = (
+            f"'nexis-eval log {derivation.name}' shows the whole log, "
+            f"'nexis-eval debug {derivation.name}' opens a shell where it failed"
+        )
+        if self._options.keep_failed:
+            hint = f"the build directory was kept: {self._workspace.keep(directory)}"
+        message = f"{derivation.label} failed{where}: {why}"
+        return ScriptFailedError(message, result=result, tail=tail, command=command, hint=hint)
+
+
+class Slot:
+    """The right to run something, given back once, when it is let go."""
+
+    def __init__(self, *give_back: Callable[[], None]) -> None:
+        self._give_back = give_back
+
+    def let_go(self) -> None:
+        """Let somebody else have it."""
+        give_back, self._give_back = self._give_back, ()
+        for each in give_back:
+            each()
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A step that is to be done: which, under which key, how it went the last time; and since when it runs."""
+
+    id: DerivationId
+    derivation: Derivation
+    key: BuildKey
+    before: Realisation | None
+    started_ns: int = 0
+    clock_ns: int = 0
+
+    def start(self) -> None:
+        """It runs from now on."""
+        self.started_ns, self.clock_ns = time.time_ns(), time.monotonic_ns()
 
 
 async def _end(tasks: Iterable[asyncio.Task[str]]) -> None:
@@ -474,10 +633,15 @@ async def realise(
     """
     clock = time.monotonic_ns()
     cut_off = len(plan.cut_off)
-    with Workspace(store.root / ".build") as workspace, TokenPool(workspace.path, options.jobs) as tokens:
+    timeline = Timeline(emit)
+    async with AsyncExitStack() as stack:
+        workspace = stack.enter_context(Workspace(store.root / ".build"))
+        tokens = stack.enter_context(TokenPool(workspace.path, options.jobs))
+        committer = await stack.enter_async_context(Committer(store))
+        memory = MemoryPool(options.max_memory_bytes)
         total = Outcome({})
         while True:
-            engine = Engine(graph, store, executor, mirrors, workspace, tokens, options, emit)
+            engine = Engine(graph, store, executor, mirrors, workspace, tokens, memory, committer, options, timeline)
             outcome = await engine.run(plan)
             total = Outcome(
                 {**total.outputs, **outcome.outputs},
@@ -500,6 +664,8 @@ async def realise(
             cut_off=total.cut_off + cut_off,
             failed=len(total.failed),
             duration_ns=time.monotonic_ns() - clock,
+            longest_chain=timeline.longest_chain(),
+            spent=timeline.spent(),
         )
     )
     return total

@@ -62,7 +62,12 @@ class Schedule:
             self._missing[each] = len(inputs)
             self._state[each] = State.WAITING
         self._order = {each: index for index, each in enumerate(nodes)}
+        self._own: dict[DerivationId, int] = {}
+        self._guessed: set[DerivationId] = set()
         self.remaining_ns = self._longest_paths(nodes, duration)
+        self._left_ns = sum(self._own.values())
+        self._guessed_ns = sum(self._own[each] for each in self._guessed)
+        self._running: set[DerivationId] = set()
         self._unfinished = len(nodes)
         for each, missing in self._missing.items():
             if not missing:
@@ -77,6 +82,8 @@ class Schedule:
             own = duration(derivation)
             if own is None:
                 own = DEFAULT_DURATION_NS[derivation.builder.kind]
+                self._guessed.add(each)
+            self._own[each] = own
             longest[each] = own + max((longest[user] for user in self._users[each]), default=0)
         return longest
 
@@ -99,12 +106,30 @@ class Schedule:
             return None
         each = heapq.heappop(self._ready)[2]
         self._state[each] = State.RUNNING
+        self._running.add(each)
         return each
+
+    def estimate(self, jobs: int) -> tuple[int, float]:
+        """(nanoseconds until all is done, how much of the work left was ever measured: 0 to 1).
+
+        The longer of two times: the longest path that is left, and all work that is left shared by ``jobs``.
+        """
+        first = [-self._ready[0][0]] if self._ready else []
+        longest = max([*first, *(self.remaining_ns[each] for each in self._running)], default=0)
+        known = 1 - self._guessed_ns / self._left_ns if self._left_ns else 1.0
+        return max(longest, self._left_ns // jobs), known
+
+    def _drop(self, each: DerivationId, state: State) -> None:
+        self._state[each] = state
+        self._unfinished -= 1
+        self._running.discard(each)
+        self._left_ns -= self._own[each]
+        if each in self._guessed:
+            self._guessed_ns -= self._own[each]
 
     def finish(self, each: DerivationId) -> None:
         """A running node is done; those that waited only for it become ready."""
-        self._state[each] = State.DONE
-        self._unfinished -= 1
+        self._drop(each, State.DONE)
         for user in self._users[each]:
             self._missing[user] -= 1
             if not self._missing[user] and self._state[user] is State.WAITING:
@@ -112,16 +137,14 @@ class Schedule:
 
     def fail(self, each: DerivationId) -> tuple[DerivationId, ...]:
         """A running node failed; returns everything that can no longer be built, in graph order."""
-        self._state[each] = State.FAILED
-        self._unfinished -= 1
+        self._drop(each, State.FAILED)
         blocked: list[DerivationId] = []
         pending = list(self._users[each])
         while pending:
             user = pending.pop()
             if self._state[user] is State.BLOCKED:
                 continue
-            self._state[user] = State.BLOCKED
-            self._unfinished -= 1
+            self._drop(user, State.BLOCKED)
             blocked.append(user)
             pending.extend(self._users[user])
         return tuple(sorted(blocked, key=self._order.__getitem__))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 
 from nexis_store import fs
 
@@ -19,9 +21,21 @@ class Durability:
         self._started = 0
         self._finished = 0
         self._running = False
+        self._put_off = threading.local()
+
+    @contextlib.contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Let ``sync`` do nothing in this thread while the block runs: its caller syncs afterwards, once for all."""
+        self._put_off.now = True
+        try:
+            yield
+        finally:
+            self._put_off.now = False
 
     def sync(self) -> None:
         """Return when everything that was written to the file system before the call is on the disk."""
+        if getattr(self._put_off, "now", False):
+            return
         with self._condition:
             # A call that is under way may have passed our bytes already; only one that starts later covers them.
             wanted = self._started + 1

@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from blake3 import blake3
 
 from nexis_store import fs, refs, workers
-from nexis_store.database import Database
+from nexis_store.database import Database, Transaction
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import Durability, SyncAhead
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
@@ -632,11 +632,11 @@ def publish(
     try:
         return _publish(host, manifest, name, wanted, staging, added_ns)
     except BaseException:
-        _withdraw(host, manifest.digest, name, staging)
+        withdraw(host, manifest.digest, name, staging)
         raise
 
 
-def _withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
+def withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
     """Take back a tree that was shown although the journal could not take it."""
     if os.path.exists(f"{staging}/tree"):
         return
@@ -651,37 +651,50 @@ def _withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
 def _publish(
     host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
 ) -> Artifact:
-    digest, layout = manifest.digest, host.layout
     with host.database.transaction() as transaction:
-        for each in wanted:
-            if transaction.get(ARTIFACT + each) is None:
-                raise NotInStoreError(
-                    f"{name} refers to {each}, which is not in the store", hint="add what is referred to first"
-                )
-        stored = transaction.get(ARTIFACT + digest)
-        before = refs.references(transaction, digest)
-        after = refs.add_references(transaction, digest, wanted)
-        if stored is not None:
-            record = ArtifactRecord.decode(stored)
-            if after != before:
-                # A kill before the journal knows leaves a description with references too many: recovery may use them
-                # or not. The other order could leave too few.
-                data = encode_sidecar(record.name, after, manifest, record.added_ns)
-                fs.write_file(f"{staging}/references", data, 0o444)
-                fs.sync_path(f"{staging}/references")
-                fs.rename(f"{staging}/references", layout.sidecar(digest))
-        elif not os.path.exists(f"{staging}/description"):
-            raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
-        else:
-            record = ArtifactRecord(name, manifest.size_bytes, len(manifest), added_ns)
-            show(layout, digest, name, staging)
-            transaction.put(ARTIFACT + digest, record.encode())
-            transaction.put(DEAD + digest, pack_number(added_ns))
-            transaction.put(PENDING + digest, encode(os.path.basename(staging)))
-            transaction.delete(DOOMED + digest)
-            for entry in manifest.entries():
-                if entry.size > SMALL:
-                    transaction.put(LARGE + pack_number(entry.size), b"")
+        return publish_in(host, transaction, manifest, name, wanted, staging, added_ns)
+
+
+def publish_in(
+    host: Host,
+    transaction: Transaction,
+    manifest: Manifest,
+    name: str,
+    wanted: tuple[TreeDigest, ...],
+    staging: str,
+    added_ns: int,
+) -> Artifact:
+    """``publish`` as a part of a larger change; if that fails, ``withdraw`` takes it back."""
+    digest, layout = manifest.digest, host.layout
+    for each in wanted:
+        if transaction.get(ARTIFACT + each) is None:
+            raise NotInStoreError(
+                f"{name} refers to {each}, which is not in the store", hint="add what is referred to first"
+            )
+    stored = transaction.get(ARTIFACT + digest)
+    before = refs.references(transaction, digest)
+    after = refs.add_references(transaction, digest, wanted)
+    if stored is not None:
+        record = ArtifactRecord.decode(stored)
+        if after != before:
+            # A kill before the journal knows leaves a description with references too many: recovery may use them
+            # or not. The other order could leave too few.
+            data = encode_sidecar(record.name, after, manifest, record.added_ns)
+            fs.write_file(f"{staging}/references", data, 0o444)
+            fs.sync_path(f"{staging}/references")
+            fs.rename(f"{staging}/references", layout.sidecar(digest))
+    elif not os.path.exists(f"{staging}/description"):
+        raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
+    else:
+        record = ArtifactRecord(name, manifest.size_bytes, len(manifest), added_ns)
+        show(layout, digest, name, staging)
+        transaction.put(ARTIFACT + digest, record.encode())
+        transaction.put(DEAD + digest, pack_number(added_ns))
+        transaction.put(PENDING + digest, encode(os.path.basename(staging)))
+        transaction.delete(DOOMED + digest)
+        for entry in manifest.entries():
+            if entry.size > SMALL:
+                transaction.put(LARGE + pack_number(entry.size), b"")
     return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
 
 

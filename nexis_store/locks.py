@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from nexis_store import fs
 
@@ -21,23 +22,32 @@ def locked(path: str, *, shared: bool = False) -> Iterator[None]:
         os.close(fd)
 
 
-@contextlib.contextmanager
-def locked_while_needed(path: str) -> Iterator[None]:
-    """Hold the lock file ``path``, which exists only while somebody holds it or waits for it."""
+def take_while_needed(path: str, *, wait: bool = True) -> Callable[[], None] | None:
+    """Take the lock file ``path``, which exists only while somebody holds it or waits for it.
+
+    Returns what releases it; ``None`` if ``wait`` is false and somebody else holds it.
+    """
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            # Whoever held it before may have removed the name we opened: then others no longer meet us here.
-            if not _names(path, fd):
-                continue
-            try:
-                yield
-            finally:
-                os.unlink(path)
-            return
-        finally:
+            fcntl.flock(fd, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        # Whoever held it before may have removed the name we opened: then others no longer meet us here.
+        if _names(path, fd):
+            return partial(_release, path, fd)
+        os.close(fd)
+
+
+def _release(path: str, fd: int) -> None:
+    try:
+        os.unlink(path)
+    finally:
+        os.close(fd)
 
 
 def create_held(path: str) -> int:

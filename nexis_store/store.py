@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from nexis_store import fs, gc, landing, recovery, refs, roots, unpack, verify
 from nexis_store import union as merging
-from nexis_store.database import Database
+from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
 from nexis_store.errors import NotInStoreError, StoreError, writing
@@ -30,7 +30,7 @@ from nexis_store.history import settle
 from nexis_store.ingest import Artifact, Writer, read_sidecar
 from nexis_store.journal import create_segment
 from nexis_store.layout import FORMAT_VERSION, Layout
-from nexis_store.locks import locked, locked_while_needed
+from nexis_store.locks import locked, take_while_needed
 from nexis_store.metadata.base import Backend
 from nexis_store.metadata.choose import PROFILES, backend_for, open_backend
 from nexis_store.names import encode
@@ -51,6 +51,7 @@ from nexis_store.records import (
 )
 from nexis_store.session import Session
 from nexis_store.sidecar import decode_sidecar
+from nexis_store.together import Part, commit_together
 from nexis_store.tree import Attributes, Manifest
 from nexis_store.unpack import Format
 from nexis_store.verify import Problem
@@ -176,6 +177,27 @@ class Store:
                 references=references,
                 move=move,
             )
+
+    def prepare_directory(
+        self,
+        path: Path,
+        name: str,
+        *,
+        attributes: Mapping[str, Attributes] | None = None,
+        normalise: bool = True,
+        references: Iterable[TreeDigest] = (),
+    ) -> Part:
+        """``add_directory`` that moves, up to where the tree is written and hashed: for ``record_together``."""
+        with Part(self, name) as part:
+            landing.land(
+                part,
+                os.fspath(path),
+                attributes=attributes or {},
+                normalise=normalise,
+                references=references,
+                move=True,
+            )
+        return part
 
     def add_archive(
         self,
@@ -319,26 +341,31 @@ class Store:
     def record(self, realisation: Realisation) -> None:
         """Remember what a build came out as. Its outputs must be in the store."""
         with self.database.transaction() as transaction:
-            for name, digest in realisation.outputs.items():
-                if transaction.get(ARTIFACT + digest) is None:
-                    raise NotInStoreError(f"the output {name} of {realisation.name} ({digest}) is not in the store")
-                transaction.put(PRODUCED + digest + realisation.key, b"")
-            transaction.put(REALISATION + realisation.key, encode_realisation(realisation))
-            transaction.put(DERIVATION + realisation.derivation, realisation.key)
-            transaction.put(latest_key(realisation.name, realisation.extra.get("platform", "")), realisation.key)
-            if realisation.duration_ns:
-                transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
+            _record(transaction, realisation)
+
+    @writing("the results of builds")
+    def record_together(self, builds: Sequence[tuple[Sequence[Part], Realisation]]) -> None:
+        """Add the outputs of several builds and remember what they came out as: durable and visible in one step.
+
+        It costs two syncs whatever the number of builds. If it raises, none of them was added.
+        """
+
+        def record(transaction: Transaction) -> None:
+            for _, realisation in builds:
+                _record(transaction, realisation)
+
+        commit_together(self, [each for outputs, _ in builds for each in outputs], record)
 
     def record_alias(self, derivation: DerivationId, key: BuildKey) -> None:
         """Remember that another recipe has the build key of a realisation that is there."""
         with self.database.transaction() as transaction:
             transaction.put(DERIVATION + derivation, key)
 
-    def last_outputs(self, label: str, platform: str) -> Mapping[str, TreeDigest] | None:
-        """What the last build with that name came out as, whatever its key; ``None`` when that is not known."""
+    def last_realisation(self, label: str, platform: str) -> Realisation | None:
+        """What the last build with that name came out as, whatever its key; its outputs may be gone."""
         key = self.database.get(latest_key(label, platform))
         value = self.database.get(REALISATION + key) if key is not None else None
-        return decode_realisation(BuildKey(key), value).outputs if key is not None and value is not None else None
+        return decode_realisation(BuildKey(key), value) if key is not None and value is not None else None
 
     def realisation(self, key: BuildKey) -> Realisation | None:
         """What a build key came out as; ``None`` when that is unknown or an output is no longer there."""
@@ -380,9 +407,20 @@ class Store:
     @contextlib.contextmanager
     def lock_build(self, key: BuildKey) -> Iterator[None]:
         """Hold the right to build ``key``: waits while another thread or process builds it."""
-        fs.make_directory(self.layout.build_locks, exist_ok=True)
-        with locked_while_needed(self.layout.build_lock(key)):
+        release = take_while_needed(self._build_lock(key))
+        assert release is not None
+        try:
             yield
+        finally:
+            release()
+
+    def try_lock_build(self, key: BuildKey) -> Callable[[], None] | None:
+        """The same without waiting: what gives the right back, or ``None`` if somebody else has it."""
+        return take_while_needed(self._build_lock(key), wait=False)
+
+    def _build_lock(self, key: BuildKey) -> str:
+        fs.make_directory(self.layout.build_locks, exist_ok=True)
+        return self.layout.build_lock(key)
 
     # Roots and garbage
 
@@ -436,6 +474,18 @@ class Store:
             chosen = [artifact.digest for artifact in self.artifacts()] if digests is None else digests
             for digest in chosen:
                 yield from verify.verify_contents(self.layout, self.database, digest)
+
+
+def _record(transaction: Transaction, realisation: Realisation) -> None:
+    for name, digest in realisation.outputs.items():
+        if transaction.get(ARTIFACT + digest) is None:
+            raise NotInStoreError(f"the output {name} of {realisation.name} ({digest}) is not in the store")
+        transaction.put(PRODUCED + digest + realisation.key, b"")
+    transaction.put(REALISATION + realisation.key, encode_realisation(realisation))
+    transaction.put(DERIVATION + realisation.derivation, realisation.key)
+    transaction.put(latest_key(realisation.name, realisation.extra.get("platform", "")), realisation.key)
+    if realisation.duration_ns:
+        transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
 
 
 def _create(layout: Layout, profile: str) -> dict[str, object]:

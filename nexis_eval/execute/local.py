@@ -38,24 +38,24 @@ class LocalExecutor:
 
     def __init__(self) -> None:
         self._spawner = SpawnerClient()
+        self._empty = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     async def execute(self, request: BuildRequest) -> BuildResult:
         """Run one build; raises ``SandboxError`` if its sandbox cannot be set up."""
         reader = PhaseReader(request.on_phase)
         loop = asyncio.get_running_loop()
-        empty = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         phases, phases_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(phases, False)
         loop.add_reader(phases, _drain, phases, reader)
         started = time.monotonic_ns()
         try:
-            ended = await self._spawner.run(request.spec, (empty, log, log), phases_end)
+            ended = await self._spawner.run(request.spec, (self._empty, log, log), phases_end)
             duration = time.monotonic_ns() - started
             _drain(phases, reader)
         finally:
             loop.remove_reader(phases)
-            for descriptor in (empty, log, phases, phases_end):
+            for descriptor in (log, phases, phases_end):
                 os.close(descriptor)
         return BuildResult(
             exit_code=ended.exit_code,
@@ -69,6 +69,9 @@ class LocalExecutor:
     async def close(self) -> None:
         """End the spawner."""
         await self._spawner.close()
+        if self._empty >= 0:
+            os.close(self._empty)
+            self._empty = -1
 
 
 def _drain(descriptor: int, reader: PhaseReader) -> None:

@@ -7,6 +7,7 @@ what is not locked was left by an engine that died (kill -9, power cut) and is d
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import stat
 import tempfile
@@ -21,7 +22,7 @@ def remove_tree(path: Path) -> None:
     Directories are moved up to the top before they are emptied, so that no path is ever long and nothing recurses:
     configure scripts and hostile builds make trees that are deeper than a path may name.
     """
-    if not path.exists():
+    if _remove_shallow(os.fspath(path)):
         return
     path.chmod(stat.S_IRWXU)
     number = 0
@@ -48,12 +49,31 @@ def remove_tree(path: Path) -> None:
     path.rmdir()
 
 
+def _remove_shallow(path: str) -> bool:
+    """Remove a directory that holds nothing but files and empty directories, as most builds leave theirs."""
+    try:
+        with os.scandir(path) as found:
+            entries = list(found)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                os.rmdir(entry.path)  # noqa: PTH106  # Paths cost more than the calls, and there may be many builds.
+            else:
+                os.unlink(entry.path)  # noqa: PTH108
+        os.rmdir(path)  # noqa: PTH106
+    except FileNotFoundError:
+        return not os.path.lexists(path)
+    except OSError:
+        return False
+    return True
+
+
 class Workspace:
     """A private directory for one engine; use it as a context manager."""
 
     def __init__(self, parent: Path) -> None:
         self._parent = parent
         self._lock = -1
+        self._numbers = itertools.count(1)
         self.path = parent
 
     def __enter__(self) -> Self:
@@ -81,7 +101,9 @@ class Workspace:
 
     def directory(self, name: str) -> Path:
         """A fresh directory whose name starts with ``name``."""
-        return Path(tempfile.mkdtemp(dir=self.path, prefix=f"{name}-"))
+        path = self.path / f"{name}-{next(self._numbers)}"
+        path.mkdir(0o700)
+        return path
 
     def keep(self, directory: Path) -> Path:
         """Move a directory out of the workspace, so that it stays when the engine ends; returns its new place."""

@@ -68,19 +68,25 @@ class SpawnerClient:
             try:
                 status, cpu_ns, max_rss, late = await self._wait(number, ended, spec.limits.wall_seconds)
             finally:
-                loop.remove_reader(ours)
+                if on_terminal is not None:
+                    loop.remove_reader(ours)
             return _ended(status, cpu_ns, max_rss, ours.recv(_MAX_REPORT), spec.limits.wall_seconds if late else None)
 
     async def _wait(
         self, number: int, ended: asyncio.Future[tuple[int, int, int]], wall_seconds: float | None
     ) -> tuple[int, int, int, bool]:
         late = False
+        timer = None
+
+        def kill_late() -> None:
+            nonlocal late
+            late = True
+            self._kill(number)
+
+        if wall_seconds is not None:
+            timer = asyncio.get_running_loop().call_later(wall_seconds, kill_late)
         try:
-            done, _ = await asyncio.wait((ended,), timeout=wall_seconds)
-            if not done:
-                late = True
-                self._kill(number)
-                await asyncio.wait((ended,))
+            await asyncio.shield(ended)
         except asyncio.CancelledError:
             self._kill(number)
             while not ended.done():
@@ -89,8 +95,11 @@ class SpawnerClient:
                     await asyncio.wait((ended,))
                 except asyncio.CancelledError:
                     continue
+            ended.exception()
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             self._running.pop(number, None)
         return (*ended.result(), late)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from functools import cache
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}
 
@@ -96,6 +97,7 @@ _Instruction = tuple[int, int, int, int]
 _Code = tuple[_Instruction, ...]
 
 
+@cache
 def program(machine: str) -> bytes:
     """The filter for a machine as ``uname -m`` names it; empty for one we do not know."""
     if machine not in _AUDIT_ARCH:

@@ -60,6 +60,24 @@ class Run:
         assert self.store is not None
         self.store.record(Realisation(KEY, RECIPE, "b", {"out": self.digests["B"]}, duration_ns=7))
 
+    def add_together(self) -> None:
+        """Two builds that ended at the same time."""
+        assert self.store is not None
+        builds = []
+        for name in ("D", "E"):
+            directory = self.root.parent / f"{self.root.name}-built-{name}"
+            (directory / "usr/lib").mkdir(parents=True, exist_ok=True)
+            (directory / "usr/lib/name").write_bytes(name.encode() * 3000)
+            part = self.store.prepare_directory(directory, name, references=[self.digests["A"]])
+            self.digests[name] = part.digest
+            key = BuildKey.of(name.encode())
+            builds.append(([part], Realisation(key, DerivationId.of(name.encode()), name, {"out": part.digest})))
+        self.store.record_together(builds)
+
+    def root_d(self) -> None:
+        assert self.store is not None
+        self.store.set_root("d", self.digests["D"])
+
     def root_b(self) -> None:
         assert self.store is not None
         self.store.set_root("b", self.digests["B"])
@@ -103,8 +121,8 @@ class Run:
         self.store.close()
 
     STEPS = (
-        open, add_a, root_a, add_b, record_b, root_b, unroot_a, add_c, checkpoint, add_c_again_with_reference, union,
-        root_u, collect, checkpoint_again, add_c_after_collection, close,
+        open, add_a, root_a, add_b, record_b, root_b, add_together, root_d, unroot_a, add_c, checkpoint,
+        add_c_again_with_reference, union, root_u, collect, checkpoint_again, add_c_after_collection, close,
     )  # fmt: skip
 
     def all(self) -> None:
@@ -121,18 +139,20 @@ def expected(acknowledged: list[str]) -> tuple[set[str], set[str]]:
         match step:
             case "add_a" | "add_b" | "add_c" | "union":
                 artifacts.add(step[-1].upper() if step != "union" else "U")
-            case "root_a" | "root_b" | "root_u":
-                roots.add({"root_a": "keep/a", "root_b": "b", "root_u": "u"}[step])
+            case "add_together":
+                artifacts |= {"D", "E"}
+            case "root_a" | "root_b" | "root_d" | "root_u":
+                roots.add({"root_a": "keep/a", "root_b": "b", "root_d": "d", "root_u": "u"}[step])
             case "unroot_a":
                 roots.discard("keep/a")
             case "collect":
-                artifacts.discard("C")
+                artifacts -= {"C", "E"}
             case "add_c_after_collection":
                 artifacts.add("C")
     steps = [step.__name__ for step in Run.STEPS]
     under_way = steps[len(acknowledged)] if len(acknowledged) < len(steps) else ""
     if under_way == "collect":
-        artifacts.discard("C")
+        artifacts -= {"C", "E"}
     if under_way == "unroot_a":
         roots.discard("keep/a")
     return artifacts, roots
@@ -164,6 +184,9 @@ def check(root: Path, profile: str, acknowledged: list[str]) -> None:
         assert artifacts <= set(found), (artifacts, found)
         assert roots <= set(store.roots()), (roots, store.roots())
         assert_sound(store)
+        for name in ("D", "E"):
+            known = store.realisation(BuildKey.of(name.encode()))
+            assert (known is not None) == (name in found), "an output without what it is the result of, or the reverse"
         if "record_b" in acknowledged:
             realisation = store.realisation(KEY)
             assert realisation is not None and realisation.duration_ns == 7
