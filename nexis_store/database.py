@@ -180,6 +180,7 @@ class Database:
         self._pid = os.getpid()
         self._before_checkpoint = before_checkpoint
         self._writing = threading.RLock()
+        self._held = False
         self._reading = threading.RLock()
         self._durability = threading.Condition()
         self._durable = (0, 0)
@@ -314,7 +315,12 @@ class Database:
             # The lock belongs to the open file, which parent and child would share: it would keep neither out.
             raise StoreError("the store was opened before this process was forked", hint="open it in each process")
         with self._writing:
+            if self._held:
+                # Within a step of this thread that must be one for others.
+                yield
+                return
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+            self._held = True
             try:
                 if _identity(self._format) != self._format_seen:
                     raise StoreError(
@@ -325,6 +331,7 @@ class Database:
                     self._segment.cut_torn_tail()
                 yield
             finally:
+                self._held = False
                 fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def _append(self, changes: dict[bytes, bytes | None]) -> tuple[int, int]:
@@ -415,7 +422,7 @@ class Database:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Let nobody change anything while the block runs."""
+        """Let nobody else change anything while the block runs; transactions in it are steps of one change."""
         with self._locked():
             yield
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from nexis_store import freeing, fs, refs, roots
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, TreeDigest
+from nexis_store.errors import NotInStoreError
 from nexis_store.layout import Layout
 from nexis_store.names import decode, encode
 from nexis_store.records import (
@@ -63,6 +64,9 @@ class GcPlan:
     kept_by_limit: int = 0
     """Dead artifacts left alone because of ``max_freed`` or ``older_than``."""
 
+    roots: tuple[str, ...] = ()
+    """Roots that are removed first."""
+
     @property
     def size_bytes(self) -> int:
         """The sum of the sizes of all files."""
@@ -89,10 +93,13 @@ def plan_gc(
     *,
     max_freed: int | None = None,
     older_than_ns: int | None = None,
+    without: Sequence[str] = (),
 ) -> GcPlan:
     """Work out what is garbage now. ``max_freed`` [bytes] stops when enough was found; ``older_than_ns`` spares what
-    died less than so long ago."""
+    died less than so long ago. ``without`` names roots that count as removed already: executing the plan removes
+    them, and what only they keep goes, however short ago it died."""
     roots.reconcile(layout, database)
+    ending = [(name, digest) for name, digest in roots.recorded(database).items() if name in set(without)]
     safe = set(protected(layout))
     now = time.time_ns()
     counts: dict[TreeDigest, int] = {}
@@ -105,6 +112,10 @@ def plan_gc(
             continue
         queue.append(TreeDigest(key[1:]))
     with database.snapshot() as snapshot:
+        for _, digest in ending:
+            counts[digest] = counts.get(digest, refs.count(snapshot, digest)) - 1
+            if counts[digest] == 0:
+                queue.append(digest)
         for digest in queue:
             if digest in chosen or digest in safe:
                 continue
@@ -122,7 +133,7 @@ def plan_gc(
                 left = counts[each] = (refs.count(snapshot, each) if before is None else before) - 1
                 if left == 0:
                     queue.append(each)
-    return GcPlan(tuple(chosen.values()), spared)
+    return GcPlan(tuple(chosen.values()), spared, tuple(name for name, _ in ending))
 
 
 def execute_gc(
@@ -131,6 +142,9 @@ def execute_gc(
     """Carry out ``plan``; what came back to life since is left alone. Without ``free`` the bytes stay in the trash."""
     started = time.perf_counter()
     collected = 0
+    for name in plan.roots:
+        with contextlib.suppress(NotInStoreError):
+            roots.remove_root(layout, database, name)
     fs.make_directory(layout.trash, exist_ok=True)
     for at in range(0, len(plan.dead), GROUP):
         part = plan.dead[at : at + GROUP]

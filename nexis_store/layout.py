@@ -97,6 +97,11 @@ class Layout:
         return f"{self.root}/.roots"
 
     @property
+    def generations(self) -> str:
+        """Profiles: directories of numbered symlinks, one of which is current."""
+        return f"{self.root}/.generations"
+
+    @property
     def temporary_roots(self) -> str:
         """One file for each process that uses artifacts right now."""
         return f"{self.root}/.roots.tmp"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from nexis_store import fs, refs
 from nexis_store.database import Database, Transaction
@@ -19,21 +19,27 @@ from nexis_store.layout import Layout
 from nexis_store.names import check_path, decode, encode
 from nexis_store.records import ARTIFACT, ROOT, ArtifactRecord
 
+GENERATIONS = "generations/"
+"""How the names of those roots begin that are generations of a profile; their symlinks lie in ``.generations``."""
+
+
+def _place(layout: Layout, name: str) -> str:
+    return f"{layout.root}/.{name}" if name.startswith(GENERATIONS) else f"{layout.roots}/{name}"
+
 
 def set_root(layout: Layout, database: Database, name: str, digest: TreeDigest) -> None:
     """Let the root ``name`` keep ``digest`` and its closure; replaces what it kept before."""
-    check_path(name)
+    place = _place(layout, check_path(name))
     with database.transaction() as transaction:
         stored = transaction.get(ARTIFACT + digest)
         if stored is None:
             raise NotInStoreError(f"the root {name} cannot keep {digest}, which is not in the store")
-        place = f"{layout.roots}/{name}"
-        up = "../" * (name.count("/") + 1)
+        up = "../" * (place.count("/") - layout.root.count("/") - 1)
         target = up + layout.relative_artifact(digest, ArtifactRecord.decode(stored).name)
         directory = os.path.dirname(place)
         fs.make_directories(directory)
         try:
-            _replace_link(target, place, f"{layout.root}/.roots.new")
+            replace_link(target, place, f"{layout.root}/.roots.new")
         except IsADirectoryError:
             raise StoreError(f"{name} is a group of roots, not a root", hint="choose another name") from None
         fs.sync_path(directory)
@@ -54,36 +60,26 @@ def set_indirect_root(layout: Layout, database: Database, link: str, digest: Tre
             raise StoreError(f"{link} is there and no symlink", hint="choose another place for the link")
         place = f"{layout.roots}/{name}"
         fs.make_directories(os.path.dirname(place))
-        _replace_link(layout.artifact(digest, ArtifactRecord.decode(stored).name), link, f"{link}.new")
-        _replace_link(link, place, f"{layout.root}/.roots.new")
+        replace_link(layout.artifact(digest, ArtifactRecord.decode(stored).name), link, f"{link}.new")
+        replace_link(link, place, f"{layout.root}/.roots.new")
         fs.sync_path(os.path.dirname(link))
         fs.sync_path(os.path.dirname(place))
         _assign(transaction, name, digest)
     return name
 
 
-def _replace_link(target: str, place: str, temporary: str) -> None:
+def replace_link(target: str, place: str, temporary: str) -> None:
+    """Let the symlink ``place`` point to ``target``, in one step."""
     with contextlib.suppress(FileNotFoundError):
         fs.unlink(temporary)
     fs.symlink(target, temporary)
     fs.rename(temporary, place)
 
 
-def old_generations(names: Iterable[str], keep: int) -> list[str]:
-    """The roots ``<profile>/<number>`` that are not among the ``keep`` newest (highest) of their profile."""
-    profiles: dict[str, list[tuple[int, str]]] = {}
-    for name in names:
-        profile, _, number = name.rpartition("/")
-        if profile and number.isascii() and number.isdigit():
-            profiles.setdefault(profile, []).append((int(number), name))
-    return [name for found in profiles.values() for _, name in sorted(found)[: max(0, len(found) - keep)]]
-
-
 def remove_root(layout: Layout, database: Database, name: str) -> None:
     """Take the root away; raises ``NotInStoreError`` if there is none of that name."""
-    check_path(name)
+    place = _place(layout, check_path(name))
     with database.transaction() as transaction:
-        place = f"{layout.roots}/{name}"
         try:
             fs.unlink(place)
         except (FileNotFoundError, IsADirectoryError):
@@ -110,11 +106,11 @@ def _assign(transaction: Transaction, name: str, digest: TreeDigest | None) -> N
 
 def on_disk(layout: Layout) -> Iterator[tuple[str, TreeDigest]]:
     """The roots that symlinks name; links that name no artifact are passed over."""
-    pending = [""]
+    pending = ["", GENERATIONS]
     while pending:
         prefix = pending.pop()
         try:
-            entries = sorted(os.scandir(f"{layout.roots}/{prefix}"), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(_place(layout, prefix)), key=lambda entry: entry.name)
         except FileNotFoundError:
             continue
         for entry in entries:
@@ -123,14 +119,15 @@ def on_disk(layout: Layout) -> Iterator[tuple[str, TreeDigest]]:
                 with contextlib.suppress(OSError):
                     target = os.readlink(entry.path)
                     # An absolute target is a symlink of the user's own, which keeps as long as it is there.
-                    digest = _digest_in(os.readlink(target) if target.startswith("/") else target)
+                    digest = digest_in(os.readlink(target) if target.startswith("/") else target)
                     if digest is not None:
                         yield name, digest
             elif entry.is_dir(follow_symlinks=False):
                 pending.append(name + "/")
 
 
-def _digest_in(target: str) -> TreeDigest | None:
+def digest_in(target: str) -> TreeDigest | None:
+    """The artifact that a symlink's target names."""
     try:
         return TreeDigest.parse(os.path.basename(target)[:64])
     except ValueError:

@@ -19,13 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nexis_store import fs, gc, landing, recovery, refs, roots, unpack, verify
+from nexis_store import fs, gc, generations, landing, recovery, refs, roots, unpack, verify
 from nexis_store import union as merging
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
 from nexis_store.errors import NotInStoreError, StoreError, writing
 from nexis_store.gc import GcPlan, GcResult, Progress
+from nexis_store.generations import Generation
 from nexis_store.history import settle
 from nexis_store.ingest import Artifact, Writer, read_sidecar
 from nexis_store.journal import create_segment
@@ -450,10 +451,50 @@ class Store:
         """All named roots, in order."""
         return dict(sorted((name, digest) for name, digest in roots.on_disk(self.layout) if self.has(digest)))
 
+    def profiles(self) -> list[str]:
+        """The names of all profiles, in order."""
+        return generations.profiles(self.layout)
+
+    def generations(self, profile: str) -> list[Generation]:
+        """The generations of a profile, oldest first."""
+        return generations.generations(self.layout, self.database, profile)
+
+    @writing("the generation")
+    def add_generation(self, profile: str, digest: TreeDigest) -> Generation:
+        """Make an artifact the newest generation of a profile, and the current one."""
+        return generations.add(self.layout, self.database, profile, digest)
+
+    @writing("the generation")
+    def switch_generation(self, profile: str, number: int) -> Generation:
+        """Make another generation the current one."""
+        return generations.switch(self.layout, self.database, profile, number)
+
+    @writing("the generation")
+    def roll_back(self, profile: str) -> Generation:
+        """Switch to the generation before the current one."""
+        return generations.roll_back(self.layout, self.database, profile)
+
+    @writing("the generation")
+    def remove_generations(self, profile: str, numbers: Iterable[int]) -> None:
+        """Forget generations; the current one cannot be."""
+        generations.remove(self.layout, self.database, profile, numbers)
+
     @writing("the roots")
-    def plan_gc(self, *, max_freed: int | None = None, older_than_ns: int | None = None) -> GcPlan:
-        """Work out what is garbage: ``gc.plan_gc``."""
-        return gc.plan_gc(self.layout, self.database, max_freed=max_freed, older_than_ns=older_than_ns)
+    def plan_gc(
+        self, *, max_freed: int | None = None, older_than_ns: int | None = None, keep_generations: int | None = None
+    ) -> GcPlan:
+        """Work out what is garbage: ``gc.plan_gc``.
+
+        ``keep_generations`` and ``older_than_ns`` also end generations (never a current one): ``generations.outdated``.
+        """
+        ending = [
+            each.root
+            for profile in self.profiles()
+            for each in generations.outdated(
+                self.generations(profile), keep=keep_generations, older_than_ns=older_than_ns
+            )
+        ]
+        return gc.plan_gc(self.layout, self.database, max_freed=max_freed, older_than_ns=older_than_ns, without=ending)
 
     @writing("the trash")
     def execute_gc(self, plan: GcPlan, progress: Progress | None = None, *, free: bool = True) -> GcResult:

@@ -10,7 +10,6 @@ import os
 import sys
 
 from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json, progress_for
-from nexis_store.roots import old_generations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="print what would be removed, remove nothing")
     parser.add_argument("--max-freed", type=parse_size, metavar="SIZE", help="stop after about so much (500M, 2G)")
     parser.add_argument(
-        "--older-than", type=parse_duration, metavar="AGE", help="only what is garbage so long (30d, 12h)"
+        "--older-than",
+        type=parse_duration,
+        metavar="AGE",
+        help="forget generations made so long ago (30d, 12h), and take other garbage only if it is garbage so long",
     )
     parser.add_argument("--background", action="store_true", help="return at once; another process frees the space")
     parser.add_argument("--empty-trash", action="store_true", help="only free what earlier collections left")
@@ -26,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-generations",
         type=int,
         metavar="N",
-        help="forget all but the N newest generations (roots PROFILE/NUMBER) first",
+        help="forget all but the N newest generations of each profile (never the current one)",
     )
 
 
@@ -36,20 +38,25 @@ def run(args: argparse.Namespace) -> int:
         if args.empty_trash:
             print(f"freed {human_size(store.empty_trash())}")
             return 0
-        old = [] if args.keep_generations is None else old_generations(store.roots(), args.keep_generations)
-        if args.dry_run and old:
-            print(f"would forget the generations {', '.join(old)} first (what only they keep is not listed here)")
-        elif old:
-            for name in old:
-                store.remove_root(name)
-        plan = store.plan_gc(max_freed=args.max_freed, older_than_ns=args.older_than)
+        plan = store.plan_gc(
+            max_freed=args.max_freed, older_than_ns=args.older_than, keep_generations=args.keep_generations
+        )
         dead = [{"digest": str(each.digest), "name": each.name, "size_bytes": each.size_bytes} for each in plan.dead]
         if args.dry_run:
             if args.json:
-                print_json({"dead": dead, "size_bytes": plan.size_bytes, "kept_by_limit": plan.kept_by_limit})
+                print_json(
+                    {
+                        "dead": dead,
+                        "size_bytes": plan.size_bytes,
+                        "kept_by_limit": plan.kept_by_limit,
+                        "roots": list(plan.roots),
+                    }
+                )
             else:
                 for each in plan.dead:
                     print(f"{each.digest.hex()[:16]}  {human_size(each.size_bytes):>10}  {each.name}")
+                for name in plan.roots:
+                    print(f"would forget {name}")
                 print(f"would remove {len(plan.dead)} artifacts, at most {human_size(plan.size_bytes)}")
             return 0
         result = store.execute_gc(plan, progress_for(args), free=not args.background)

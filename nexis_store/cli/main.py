@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "closure": "list everything an artifact needs",
     "why-alive": "show which roots keep an artifact",
     "roots": "list, set and remove GC roots",
+    "generations": "list, add, switch, roll back and delete generations of profiles",
     "add": "add a directory, a file or an archive",
     "export": "write a closure as one stream",
     "import": "read an exported closure",

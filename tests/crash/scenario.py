@@ -105,6 +105,19 @@ class Run:
         assert self.store is not None
         self.store.set_root("u", self.digests["U"])
 
+    def generation(self) -> None:
+        assert self.store is not None
+        assert self.store.add_generation("p", self.digests["A"]).number == 1
+
+    def next_generation(self) -> None:
+        assert self.store is not None
+        assert self.store.add_generation("p", self.digests["B"]).number == 2
+
+    def roll_back(self) -> None:
+        assert self.store is not None
+        if not self.store.generations("p")[0].current:
+            self.store.roll_back("p")
+
     def collect(self) -> None:
         assert self.store is not None
         self.store.session.close()
@@ -122,7 +135,8 @@ class Run:
 
     STEPS = (
         open, add_a, root_a, add_b, record_b, root_b, add_together, root_d, unroot_a, add_c, checkpoint,
-        add_c_again_with_reference, union, root_u, collect, checkpoint_again, add_c_after_collection, close,
+        add_c_again_with_reference, union, root_u, generation, next_generation, roll_back, collect, checkpoint_again,
+        add_c_after_collection, close,
     )  # fmt: skip
 
     def all(self) -> None:
@@ -191,6 +205,10 @@ def check(root: Path, profile: str, acknowledged: list[str]) -> None:
             realisation = store.realisation(KEY)
             assert realisation is not None and realisation.duration_ns == 7
             assert store.realised(RECIPE) == realisation
+        if "generation" in acknowledged:
+            done = ["generation", "next_generation", "roll_back"]
+            before, after = [1, 2, 1, 1][sum(each in acknowledged for each in done) - 1 :][:2]
+            assert [each.number for each in store.generations("p") if each.current] in ([before], [after])
         store.execute_gc(store.plan_gc())
         live = {str(digest) for digest in store.closure(store.roots().values())}
         assert {str(artifact.digest) for artifact in store.artifacts()} == live

@@ -10,7 +10,6 @@ import pytest
 from nexis_store.digest import BuildKey, DerivationId
 from nexis_store.errors import NotInStoreError, StoreError
 from nexis_store.realisation import Realisation
-from nexis_store.roots import old_generations
 from nexis_store.store import Store
 from tests.store.test_store import ABSENT, add
 
@@ -145,9 +144,3 @@ def test_a_symlink_of_the_user_keeps_an_artifact(store: Store, tmp_path: Path) -
     (tmp_path / "result").mkdir()
     with pytest.raises(StoreError, match="no symlink"):
         store.set_indirect_root(tmp_path / "result", add(store, "c", {"c": b""}).digest)
-
-
-def test_old_generations() -> None:
-    names = ["system/9", "system/10", "system/2", "other/1", "plain", "system/x", "3"]
-    assert old_generations(names, 2) == ["system/2"]
-    assert set(old_generations(names, 0)) == {"system/2", "system/9", "system/10", "other/1"}
