@@ -6,7 +6,7 @@ added by ``nexis_eval.image.assemble``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nexis_eval.config.hashes import declared_hash
@@ -25,11 +25,12 @@ from nexis_eval.derivation import (
     Unpack,
     Use,
 )
-from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe
+from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe, ids_of, notes_of, recipe_of
 from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
 from nexis_eval.image.assemble import add_system
 from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource
+from nexis_eval.packed import Nodes
 from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.rules import BuildContext, Caller, Renderer, Rule, render_call
 from nexis_eval.smoke import smoke_test
@@ -43,6 +44,11 @@ _SPECIAL = frozenset("?#%\\\t\r\n[]@")
 """What a URL may have that its file name is not plainly the last component of its path."""
 
 DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug")
+
+
+Units = dict[str, dict[str, tuple[int, ...]]]
+"""By architecture and name of package, the nodes that it consists of in the order in which they were made. The last is
+the package itself."""
 
 
 class NotLockedError(NexisError):
@@ -71,16 +77,29 @@ class Source:
 class Instantiator:
     """Turns one configuration into a graph; ``instantiate`` is the way in."""
 
-    def __init__(self, config: Config, lock: Lock, rules: Mapping[str, Rule], toolchain: Toolchain) -> None:
+    def __init__(
+        self,
+        config: Config,
+        lock: Lock,
+        rules: Mapping[str, Rule],
+        toolchain: Toolchain,
+        builder: GraphBuilder | None = None,
+        units: Units | None = None,
+    ) -> None:
+        """``builder`` and ``units`` are those of a graph that the packages of ``config`` are part of already."""
         self._config = config
         self._lock = lock
         self._rules = rules
         self._toolchain = toolchain
-        self._builder = GraphBuilder()
+        self._builder = builder or GraphBuilder()
         self._target = platform_named(config.arch)
         self._native = platform_named(BUILD_ARCH)
         self._built: dict[str, dict[str, int]] = {self._target.arch: {}, BUILD_ARCH: {}}
         """The nodes of packages by architecture and name."""
+        self.units: Units = {arch: {} for arch in self._built}
+        for arch, known in (units or {}).items():
+            self._built[arch] = {name: numbers[-1] for name, numbers in known.items()}
+        self._made: list[int] = []
         self._callers: dict[str, Caller] = {}
         self._known_toolsets: dict[tuple[str, ...], tuple[int, ...]] = {}
         triplet = f"/usr/{self._target.triplet}"
@@ -98,8 +117,7 @@ class Instantiator:
             self._builder.target(name, ids[built[name]])
         installed = {name: ids[built[name]] for name, package in self._config.packages.items() if package.install}
         add_system(self._config, self._builder, self._toolchain, installed)
-        renderer = Renderer({caller.digest: caller.rule for caller in self._callers.values()})
-        return self._builder.finish(renderer, self._config.place)
+        return self._builder.finish(Renderer(self.rules()), self._config.place)
 
     def package(self, name: str, platform: Platform) -> int:
         """The node of a package for ``platform``; what it depends on is added first, by a loop."""
@@ -119,8 +137,38 @@ class Instantiator:
                 pending.extend(missing)
                 continue
             pending.pop()
-            built[current] = self._add(package, platform)
+            built[current] = self._unit(package, platform)
         return built[name]
+
+    def _unit(self, package: Package, platform: Platform) -> int:
+        around, self._made = self._made, []
+        result = self._add(package, platform)
+        self.units[platform.arch][package.name] = tuple(self._made)
+        self._made = around
+        return result
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of the graph."""
+        return self._builder.nodes
+
+    @property
+    def paths(self) -> Mapping[int, KeyPath]:
+        """The keys of the configuration that asked for nodes."""
+        return self._builder.paths
+
+    def again(self, name: str, platform: Platform) -> None:
+        """Make a package that the graph has already once more."""
+        self._add(self._config.packages[name], platform)
+
+    def rules(self) -> dict[str, Rule]:
+        """The rules that were called, by digest."""
+        return {caller.digest: caller.rule for caller in self._callers.values()}
+
+    def _recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes, at: KeyPath) -> int:
+        number = self._builder.add_recipe(recipe, needs, notes, at)
+        self._made.append(number)
+        return number
 
     def _place(self, package: Package, key: str = "name") -> Place | None:
         return self._config.place(_path(package, key))
@@ -152,7 +200,10 @@ class Instantiator:
         return [built[name] for name in names], list(range(len(libraries)))
 
     def _step(self, derivation: Derivation, at: KeyPath) -> int:
-        return self._builder.nodes.index[self._builder.add(derivation, at)]
+        index = self._builder.nodes.index
+        return self._recipe(
+            recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation), at
+        )
 
     def _combined(self, package: Package, platform: Platform, builder: Union | Choice, parts: Iterable[int]) -> int:
         """A package that is put together from other steps."""
@@ -233,9 +284,7 @@ class Instantiator:
             return Source(self._step(Derivation(name, git, arch, version=version), _path(package, field)), "/in/source")
         fetch = self._download(package, field, platform, locked, templates, declared)
         recipe, notes = fetch_recipe(name, version, arch, fetch), fetch_notes(fetch)
-        return Source(
-            self._builder.add_recipe(recipe, (), notes, _path(package, field)), f"/in/source/{fetch.filename}"
-        )
+        return Source(self._recipe(recipe, (), notes, _path(package, field)), f"/in/source/{fetch.filename}")
 
     def _download(
         self,
@@ -316,7 +365,8 @@ class Instantiator:
                 hint="build it from source: fallback_to_source = true, without --require-prebuilt",
                 place=self._place(package, "prebuilt"),
             )
-        made = self._build(package, platform, rule, self._source(package, "prebuilt", platform))
+        source = self._source(package, "prebuilt", platform)
+        made = self._build(_ready_made(package, rule), platform, rule, source)
         return self._tried(package, platform, made) if package.smoke_test else made
 
     def _tried(self, package: Package, platform: Platform, made: int) -> int:
@@ -352,11 +402,15 @@ class Instantiator:
 
     def _choice(self, package: Package, platform: Platform) -> int:
         """The vendor's binary, and the source build that stands in for it."""
+        given = package
+        rule = self._rules.get(package.build_system or "make")
+        if package.options and rule is not None:
+            package = replace(package, options={k: v for k, v in package.options.items() if k in rule.options})
         source = self._from_source(package, platform)
         absence = self._absence(package, platform)
         if absence is not None:
             return self._combined(package, platform, Choice(absence.absent), (source,))
-        return self._combined(package, platform, Choice(), (self._prebuilt(package, platform), source))
+        return self._combined(package, platform, Choice(), (self._prebuilt(given, platform), source))
 
     def _build(self, package: Package, platform: Platform, rule: Rule, source: Source) -> int:
         """The step that builds a package. Made as a recipe at once: there are tens of thousands of them."""
@@ -413,7 +467,7 @@ class Instantiator:
             script,
             package.all_outputs,
         )
-        return self._builder.add_recipe(recipe, [*needs, *runtime], path=_path(package))
+        return self._recipe(recipe, [*needs, *runtime], b"", _path(package))
 
     def _toolsets(self, names: tuple[str, ...]) -> tuple[int, ...]:
         known = self._known_toolsets.get(names)
@@ -432,6 +486,24 @@ class Instantiator:
 
 def _path(package: Package, key: str = "name") -> KeyPath:
     return ("packages", package.name, key)
+
+
+def _ready_made(package: Package, rule: Rule) -> Package:
+    """What of a package's table is about its archive where it has a source, too: the rest says how that is built."""
+    if not package.source:
+        return package
+    return replace(
+        package,
+        patches=(),
+        pre_build_script=None,
+        post_build_script=None,
+        build_flags=(),
+        configure_flags=(),
+        options={name: value for name, value in package.options.items() if name in rule.options},
+        phases={},
+        check=False,
+        subdir="",
+    )
 
 
 def _attributes(package: Package) -> tuple[Attribute, ...]:

@@ -181,7 +181,7 @@ class Engine:
                     blocked = schedule.fail(each)
                     replaceable = self._replaceable(plan, each, blocked)
                     if replaceable:
-                        unavailable.update(dict.fromkeys(replaceable, error.message))
+                        unavailable.update(dict.fromkeys(replaceable, _reason(error)))
                         self._failed(each, error, (), replaced=True)
                     else:
                         failed.append(self._graph.derivations[each].label)
@@ -235,7 +235,7 @@ class Engine:
             events.StepFailed(
                 each,
                 derivation.label,
-                f"{error.place}: {error.message}" if error.place else error.message,
+                _reason(error) if replaced else f"{error.place}: {error.message}" if error.place else error.message,
                 hint=error.hint or "",
                 log_tail=error.tail if isinstance(error, ScriptFailedError) else (),
                 command=error.command if isinstance(error, ScriptFailedError) else "",
@@ -602,6 +602,12 @@ class _Begun:
     def start(self) -> None:
         """It runs from now on."""
         self.started_ns, self.clock_ns = time.time_ns(), time.monotonic_ns()
+
+
+def _reason(error: NexisError) -> str:
+    """Why an alternative cannot be had: with what a script said last, where one failed."""
+    said = error.tail[-1].strip() if isinstance(error, ScriptFailedError) and error.tail else ""
+    return f"{error.message}: {said}" if said else error.message
 
 
 async def _end(tasks: Iterable[asyncio.Task[str]]) -> None:

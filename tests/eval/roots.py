@@ -5,12 +5,16 @@ No toolchain is the point of these tests; what matters is that a real script run
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from nexis_eval.derivation import Derivation, Local
+from nexis_eval.lock.model import LockedDeb
+from nexis_eval.toolchain import Toolchain, Toolset
 from nexis_store.hashing import tree_of_path
 
 TOOLS = (
@@ -37,14 +41,18 @@ def _libraries(program: Path) -> list[Path]:
     return [Path(each) for each in re.findall(r"(/\S+) \(0x", listing)]
 
 
-def make_root(directory: Path) -> Path:
+RULE_TOOLS = (*TOOLS, "find", "grep", "gzip", "install", "ls", "mv", "od", "patch", "rmdir", "sed", "tar", "tr", "wc")
+"""What the scripts of rules call beside a compiler."""
+
+
+def make_root(directory: Path, tools: Sequence[str] = TOOLS) -> Path:
     """Lay out the root below ``directory``; returns it."""
     root = directory / "root"
     for name in ("proc", "dev", "tmp", "build", "out", "in", "usr/bin", "usr/lib", "usr/lib64", "etc"):
         (root / name).mkdir(parents=True)
     for name in ("bin", "lib", "lib64"):
         (root / name).symlink_to(f"usr/{name}")
-    for tool in TOOLS:
+    for tool in tools:
         found = shutil.which(tool)
         if found is None:
             continue
@@ -62,3 +70,24 @@ def make_root(directory: Path) -> Path:
 def root_derivation(root: Path) -> Derivation:
     """The root as an input for scripts."""
     return Derivation("test-root", Local(str(root), tree_of_path(root).digest), platform="x86_64")
+
+
+def make_toolchain(directory: Path, names: Sequence[str] = ("core", "c", "emulators")) -> Toolchain:
+    """A toolchain of one Debian package, which has the root and a ``file`` that never knows what a file is."""
+    root = make_root(directory, RULE_TOOLS)
+    (root / "usr/bin/file").write_text("#!/bin/sh\necho application/octet-stream\n")
+    (root / "usr/bin/file").chmod(0o755)
+    data = directory / "data.tar"
+    subprocess.run(["tar", "--numeric-owner", "-C", root, "-cf", data, "."], check=True)
+    deb = directory / "tools.deb"
+    with deb.open("wb") as out:
+        out.write(b"!<arch>\n")
+        for name, content in (("debian-binary", b"2.0\n"), ("data.tar", data.read_bytes())):
+            out.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode())
+            out.write(content + b"\n" * (len(content) % 2))
+    content = deb.read_bytes()
+    pin = LockedDeb("tools", "1", "amd64", (deb.as_uri(),), hashlib.sha256(content).hexdigest(), len(content))
+    sets = {
+        name: Toolset(name, name, "none", ("tools",), extends=() if name == "core" else ("core",)) for name in names
+    }
+    return Toolchain(sets, {name: (pin,) if name == "core" else () for name in names})

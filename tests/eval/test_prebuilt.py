@@ -1,0 +1,263 @@
+"""The specification's vim: ready-made from a release server, or built from a repository, for each reason there is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import shutil
+import struct
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.config.errors import PackageError as NoSourceError
+from nexis_eval.config.load import load
+from nexis_eval.config.model import Config
+from nexis_eval.config.prebuilt import no_prebuilt, require_prebuilt
+from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.graph import DerivationGraph
+from nexis_eval.instantiate import PackageError, instantiate
+from nexis_eval.lock.model import Lock
+from nexis_eval.lock.resolve import resolve
+from nexis_eval.mirrors import Mirrors
+from nexis_eval.plan import make_plan
+from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.rules import load_rules
+from nexis_eval.toolchain import Toolchain
+from nexis_eval.ui.plain import PlainView
+from nexis_store.realisation import Realisation
+from nexis_store.store import Store
+from tests.eval.fetch.repositories import Repository
+from tests.eval.fetch.servers import Site, git_backend
+from tests.eval.roots import RULE_TOOLS, make_toolchain
+from tests.eval.sandbox.rooms import require_sandbox
+
+RULES = load_rules(Path(__file__).resolve().parents[2] / "rules" / "build")
+ARCHIVE = "/vim/vim/releases/download/v9.1.1/vim-v9.1.1-linux-x86_64.tar.gz"
+SYSTEM = """\
+[[packages]]
+name = "vim"
+version = "latest"
+prebuilt = "{url}/vim/vim/releases/download/{{tag}}/vim-{{tag}}-linux-{{arch}}.tar.gz"
+fallback_to_source = true
+smoke_test = "vim --version"
+source = "git+{url}/vim/vim.git/.git"
+patches = ["patches/fix-utf8-bug.patch"]
+pre_build_script = "./scripts/setup-env.sh"
+post_build_script = "./scripts/custom-cleanup.sh"
+build_system = "make"
+build_flags = ["-j4"]
+context_file = "contexts/vim.cil"
+env = {{ "TERM" = "xterm-256color", "VIMRUNTIME" = "/usr/share/vim/vimfiles" }}
+runtime_dirs = ["/var/log/vim", "$XDG_RUNTIME_DIR/vim"]
+"""
+FILES = {
+    "patches/fix-utf8-bug.patch": "--- a/text\n+++ b/text\n@@ -1,2 +1,2 @@\n one\n-bug\n+fixed\n",
+    "scripts/setup-env.sh": "#!/bin/sh\nexport GREETING=hello\n",
+    "scripts/custom-cleanup.sh": '#!/bin/sh\nrm "$OUT/usr/share/vim/superfluous"\n',
+    "contexts/vim.cil": '(filecon "/usr/bin/vim" file (system_u object_r bin_t ((s0) (s0))))\n',
+}
+MAKEFILE = """\
+all:
+\tprintf '#!/bin/sh\\necho built\\n' >vim
+\techo "$$GREETING $$TERM $$VIMRUNTIME" >environment
+install:
+\tinstall -D -m 755 vim $(DESTDIR)/usr/bin/vim
+\tinstall -D text $(DESTDIR)/usr/share/vim/text
+\tinstall -D environment $(DESTDIR)/usr/share/vim/environment
+\tinstall -D text $(DESTDIR)/usr/share/vim/superfluous
+"""
+
+
+def program(path: Path, status: int = 0, machine: int = 62) -> bytes:
+    """A static program of no library that ends with ``status``; for another machine just its headers are changed."""
+    source = (
+        f'.globl _start\n_start: mov $60, %eax\nmov ${status}, %edi\nsyscall\n.section .note.GNU-stack,"",@progbits\n'
+    )
+    subprocess.run(
+        ["gcc", "-x", "assembler", "-", "-nostdlib", "-static", "-o", path], input=source.encode(), check=True
+    )
+    data = bytearray(path.read_bytes())
+    data[18:20] = struct.pack("<H", machine)
+    return bytes(data)
+
+
+def archive(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        member = tarfile.TarInfo("vim-v9.1.1/bin/vim")
+        member.size, member.mode = len(data), 0o755
+        file.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+@dataclass
+class Vim:
+    """Both servers, the configuration, and a store."""
+
+    directory: Path
+    forge: Site
+    store: Store
+    toolchain: Toolchain
+    lock: Lock = field(default_factory=Lock)
+    shown: io.StringIO = field(default_factory=io.StringIO)
+
+    def offer(self, data: bytes) -> None:
+        self.forge.page(ARCHIVE, archive(data))
+
+    def config(self) -> Config:
+        return load(self.directory / "system.toml")
+
+    def pin(self) -> None:
+        resolution = asyncio.run(resolve([self.config()], self.lock, mirrors=Mirrors({})))
+        assert resolution.errors == ()
+        self.lock = resolution.lock
+
+    def graph(self, config: Config | None = None) -> DerivationGraph:
+        return instantiate(config or self.config(), self.lock, RULES, self.toolchain)
+
+    def build(self, config: Config | None = None) -> Outcome:
+        graph = self.graph(config)
+
+        async def work() -> Outcome:
+            roots = [graph.targets["vim"]]
+            plan = make_plan(graph, roots, self.store.realised, self.store.realisation)
+            executor = LocalExecutor()
+            try:
+                emit = PlainView(self.shown)
+                return await realise(graph, roots, plan, self.store, executor, Mirrors({}), Options(), emit)
+            finally:
+                await executor.close()
+
+        return asyncio.run(work())
+
+    def result(self, config: Config | None = None) -> Realisation:
+        known = self.store.realised(self.graph(config).targets["vim"])
+        assert known is not None, self.shown.getvalue()
+        return known
+
+    def tree(self, config: Config | None = None) -> Path:
+        return self.store.path(self.result(config).outputs["out"])
+
+
+@pytest.fixture(scope="module")
+def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
+    require_sandbox()
+    for tool in ("gcc", "git", *RULE_TOOLS):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    return make_toolchain(tmp_path_factory.mktemp("toolchain"))
+
+
+@pytest.fixture
+def vim(tmp_path: Path, toolchain: Toolchain) -> Iterator[Vim]:
+    forge = Site(git_backend(tmp_path / "srv"))
+    answer = json.dumps({"tag_name": "v9.1.1"}).encode()
+    forge.page("/api/v1/repos/vim/vim/releases/latest", answer, headers={"Content-Type": "application/json"})
+    repository = Repository(tmp_path / "srv" / "vim" / "vim.git")
+    repository.commit({"Makefile": MAKEFILE, "text": "one\nbug\n"})
+    repository.git("tag", "v9.1.1")
+    for name, text in {"system.toml": SYSTEM.format(url=forge.url), **FILES}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    try:
+        with Store.open(tmp_path / "store") as store:
+            yield Vim(tmp_path, forge, store, toolchain)
+    finally:
+        forge.close()
+
+
+def assert_built_from_source(vim: Vim, reason: str) -> None:
+    known, tree = vim.result(), vim.tree()
+    assert known.origin == "fallback"
+    assert known.note.startswith("built from source: ")
+    assert reason in known.note
+    assert reason in vim.shown.getvalue(), "a fallback is never silent"
+    assert (tree / "usr/bin/vim").read_text() == "#!/bin/sh\necho built\n"
+    assert (tree / "usr/share/vim/text").read_text() == "one\nfixed\n"
+    assert (tree / "usr/share/vim/environment").read_text() == "hello xterm-256color /usr/share/vim/vimfiles\n"
+    assert not (tree / "usr/share/vim/superfluous").exists()
+
+
+def test_the_ready_made_program_is_taken_where_it_is_good(vim: Vim, tmp_path: Path) -> None:
+    good = program(tmp_path / "program")
+    vim.offer(good)
+    vim.pin()
+    outcome = vim.build()
+    assert outcome.failed == (), vim.shown.getvalue()
+    assert (vim.result().origin, vim.result().note) == ("prebuilt", ""), vim.shown.getvalue()
+    assert (vim.tree() / "usr/bin/vim").read_bytes() == good
+
+
+def test_none_for_this_architecture_when_it_was_locked(vim: Vim) -> None:
+    vim.pin()
+    assert vim.build().failed == (), vim.shown.getvalue()
+    assert_built_from_source(vim, "upstream has no such file (404)")
+
+
+def test_gone_since_it_was_locked(vim: Vim, tmp_path: Path) -> None:
+    vim.offer(program(tmp_path / "program"))
+    vim.pin()
+    del vim.forge.pages[ARCHIVE]
+    assert vim.build().failed == (), vim.shown.getvalue()
+    assert_built_from_source(vim, "404")
+
+
+def test_another_file_than_was_locked(vim: Vim, tmp_path: Path) -> None:
+    vim.offer(program(tmp_path / "program"))
+    vim.pin()
+    vim.offer(program(tmp_path / "program", status=3))
+    assert vim.build().failed == (), vim.shown.getvalue()
+    assert_built_from_source(vim, "was expected, sha256:")
+
+
+def test_for_another_architecture(vim: Vim, tmp_path: Path) -> None:
+    vim.offer(program(tmp_path / "program", machine=183))
+    vim.pin()
+    assert vim.build().failed == (), vim.shown.getvalue()
+    assert_built_from_source(vim, "vim-9.1.1 was made for x86_64, but /usr/bin/vim is for aarch64")
+
+
+def test_its_smoke_test_fails(vim: Vim, tmp_path: Path) -> None:
+    vim.offer(program(tmp_path / "program", status=3))
+    vim.pin()
+    assert vim.build().failed == (), vim.shown.getvalue()
+    assert_built_from_source(vim, "vim-smoke-test-9.1.1 failed in phase 'smoke-test'")
+    assert "the smoke test of vim failed with status 3: vim --version" in vim.result().note
+
+
+def test_from_source_because_it_was_asked_for(vim: Vim, tmp_path: Path) -> None:
+    vim.offer(program(tmp_path / "program"))
+    vim.pin()
+    config = no_prebuilt(vim.config())
+    assert vim.build(config).failed == (), vim.shown.getvalue()
+    assert vim.result(config).origin == "built"
+    assert (vim.tree(config) / "usr/bin/vim").read_text() == "#!/bin/sh\necho built\n"
+
+
+def test_no_fallback_where_the_ready_made_one_is_required(vim: Vim, tmp_path: Path) -> None:
+    vim.offer(program(tmp_path / "program", status=3))
+    vim.pin()
+    assert vim.build(require_prebuilt(vim.config())).failed == ("vim-smoke-test-9.1.1",)
+
+
+def test_required_and_known_not_to_exist(vim: Vim) -> None:
+    vim.pin()
+    with pytest.raises(PackageError) as caught:
+        vim.graph(require_prebuilt(vim.config()))
+    assert "there is no prebuilt archive of 'vim' for x86_64: upstream has no such file (404)" in caught.value.message
+    assert str(caught.value.place).endswith("system.toml:4:12")
+
+
+def test_a_package_that_is_only_ready_made_cannot_be_built(vim: Vim) -> None:
+    file = vim.directory / "system.toml"
+    lines = [each for each in file.read_text().splitlines() if not each.startswith(("source", "fallback"))]
+    file.write_text("\n".join(lines))
+    with pytest.raises(NoSourceError) as caught:
+        no_prebuilt(vim.config())
+    assert caught.value.message == "package 'vim' has no source, so there is nothing but its prebuilt archive"
