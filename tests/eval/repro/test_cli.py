@@ -16,13 +16,17 @@ from nexis_store.store import Store
 from tests.eval.repro.test_record import built, system
 
 
-def repro(*arguments: object, store: Path | None = None) -> subprocess.CompletedProcess[str]:
+def repro(*arguments: object, store: Path | None = None, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("nexis-eval"), "repro", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "NEXIS_STORE": str(store or "/nonexistent")},
+        env={
+            **os.environ,
+            "NEXIS_STORE": str(store or "/nonexistent"),
+            **({"PATH": f"{path}:/bin:/usr/bin"} if path else {}),
+        },
     )
 
 
@@ -48,6 +52,24 @@ def test_directories_and_exit_codes(directories: tuple[Path, Path]) -> None:
     assert missing.returncode == 2
     assert "there is no /no/such/thing" in missing.stderr
     assert repro("diff", first).returncode == 2
+
+
+def test_diffoscope_speaks_where_it_is_installed(directories: tuple[Path, Path], tmp_path: Path) -> None:
+    first, second = directories
+    without = repro("diff", *directories, "--diffoscope", path=tmp_path / "empty")
+    assert without.returncode == 1
+    assert "diffoscope is not installed" in without.stdout
+    program = tmp_path / "bin/diffoscope"
+    program.parent.mkdir()
+    # Its own command line is what is relied on: the two sides come last, the text goes to stdout, 1 means they differ.
+    program.write_text(
+        '#!/bin/sh\nfor each; do last=$before before=$each; done\necho "compared $last $before"; exit 1\n'
+    )
+    program.chmod(0o755)
+    result = repro("diff", *directories, "--diffoscope", path=program.parent)
+    assert result.returncode == 1
+    assert f"compared {first} {second}" in result.stdout
+    assert f"compared {first}" not in repro("diff", *directories, path=program.parent).stdout
 
 
 def test_formats_to_a_file(directories: tuple[Path, Path], tmp_path: Path) -> None:

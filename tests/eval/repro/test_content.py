@@ -5,18 +5,24 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
+import platform
 import shutil
+import struct
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexis_eval.repro.causes import judge
 from nexis_eval.repro.content.detect import READERS, parse
+from nexis_eval.repro.findings import Cause, View
+from nexis_eval.repro.opening import open_pair
 
 MAGICS = (
     b"\x7fELF\x02\x01\x01",
@@ -180,6 +186,78 @@ def test_elf_and_static_library(tmp_path: Path) -> None:
     library = parse((tmp_path / "a.a").read_bytes())
     assert library is not None
     assert {part.name: part.read() for part in library.parts}["a.o"] == (tmp_path / "a.o").read_bytes()
+
+
+def efi_program(directory: Path, banner: str) -> bytes:
+    """What objcopy makes of a program: a PE image for EFI."""
+    (directory / "a.c").write_text(f'const char banner[] = "{banner}"; int _start(void) {{ return banner[1]; }}\n')
+    run("gcc", "-nostdlib", "-static", "-no-pie", "-o", "a.elf", "a.c", cwd=directory)
+    run("objcopy", "--target=efi-app-x86_64", "-j", ".text", "-j", ".rodata", "a.elf", "a.efi", cwd=directory)
+    return (directory / "a.efi").read_bytes()
+
+
+def test_efi_programs(tmp_path: Path) -> None:
+    needs("gcc", "objcopy")
+    if platform.machine() != "x86_64":
+        pytest.skip("needs an x86_64 compiler")
+    before, after = efi_program(tmp_path, "hello"), efi_program(tmp_path, "world")
+    parsed = parse(before)
+    assert parsed is not None and parsed.format == "pe"
+    assert dict(parsed.fields)["machine"] == "0x8664"
+    assert {part.name: part.read() for part in parsed.parts}[".rodata"].startswith(b"hello\0")
+    view = open_pair("a.efi", before, after)
+    assert view is not None
+    assert ".rodata" in {part.title for part in view.parts}
+    stamp = struct.unpack_from("<I", before, 60)[0] + 8
+    view = open_pair("a.efi", before, before[:stamp] + struct.pack("<I", 1_700_000_000) + before[stamp + 4 :])
+    assert view is not None
+    assert [(part.title, part.after) for part in view.parts] == [("time stamp", "1700000000 (2023-11-14 22:13:20 UTC)")]
+    assert judge(view.all_evidence()).cause is Cause.TIMESTAMP
+
+
+IMAGES = {
+    "squashfs": (("mksquashfs",), "mksquashfs tree image -quiet -no-progress -all-time {time} -mkfs-time {time}"),
+    "ext4": (("mke2fs",), "mke2fs -q -t ext4 -d tree image 8M"),
+    "iso": (("xorriso",), "xorriso -as mkisofs -quiet -R -o image tree"),
+    "tar": (("tar",), "tar --mtime=@{time} -cf image tree"),
+    "zip": (("zip",), "zip -qr image.zip tree; mv image.zip image"),
+    "cpio": (("cpio",), "find tree | sort | cpio -o -H newc --quiet >image"),
+    "fat": (("mkfs.vfat", "mcopy"), "truncate -s 4M image; mkfs.vfat image; mcopy -s -i image tree ::"),
+    "gzip": (("gzip",), "tar --mtime=@{time} -cf - tree | gzip -n >image"),
+    "xz": (("xz",), "tar --mtime=@{time} -cf - tree | xz >image"),
+    "zstd": (("zstd",), "tar --mtime=@{time} -cf - tree | zstd -q >image"),
+}
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_the_one_file_that_differs_is_found_in_every_container(tmp_path: Path, kind: str) -> None:
+    """Two trees that differ in one text, each packed by the usual tool: the text's difference is shown, by its path."""
+    tools, command = IMAGES[kind]
+    needs(*tools)
+    images = []
+    for text in ("an old text\n", "a new text\n"):
+        place = tmp_path / text[:5].strip().replace(" ", "-")
+        (place / "tree/sub").mkdir(parents=True)
+        (place / "tree/same").write_text("the same\n" * 500)
+        (place / "tree/sub/file").write_text(text)
+        for path in (place / "tree/sub/file", place / "tree/same", place / "tree/sub", place / "tree"):
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+        run("sh", "-ec", command.format(time=1_700_000_000), cwd=place)
+        images.append((place / "image").read_bytes())
+    view = open_pair("image", *images)
+    assert view is not None
+    texts = dict(texts_of(view, ""))
+    (found,) = [path for path, lines in texts.items() if "-an old text" in lines and "+a new text" in lines]
+    assert found.lower().endswith("sub/file")
+    assert not any("same" in path for path in texts)
+
+
+def texts_of(view: View, prefix: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every text that differs, by the titles that lead to it."""
+    if view.kind == "text":
+        yield f"{prefix}{view.title}", view.diff
+    for part in view.parts:
+        yield from texts_of(part, f"{prefix}{view.title} > ")
 
 
 @pytest.mark.parametrize("magic", MAGICS)
