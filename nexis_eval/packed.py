@@ -14,8 +14,11 @@ from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_encoding import HEAD, Call, decode, identity, split
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
-Dump = tuple[bytes, bytes, bytes, bytes, bytes, dict[int, bytes]]
-"""Ids; recipes and where each ends; what nodes name and where that ends; notes."""
+Dump = tuple[bytes, bytes, bytes, bytes, bytes, dict[int, bytes], list[int]]
+"""Ids; recipes and where each ends; what nodes name and where that ends; notes; shared nodes."""
+
+Node = tuple[bytes, Sequence[int], bytes]
+"""Recipe, what it names, notes."""
 
 
 def no_call(arguments: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -26,7 +29,7 @@ def no_call(arguments: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...
 class Nodes:
     """Recipes and what they name, by number: a node comes after those it names."""
 
-    __slots__ = ("_ends", "_needs", "_needs_ends", "_notes", "_text", "ids", "index")
+    __slots__ = ("_ends", "_needs", "_needs_ends", "_notes", "_text", "ids", "index", "shared")
 
     def __init__(self) -> None:
         self.ids: list[DerivationId] = []
@@ -36,6 +39,8 @@ class Nodes:
         self._needs = array("I")
         self._needs_ends = array("I")
         self._notes: dict[int, bytes] = {}
+        self.shared: set[int] = set()
+        """Nodes that were added more than once."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,6 +52,7 @@ class Nodes:
         number = len(ids)
         known = self.index.setdefault(each, number)
         if known != number:
+            self.shared.add(known)
             return known
         ids.append(each)
         self._text += recipe
@@ -66,13 +72,15 @@ class Nodes:
             self._needs.tobytes(),
             self._needs_ends.tobytes(),
             self._notes,
+            [*self.shared],
         )
 
     @classmethod
     def load(cls, dump: Dump) -> Nodes:
         """The inverse of ``dump``, for what was dumped on this machine."""
         nodes = cls()
-        ids, text, ends, needs, needs_ends, nodes._notes = dump
+        ids, text, ends, needs, needs_ends, nodes._notes, shared = dump
+        nodes.shared = set(shared)
         nodes._text = bytearray(text)
         nodes._ends.frombytes(ends)
         nodes._needs.frombytes(needs)
@@ -92,6 +100,52 @@ class Nodes:
     def needs(self, number: int) -> Sequence[int]:
         """The nodes that a node names, in the order of its recipe."""
         return self._needs[self._needs_ends[number - 1] if number else 0 : self._needs_ends[number]]
+
+    def replaced(self, new: Mapping[int, Node]) -> Nodes | None:
+        """The same graph with other recipes in some places; ``None`` if two nodes come to be the same by that.
+
+        Nodes keep their numbers. Those that depend on what is new get new identities, the rest is copied.
+        """
+        made = Nodes()
+        made.shared, made._notes = set(self.shared), dict(self._notes)
+        made.ids = [*self.ids]
+        self._copy_into(made, new)
+        for number, (_, _, notes) in new.items():
+            made._notes.pop(number, None)
+            if notes:
+                made._notes[number] = notes
+        changed: set[int] = set()
+        ids = made.ids
+        for number in range(min(new, default=len(self)), len(self)):
+            needs = made.needs(number)
+            if number in new or not changed.isdisjoint(needs):
+                each = identity(made.recipe(number), [ids[item] for item in needs])
+                if each != ids[number]:
+                    ids[number] = each
+                    changed.add(number)
+        made.index = {each: number for number, each in enumerate(ids)}
+        return made if len(made.index) == len(ids) else None
+
+    def _copy_into(self, made: Nodes, new: Mapping[int, Node]) -> None:
+        start = text_start = needs_start = 0
+        for number in (*sorted(new), len(self)):
+            text_end, needs_end = self._starts(number)
+            text_shift, needs_shift = len(made._text) - text_start, len(made._needs) - needs_start
+            made._text += self._text[text_start:text_end]
+            made._needs += self._needs[needs_start:needs_end]
+            made._ends.extend([end + text_shift for end in self._ends[start:number]])
+            made._needs_ends.extend([end + needs_shift for end in self._needs_ends[start:number]])
+            if number in new:
+                recipe, needs, _ = new[number]
+                made._text += recipe
+                made._needs.extend(needs)
+                made._ends.append(len(made._text))
+                made._needs_ends.append(len(made._needs))
+                start = number + 1
+                text_start, needs_start = self._starts(start)
+
+    def _starts(self, number: int) -> tuple[int, int]:
+        return (self._ends[number - 1], self._needs_ends[number - 1]) if number else (0, 0)
 
     def order(self, first: Iterable[int]) -> Iterator[int]:
         """All nodes, each after those it names: what ``first`` need, one after the other, then the rest as added.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nexis_eval.config.load import load_with_origins
-from nexis_eval.config.model import Config
-from nexis_eval.config.origin import Origins
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nexis_eval.config.model import Config
+    from nexis_eval.config.origin import Origins
 
 
 def add_system_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +46,9 @@ def load_config(arguments: argparse.Namespace) -> Config:
 
 def load_config_with_origins(arguments: argparse.Namespace) -> tuple[Config, Origins]:
     """The same, and who set what."""
+    # Imported on use: most commands recall an evaluation, and this takes longer than all of that.
+    from nexis_eval.config.load import load_with_origins
+
     file: Path = arguments.file
     if file.is_dir() and (file / "system.toml").exists():
         file = file / "system.toml"

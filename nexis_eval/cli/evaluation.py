@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import marshal
 import os
-import pickle
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
 from nexis_eval.cli.common import add_variant_arguments
-from nexis_eval.config.cache import EvaluationCache, Request, files_read, program_files
-from nexis_eval.config.load import load_with_origins
-from nexis_eval.config.model import Config, KeyPath
-from nexis_eval.graph import DerivationGraph, LateOrigins, packed_graph
-from nexis_eval.packed import Nodes, PackedDerivations
-from nexis_eval.places import RULES
-from nexis_eval.rules import Renderer
+from nexis_eval.config.cache import EvaluationCache, Recalled, Request
 from nexis_store.digest import DIGEST_SIZE, DerivationId
-from nexis_store.errors import NexisError, Place
+from nexis_store.errors import NexisError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nexis_eval.config.model import Config
+    from nexis_eval.graph import DerivationGraph
 
 DEFAULT_TARGET = "images"
+SUMMARY, GRAPH, STATE = range(3)
+"""The parts of the record of an evaluation."""
 
 
 class UnknownTargetError(NexisError):
@@ -36,41 +34,33 @@ class UnknownTargetError(NexisError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a configuration evaluates to. The graph is decoded when it is first needed: a no-op build never does."""
+    """What a configuration evaluates to. The graph is made when it is first needed: a no-op build never does."""
 
     arch: str
     system: str
     """The name under which builds of this system are remembered: its host name."""
     mirrors: Mapping[str, tuple[str, ...]]
     targets: Mapping[str, DerivationId]
-    encoded: bytes
-    place: Callable[[KeyPath], Place | None]
-    """Where a key of the configuration is set."""
-
-    @classmethod
-    def of(cls, config: Config, graph: DerivationGraph) -> Evaluation:
-        """A fresh evaluation."""
-        made = cls(
-            config.arch, config.system.hostname, dict(config.mirrors), graph.targets, _encode(graph), config.place
-        )
-        made.__dict__["graph"] = graph
-        return made
+    make_graph: Callable[[], DerivationGraph]
 
     @cached_property
     def graph(self) -> DerivationGraph:
         """The derivation graph."""
-        dump, paths, rules = pickle.loads(self.encoded)
-        nodes = Nodes.load(dump)
-        return packed_graph(nodes, self.targets, paths, Renderer(rules), self.place)
+        return self.make_graph()
 
 
-def _encode(graph: DerivationGraph) -> bytes:
-    derivations, origins = graph.derivations, graph.origins
-    assert isinstance(derivations, PackedDerivations)
-    assert isinstance(derivations.call, Renderer)
-    assert isinstance(origins, LateOrigins)
-    nodes = derivations.nodes
-    return pickle.dumps((nodes.dump(), origins.paths, derivations.call.rules), protocol=5)
+def encode_summary(
+    arch: str, system: str, mirrors: Mapping[str, tuple[str, ...]], targets: Mapping[str, DerivationId]
+) -> bytes:
+    """An evaluation without its graph, as bytes for this machine."""
+    return marshal.dumps((arch, system, dict(mirrors), "\n".join(targets), b"".join(targets.values())))
+
+
+def _recalled(data: bytes, make_graph: Callable[[Mapping[str, DerivationId]], DerivationGraph]) -> Evaluation:
+    arch, system, mirrors, names, ids = marshal.loads(data)
+    each = [DerivationId(ids[start : start + DIGEST_SIZE]) for start in range(0, len(ids), DIGEST_SIZE)]
+    targets = dict(zip(names.split("\n"), each, strict=True)) if each else {}
+    return Evaluation(arch, system, mirrors, targets, lambda: make_graph(targets))
 
 
 class TargetCountError(NexisError):
@@ -148,64 +138,31 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     """Load, lock what is not locked yet (unless ``--locked``), and instantiate; or recall what that gave before.
 
     What is recalled is exactly what would be evaluated: the record holds the content of every file that was read, and
-    the program itself (``nexis_eval.config.cache``).
+    the program itself (``nexis_eval.config.cache``). After an edit, only what it can have changed is evaluated.
     """
     request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
     cache = EvaluationCache(cache_directory())
-    known = cache.get(request)
-    if known is not None:
-        arch, system, mirrors, names, ids, encoded = pickle.loads(known)
-        targets = {
-            name: DerivationId(ids[start : start + DIGEST_SIZE])
-            for name, start in zip(names.split("\n"), range(0, len(ids), DIGEST_SIZE), strict=True)
-        }
-        return Evaluation(arch, system, mirrors, targets, encoded, _Places(args).place)
-    return _evaluate(args, cache, request)
+    known = cache.find(request)
+    changed: list[str] | None = None
+    if known is not None and known.same_listings():
+        changed = known.changed()
+        summary = None if changed else known.part(SUMMARY)
+        if summary is not None:
+            return _recalled(summary, _late_graph(args, known))
+    # Imported on use: recalling, which is what most runs do, takes a third of the time that this takes to import.
+    from nexis_eval.cli.evaluating import evaluate_all, evaluate_changed
+
+    made = evaluate_changed(args, cache, request, known, changed) if known is not None and changed else None
+    return made or evaluate_all(args, cache, request)
 
 
-def _evaluate(args: argparse.Namespace, cache: EvaluationCache, request: Request) -> Evaluation:
-    from nexis_eval.instantiate import NotLockedError, instantiate
-    from nexis_eval.lock.model import load_lock
-    from nexis_eval.rules import load_rules
-    from nexis_eval.toolchain import load_toolchain
+def _late_graph(args: argparse.Namespace, known: Recalled) -> Callable[[Mapping[str, DerivationId]], DerivationGraph]:
+    def make(targets: Mapping[str, DerivationId]) -> DerivationGraph:
+        from nexis_eval.cli.evaluating import decode_graph
 
-    config, origins = load_with_origins(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)
-    rules = load_rules(RULES / "build")
-    toolchain = load_toolchain(RULES)
-    path = lock_file(config)
-    try:
-        graph = instantiate(config, load_lock(path), rules, toolchain)
-    except NotLockedError:
-        if args.locked:
-            raise
-        from nexis_eval.cli.lock import lock_configs
+        return decode_graph(args, known, targets)
 
-        print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
-        graph = instantiate(config, lock_configs([config], path), rules, toolchain)
-    made = Evaluation.of(config, graph)
-    files = [*files_read(config, origins), path, *program_files(), *sorted(RULES.rglob("*"))]
-    names, ids = "\n".join(made.targets), b"".join(made.targets.values())
-    values = (made.arch, made.system, made.mirrors, names, ids, made.encoded)
-    with contextlib.suppress(OSError):
-        # A cache that cannot be written is a cache that is not there.
-        cache.put(request, origins, (each for each in files if not each.is_dir()), pickle.dumps(values, protocol=5))
-    return made
-
-
-class _Places:
-    """Where keys are set, by reading the configuration again: what was recalled has no places, and few are shown."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
-
-    @cached_property
-    def _config(self) -> Config:
-        args = self._args
-        return load_with_origins(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)[0]
-
-    def place(self, path: KeyPath) -> Place | None:
-        """The place of a key; ``None`` if it is not set."""
-        return self._config.place(path)
+    return make
 
 
 def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:
@@ -224,6 +181,8 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
         found = [each for each in graph.derivations if str(each).startswith(name)]
         if len(found) == 1:
             return found[0]
+    from difflib import get_close_matches
+
     near = get_close_matches(name, graph.targets, n=3)
     shown = ", ".join(sorted(each for each in graph.targets if ":" not in each))
     raise UnknownTargetError(

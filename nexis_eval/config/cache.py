@@ -1,34 +1,35 @@
 """Remembers what an evaluation gave, for as long as nothing that it read has changed.
 
-What is remembered are bytes of the caller's (an encoded graph); the key is everything that decides them: the request
-(file, architecture, profiles, overrides), the content of each file that was read, the files that each included
-directory or pattern stood for, and the program itself. Typed configurations are not cached: unpickling 10,000 packages
-took half as long as reading them anew (0.12 s and 0.25 s), which a whole cached evaluation is to undercut.
+What is remembered are bytes of the caller's, in parts: the first is read whenever the record holds, the others when
+they are wanted. The key is everything that decides them: the request (file, architecture, profiles, overrides), the
+content of each file that was read, the files that each included directory or pattern stood for, and the program itself.
+
+This is all that a command runs when nothing has changed, so it imports next to nothing.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-import tempfile
+import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
-from nexis_eval.config.check import local_paths
-from nexis_eval.config.load import list_files
-from nexis_eval.config.model import Config
-from nexis_eval.config.origin import Origins
+from nexis_eval.config.listing import list_files
 from nexis_store.digest import encode_fields
 
-_DOMAIN = b"nexis evaluation cache\x01"
+_DOMAIN = b"nexis evaluation cache\x02"
+_DIGEST_BYTES = 32
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was recorded may change again without a new time stamp."""
 
 Stamp = tuple[int, int, int, int]
+Row = tuple[str, Stamp | None, bytes | None]
+"""A file that was read: its path, its time stamp if that can be trusted, the digest of its content if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,11 @@ class Request:
 
     def name(self) -> str:
         """The name of the record: one a request."""
-        parts = [os.path.abspath(self.file), self.arch, *self.profiles, "", *self.overrides]  # noqa: PTH100 - no links
-        return blake3(encode_fields(_DOMAIN, [part.encode(errors="surrogateescape") for part in parts])).hexdigest()[
-            :32
-        ]
-
-
-def files_read(config: Config, origins: Origins) -> tuple[Path, ...]:
-    """The files whose content decides the evaluation of ``config``: those of the configuration and those it names."""
-    named = dict.fromkeys(local.path for local, _, _ in local_paths(config))
-    return (*config.files, *named)
+        file = os.path.abspath(self.file)  # noqa: PTH100 - no links
+        # The record is in a form of this very Python's.
+        parts = [sys.version, file, self.arch, *self.profiles, "", *self.overrides]
+        encoded = encode_fields(_DOMAIN, [part.encode(errors="surrogateescape") for part in parts])
+        return blake3(encoded).hexdigest()[:32]
 
 
 def program_files() -> tuple[Path, ...]:
@@ -68,12 +64,42 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _digest(path: str) -> str | None:
+def _digest(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
-            return blake3(file.read()).hexdigest()
+            return blake3(file.read()).digest()
     except OSError:
         return None
+
+
+def row_of(path: str, now_ns: int) -> Row:
+    """What has to be remembered of a file that is read now."""
+    stamp = _stamp(path)
+    settled = stamp is not None and max(stamp[1], stamp[2]) < now_ns - _SETTLED_NS
+    return path, stamp if settled else None, _digest(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What was remembered for a request."""
+
+    rows: Sequence[Row]
+    listings: Sequence[tuple[str, str, tuple[str, ...]]]
+    parts: Sequence[tuple[bytes, memoryview]]
+    """The digest and the content of each."""
+
+    def part(self, number: int) -> bytes | None:
+        """One of the parts that were remembered; ``None`` if it is damaged."""
+        digest, content = self.parts[number]
+        return bytes(content) if blake3(content).digest() == digest else None
+
+    def changed(self) -> list[str]:
+        """The files that are not what they were."""
+        return [path for path, stamp, digest in self.rows if not _unchanged(path, stamp, digest)]
+
+    def same_listings(self) -> bool:
+        """Whether included directories and patterns still stand for the same files."""
+        return all(list_files(where, written) == files for where, written, files in self.listings)
 
 
 class EvaluationCache:
@@ -82,39 +108,62 @@ class EvaluationCache:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def get(self, request: Request) -> bytes | None:
-        """What was remembered for ``request``; ``None`` if nothing was, or if something that it read has changed."""
+    def find(self, request: Request) -> Recalled | None:
+        """What was remembered for ``request``, whether it still holds or not."""
         try:
-            header, _, payload = (self._directory / request.name()).read_bytes().partition(b"\n")
-            record = json.loads(header)
-            if blake3(payload).hexdigest() != record["payload"]:
+            data = memoryview((self._directory / request.name()).read_bytes())
+            start = _DIGEST_BYTES + 4
+            end = start + int.from_bytes(data[_DIGEST_BYTES:start], "big")
+            if blake3(data[_DIGEST_BYTES:end]).digest() != data[:_DIGEST_BYTES]:
                 return None
-            unchanged = all(_unchanged(path, *rest) for path, *rest in record["files"])
-            listed = all(list_files(where, written) == tuple(files) for where, written, files in record["listings"])
-        except (OSError, ValueError, KeyError, TypeError):
+            rows, listings, parts = marshal.loads(data[start:end])
+            found = []
+            for digest, length in parts:
+                found.append((digest, data[end : end + length]))
+                end += length
+            return Recalled(rows, listings, found)
+        except (OSError, ValueError, EOFError, TypeError):
             return None
-        return payload if unchanged and listed else None
 
-    def put(self, request: Request, origins: Origins, files: Iterable[Path], payload: bytes) -> None:
-        """Remember ``payload``. ``files`` are all whose content decided it; one that is gone counts as being gone."""
+    def get(self, request: Request) -> Recalled | None:
+        """What was remembered; ``None`` if nothing was, or if something that it read has changed."""
+        found = self.find(request)
+        return None if found is None or found.changed() or not found.same_listings() else found
+
+    def put(
+        self,
+        request: Request,
+        listings: Mapping[tuple[str, str], tuple[str, ...]],
+        files: Iterable[Path | str],
+        *parts: bytes,
+    ) -> None:
+        """Remember ``parts``. ``files`` are all whose content decided them; one that is gone counts as being gone."""
         now = time.time_ns()
-        rows = []
-        for path in dict.fromkeys(map(os.fspath, files)):
-            stamp = _stamp(path)
-            settled = stamp is not None and max(stamp[1], stamp[2]) < now - _SETTLED_NS
-            rows.append([path, stamp if settled else None, _digest(path)])
-        record = {
-            "files": rows,
-            "listings": [[*key, list(found)] for key, found in origins.listings.items()],
-            "payload": blake3(payload).hexdigest(),
-        }
+        rows = [row_of(path, now) for path in dict.fromkeys(os.fspath(file) for file in files)]
+        self.put_rows(request, [(*key, found) for key, found in listings.items()], rows, *parts)
+
+    def put_rows(
+        self,
+        request: Request,
+        listings: Sequence[tuple[str, str, tuple[str, ...]]],
+        rows: Sequence[Row],
+        *parts: bytes,
+    ) -> None:
+        """The same for files that were looked at already."""
+        header = marshal.dumps(([*rows], [*listings], [(blake3(part).digest(), len(part)) for part in parts]))
+        data = len(header).to_bytes(4, "big") + header
         self._directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._directory, delete=False) as file:
-            file.write(json.dumps(record).encode() + b"\n" + payload)
-        Path(file.name).replace(self._directory / request.name())
+        name = self._directory / request.name()
+        temporary = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
+        with open(temporary, "xb") as file:
+            file.write(blake3(data).digest())
+            file.write(data)
+            for part in parts:
+                file.write(part)
+        os.replace(temporary, name)  # noqa: PTH105 - the name is a string
 
 
-def _unchanged(path: str, stamp: Sequence[int] | None, digest: str | None) -> bool:
-    if stamp is not None and _stamp(path) == tuple(stamp):
+def _unchanged(path: str, stamp: Stamp | None, digest: bytes | None) -> bool:
+    if stamp is not None and _stamp(path) == stamp:
         return True
     return _digest(path) == digest

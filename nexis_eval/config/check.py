@@ -79,6 +79,14 @@ def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: 
     _local_files(config, checker)
 
 
+def check_each_package(config: Config, origins: Origins, problems: list[Problem]) -> None:
+    """The rules that look at one package at a time."""
+    checker = _Checker(origins, problems, Elsewhere({}, {}))
+    _packages(config, checker)
+    _urls(config, checker)
+    _local_files(config, checker)
+
+
 def find_cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
     """The circles in a graph, one for each group of nodes that reach each other; names that are no key are ignored.
 

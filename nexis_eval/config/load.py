@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from nexis_eval.config import errors, toml
 from nexis_eval.config.check import Elsewhere, check, near_file
 from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_eval.config.kernel import with_kernel
+from nexis_eval.config.listing import PATTERN, list_files
 from nexis_eval.config.merge import check_changes, group, merge_fields, remove
 from nexis_eval.config.model import (
     Config,
@@ -35,7 +35,6 @@ from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
 
-_PATTERN = frozenset("*?[")
 _DEEPEST = 100
 """Includes inside of includes: more is a mistake, and would end Python's stack."""
 
@@ -106,8 +105,10 @@ class _Loader:
             self.failed.append(error)
             return
         # What is found on the way is shared, what merges in an order of its own is not.
-        own = replace(self.parts, entries=[], includes=[], removals=[])
+        own = replace(self.parts, entries=[], includes=[], removals=[], known_profiles=set())
         own.read(source, table, rank)
+        self.parts.known_profiles |= own.known_profiles
+        source.rank, source.directives = rank, own.directives()
         for include in own.includes:
             self.include(include)
         self.parts.entries += own.entries
@@ -146,7 +147,7 @@ class _Loader:
             # Not resolve(): messages are to name files as the user did.
             return [Path(os.path.normpath(os.path.join(directory, include.written)))]  # noqa: PTH118
         self.listings[directory, include.written] = files
-        if not files and _PATTERN & set(include.written):
+        if not files and PATTERN & set(include.written):
             self.missing(include, f"no file matches '{include.written}'", "correct or delete the pattern")
         return [path for path in map(Path, files) if path != include.source.path]
 
@@ -213,20 +214,6 @@ class _Loader:
                 hint = did_you_mean(name, self.parts.known_profiles, f"profiles that the configuration has: {known}")
                 message = f"no [profile.{name}] in the configuration"
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
-
-
-def list_files(directory: str, written: str) -> tuple[str, ...] | None:
-    """The files that an included directory or pattern stands for, in the order of their names.
-
-    ``written`` is relative to ``directory``; ``None`` if it is neither.
-    """
-    pattern = os.path.join(glob.escape(directory), written)  # noqa: PTH118 - strings are what glob takes
-    if not _PATTERN & set(written):
-        if not os.path.isdir(os.path.join(directory, written)):  # noqa: PTH112, PTH118
-            return None
-        pattern = os.path.join(pattern, "*.toml")  # noqa: PTH118
-    found = {os.path.normpath(each) for each in glob.glob(pattern, recursive=True)}  # noqa: PTH207
-    return tuple(sorted(each for each in found if os.path.isfile(each)))  # noqa: PTH113
 
 
 def _finish(loader: _Loader) -> tuple[Config, Origins]:

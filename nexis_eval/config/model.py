@@ -197,7 +197,8 @@ class LogRotation:
     rotate_interval_days: int | None = None
 
 
-def _nowhere(_path: KeyPath) -> Place | None:
+def nowhere(_path: KeyPath) -> Place | None:
+    """For configurations that were not read from files."""
     return None
 
 
@@ -221,5 +222,5 @@ class Config:
     store_profile: str = "auto"
     conflicts: Mapping[str, str] = field(default_factory=dict)
     """``[conflicts]``: path → the package that wins there."""
-    place: Callable[[KeyPath], Place | None] = field(default=_nowhere, compare=False, repr=False)
+    place: Callable[[KeyPath], Place | None] = field(default=nowhere, compare=False, repr=False)
     """Where a value was set: ``place(("packages", "zlib", "hash"))``. Worked out only when asked."""

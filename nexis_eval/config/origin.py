@@ -27,6 +27,10 @@ class Source:
     """The path as messages have it: relative to the working directory where it is below."""
     included_by: tuple[Source, KeyPath] | None = None
     text: str | None = None
+    rank: int = 0
+    """The strength of what it says."""
+    directives: tuple[object, ...] = ()
+    """What it says beside values (``Parts.directives``)."""
     _positions: Positions | None = None
     _unreadable: bool = False
 

@@ -67,6 +67,14 @@ class Parts:
     elsewhere: dict[KeyPath, Spot] = field(default_factory=dict)
     """Items of lists that are declared in parts that do not count."""
 
+    def directives(self) -> tuple[object, ...]:
+        """What a file says beside values, as plain values: includes, removals, profiles."""
+        return (
+            tuple((each.written, each.rank) for each in self.includes),
+            tuple(each.path for each in self.removals),
+            tuple(sorted(self.known_profiles)),
+        )
+
     def read(self, source: Source, table: Table, rank: int) -> None:
         """Take a whole file apart."""
         _Reader(self, source).part(table, (), rank, active=True, inside=())

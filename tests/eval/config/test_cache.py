@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.cache import EvaluationCache, Request, files_read, program_files
+from nexis_eval.config.cache import EvaluationCache, Request, program_files
+from nexis_eval.config.check import local_paths
 from nexis_eval.config.load import load_with_origins
 
 OLD = time.time() - 1000
@@ -44,11 +45,14 @@ def request(system: Path) -> Request:
 
 def remember(cache: EvaluationCache, system: Path) -> None:
     config, origins = load_with_origins(system / "system.toml")
-    cache.put(request(system), origins, [*files_read(config, origins), system / "nexis.lock"], b"graph\nbytes")
+    files = [*config.files, *(local.path for local, _, _ in local_paths(config)), system / "nexis.lock"]
+    cache.put(request(system), origins.listings, files, b"summary", b"graph\nbytes")
 
 
 def test_nothing_changed(cache: EvaluationCache, system: Path) -> None:
-    assert cache.get(request(system)) == b"graph\nbytes"
+    known = cache.get(request(system))
+    assert known is not None
+    assert [known.part(number) for number in range(2)] == [b"summary", b"graph\nbytes"]
 
 
 def test_touching_is_no_change(cache: EvaluationCache, system: Path) -> None:
@@ -100,18 +104,36 @@ def test_other_requests(cache: EvaluationCache, system: Path) -> None:
         assert cache.get(other) is None
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{}\n", b"nonsense", b'{"files": 1, "listings": [], "payload": "x"}\n', b"[]\n"]
-)
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"x" * 32 + b"\0\0\0\1N", b"x" * 32 + b"\xff\xff\xff\xff"])
 def test_damage_is_no_answer(cache: EvaluationCache, system: Path, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "cache" / request(system).name()).write_bytes(data)
-    assert cache.get(request(system)) is None
+    assert cache.find(request(system)) is None
 
 
-def test_a_damaged_payload_is_no_answer(cache: EvaluationCache, system: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [0, 33, 40, 200])
+def test_a_damaged_head_is_no_answer(cache: EvaluationCache, system: Path, tmp_path: Path, place: int) -> None:
+    path = tmp_path / "cache" / request(system).name()
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    assert cache.find(request(system)) is None
+
+
+def test_a_damaged_part_is_no_answer(cache: EvaluationCache, system: Path, tmp_path: Path) -> None:
     path = tmp_path / "cache" / request(system).name()
     path.write_bytes(path.read_bytes()[:-1])
-    assert cache.get(request(system)) is None
+    known = cache.get(request(system))
+    assert known is not None
+    assert (known.part(0), known.part(1)) == (b"summary", None)
+
+
+def test_it_says_what_changed(cache: EvaluationCache, system: Path) -> None:
+    (system / "one.toml").write_text("")
+    (system / "fix.patch").unlink()
+    known = cache.find(request(system))
+    assert known is not None
+    assert known.changed() == [str(system / "one.toml"), str(system / "fix.patch")]
+    assert known.same_listings()
 
 
 def test_the_program_is_part_of_it() -> None:
