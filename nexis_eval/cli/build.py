@@ -32,9 +32,11 @@ from nexis_store.store import Store, default_store_root
 if TYPE_CHECKING:
     from nexis_eval.ui.json import JsonView
     from nexis_eval.ui.plain import PlainView
+    from nexis_eval.ui.raw import RawView
+    from nexis_eval.ui.trace import Trace
     from nexis_eval.ui.tty import TerminalView
 
-    View = JsonView | PlainView | TerminalView
+    View = JsonView | PlainView | RawView | TerminalView
 
 MAX_CAUSES = 5
 
@@ -50,12 +52,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and why; do nothing")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the result there")
     parser.add_argument(
-        "--log-format",
-        choices=("auto", "plain", "json"),
-        default="auto",
-        help="progress: live on a terminal (auto), lines, or JSON lines on stderr",
+        "--max-memory",
+        type=_size,
+        metavar="SIZE",
+        help="what all builds together may use: 800M, 12G (default: 90%% of what is free)",
+    )
+    add_log_format(parser)
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="write what ran when, for chrome://tracing or Perfetto"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON on stdout")
+
+
+def add_log_format(parser: argparse.ArgumentParser) -> None:
+    """How progress is shown."""
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "plain", "raw", "json"),
+        default="auto",
+        help="progress on stderr: live on a terminal (auto), lines, lines with all that builds print, or JSON lines",
+    )
+
+
+def _size(value: str) -> int:
+    """``800M``, ``12G``, bytes: binary units."""
+    units = {"K": 10, "M": 20, "G": 30, "T": 40}
+    text_value = value.strip().upper().removesuffix("B").removesuffix("I")
+    shift = units.get(text_value[-1:], 0)
+    try:
+        number = float(text_value[:-1] if shift else text_value)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a size like 800M or 12G") from None
+    if number <= 0:
+        raise argparse.ArgumentTypeError("must be more than nothing")
+    return int(number * (1 << shift))
 
 
 def _positive(value: str) -> int:
@@ -101,11 +131,21 @@ def _realise(
     from nexis_eval.mirrors import default_mirrors
     from nexis_eval.realise import Options, Outcome, realise
     from nexis_eval.sandbox.check import available
+    from nexis_eval.sandbox.spec import Limits
+    from nexis_eval.ui.trace import Trace
 
     available()
     for line in _causes(store, evaluation, plan):
         print(line, file=sys.stderr)
-    options = Options(jobs=args.jobs, keep_going=args.keep_going, keep_failed=args.keep_failed, offline=args.offline)
+    options = Options(
+        jobs=args.jobs,
+        keep_going=args.keep_going,
+        keep_failed=args.keep_failed,
+        offline=args.offline,
+        max_memory_bytes=args.max_memory,
+        # Who gives a number means it: a build that grows beyond it alone is ended.
+        limits=Limits(memory_bytes=args.max_memory),
+    )
 
     async def work() -> Outcome:
         task = asyncio.current_task()
@@ -115,7 +155,12 @@ def _realise(
         try:
             with progress_view(args.log_format) as view:
                 mirrors = default_mirrors(evaluation.mirrors)
-                return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)
+                trace = Trace(view)
+                try:
+                    return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, trace)
+                finally:
+                    if args.profile is not None:
+                        _save(trace, args.profile)
         finally:
             await executor.close()
 
@@ -126,8 +171,21 @@ def _realise(
     return outcome.exit_code
 
 
+def _save(trace: Trace, path: Path) -> None:
+    try:
+        trace.save(path)
+    except OSError as error:
+        print(f"note: the profile could not be written to {path}: {error.strerror}", file=sys.stderr)
+    else:
+        print(f"wrote {path}: open it in chrome://tracing or ui.perfetto.dev", file=sys.stderr)
+
+
 def progress_view(log_format: str) -> View:
-    """What shows the progress of a run on stderr: ``auto``, ``plain`` or ``json``."""
+    """What shows the progress of a run on stderr: ``auto``, ``plain``, ``raw`` or ``json``."""
+    if log_format == "raw":
+        from nexis_eval.ui.raw import RawView
+
+        return RawView(sys.stderr)
     if log_format == "json":
         from nexis_eval.ui.json import JsonView
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexis_eval.cli.build import progress_view
+from nexis_eval.cli.build import add_log_format, progress_view
 from nexis_eval.cli.evaluation import (
     DEFAULT_TARGET,
     Evaluation,
@@ -60,12 +60,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     parser.add_argument("--all-targets", action="store_true", help="the sources of every target, not only of some")
     parser.add_argument("--all-architectures", action="store_true", help="for every architecture, not only --arch")
-    parser.add_argument(
-        "--log-format",
-        choices=("auto", "plain", "json"),
-        default="auto",
-        help="progress: live on a terminal (auto), lines, or JSON lines on stderr",
-    )
+    add_log_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,8 @@
-"""Print the log of the last build of a target, whether it succeeded or failed."""
+"""Print the log of the last build of a target, whether it succeeded or failed.
+
+With --follow, print what a build that runs now, in whichever terminal, writes to its log, until it ends; where it has
+not begun yet, wait for it. The exit code then is 0 if it succeeded and 1 if not.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ import sys
 
 from nexis_eval.cli.evaluation import add_evaluation_arguments, add_store_argument, evaluate, find_target, take_targets
 from nexis_eval.closures import Closures, visible
+from nexis_eval.derivation import Derivation
 from nexis_eval.plan import make_plan, resolve_inputs
+from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.store import Store, default_store_root
 
@@ -23,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_evaluation_arguments(parser, "the target whose log is wanted")
     add_store_argument(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="of a build that runs: print it as it comes")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,8 +37,12 @@ def run(args: argparse.Namespace) -> int:
     (name,) = take_targets(args, 1, 1)
     graph = evaluate(args).graph
     each = find_target(graph, name)
+    while graph.derivations[each].builder.kind == "choice":
+        each = graph.derivations[each].inputs[-1].derivation
     derivation = graph.derivations[each]
     with Store.open(args.store or default_store_root()) as store:
+        if args.follow and _follow(store, derivation, each):
+            return 0 if store.realised(each) is not None else 1
         known = store.realised(each)
         key = known.key if known is not None else None
         if key is None:
@@ -48,3 +59,18 @@ def run(args: argparse.Namespace) -> int:
         )
     sys.stdout.buffer.write(log)
     return 0
+
+
+def _follow(store: Store, derivation: Derivation, each: DerivationId) -> bool:
+    """Print the log of a running build; says whether there was anything to follow."""
+    from nexis_eval.following import follow
+
+    def waiting() -> None:
+        print(f"{derivation.label} has not begun; waiting for it", file=sys.stderr)
+
+    followed = False
+    for data in follow(store, derivation.name, each, waiting):
+        followed = True
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    return followed

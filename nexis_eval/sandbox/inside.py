@@ -16,6 +16,7 @@ import select
 import struct
 
 from nexis_eval.sandbox import linux
+from nexis_eval.sandbox.places import JOBSERVER_AT
 from nexis_eval.sandbox.root import enter
 from nexis_eval.sandbox.watch import INTERVAL_MS, Watch
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 PHASE_DESCRIPTOR, JOB_DESCRIPTOR, TROUBLE_DESCRIPTOR = 3, 4, 5
 HIGH = 64
 """Above every descriptor that has a meaning by its number."""
-JOBSERVER_AT = "/in/jobserver"
 MAX_OPEN_FILES = 65536
 FIXED_LIMITS = (
     # One byte: no core file, and no core handler of the host is started either (see core(5)).

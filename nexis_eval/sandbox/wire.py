@@ -9,8 +9,8 @@ import marshal
 import os
 from typing import TypedDict
 
-from nexis_eval.sandbox.inside import JOBSERVER_AT
 from nexis_eval.sandbox.linux import ADDR_NO_RANDOMIZE, UNAME26
+from nexis_eval.sandbox.places import JOBSERVER_AT
 from nexis_eval.sandbox.seccomp import program
 from nexis_eval.sandbox.spec import SandboxSpec
 

@@ -12,6 +12,8 @@ from nexis_eval import events
 def _plain(value: object) -> Any:
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return value

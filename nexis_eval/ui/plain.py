@@ -50,28 +50,11 @@ class PlainView:
                 self._line(f"{self._counter()} {label}: cut off, its inputs came out unchanged")
             case events.StepFailed():
                 self._finished += 1
-                self._line(failure(event))
+                self._line("\n".join(line for _, line in text.failure(event)))
             case events.Finished():
-                counts = text.summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
-                self._line(f"{counts}; {text.duration(event.duration_ns)}")
+                self._line("\n".join(text.account(event)))
             case _:
                 pass
-
-
-def failure(event: events.StepFailed) -> str:
-    """A failed step as a block: what, the end of its log, what it blocks."""
-    if event.replaced:
-        return f"note: {event.message}\n  building from source instead"
-    lines = [f"error: {event.message}"]
-    if event.log_tail:
-        lines.append(f"  last lines of its log ({text.duration(event.duration_ns)} into the build):")
-        lines.extend(f"  | {line}" for line in event.log_tail)
-    if event.blocked:
-        shown = ", ".join(event.blocked[:8]) + (f" and {len(event.blocked) - 8} more" if len(event.blocked) > 8 else "")
-        lines.append(f"  not built because of this: {shown}")
-    if event.hint:
-        lines.append(f"hint: {event.hint}")
-    return "\n".join(lines)
 
 
 def now_ns() -> int:

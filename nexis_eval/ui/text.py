@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+from nexis_eval import events
+
 VERBS = {
     "fetch": "fetch",
     "git": "fetch",
@@ -62,3 +67,74 @@ def summary(built: int, fetched: int, cached: int, cut_off: int, failed: int) ->
         if number
     ]
     return ", ".join(parts) or "nothing to do"
+
+
+MAX_CHAIN = 6
+MAX_SPENT = 6
+MAX_BLOCKED = 8
+NOTICEABLE_NS = 100_000_000
+"""A run shorter than this needs no account of where its time went."""
+
+_ERROR = re.compile(
+    r"""(^|[^\w-])(fatal\ )?error(\[E\d+\])?:       # compilers, linkers, cargo
+      | ^make(\[\d+\])?:\ \*\*\*                     # make
+      | ^ninja:\ (error|build\ stopped) | ^FAILED:\    # ninja
+      | undefined\ reference\ to | cannot\ find\ -l
+      | :\ (command\ not\ found|No\ such\ file\ or\ directory|Permission\ denied)$
+      | ^CMake\ Error | ^Traceback\ | ^\w*Error:\      # cmake, python
+      | ^panic:\ | ^thread\ '.*'\ panicked             # go, rust
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def is_error(line: str) -> bool:
+    """Whether a line of a log looks like the reason of a failure."""
+    return _ERROR.search(line) is not None
+
+
+def failure(event: events.StepFailed) -> list[tuple[str, str]]:
+    """A failed step as lines with their kinds: what, where, the end of its log, what it blocks, what to do.
+
+    Kinds: ``error``, ``note``, ``text``, ``log``, ``culprit`` (a line of the log that tells the reason), ``hint``.
+    """
+    if event.replaced:
+        return [("note", f"note: {event.message}"), ("text", "  building from source instead")]
+    lines = [("error", f"error: {event.message}")]
+    if event.command:
+        lines.append(("culprit", f"  the command that failed: {event.command}"))
+    if event.log_tail:
+        lines.append(("text", f"  last lines of its log ({duration(event.duration_ns)} into the build):"))
+        for line in event.log_tail:
+            lines.append(("culprit", f"  > {line}") if is_error(line) else ("log", f"  | {line}"))
+    elif event.duration_ns:
+        lines.append(("text", f"  its log is empty ({duration(event.duration_ns)} into the build)"))
+    if event.blocked:
+        shown = ", ".join(event.blocked[:MAX_BLOCKED])
+        more = f" and {len(event.blocked) - MAX_BLOCKED:,} more" if len(event.blocked) > MAX_BLOCKED else ""
+        lines.append(("text", f"  not built because of this: {shown}{more}"))
+    if event.hint:
+        lines.append(("hint", f"hint: {event.hint}"))
+    return lines
+
+
+def account(event: events.Finished) -> list[str]:
+    """The end of a run: how much was done, what decided how long it took, and into what the time went."""
+    counts = summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
+    lines = [f"{counts}; {duration(event.duration_ns)}"]
+    if event.duration_ns < NOTICEABLE_NS:
+        return lines
+    if len(event.longest_chain) > 1:
+        lines.append(f"longest chain: {_chain(event.longest_chain)}")
+    spent = [f"{what} {duration(ns)}" for what, ns in event.spent[:MAX_SPENT] if ns * 100 >= event.duration_ns]
+    if spent:
+        lines.append(f"time went into: {', '.join(spent)}")
+    return lines
+
+
+def _chain(steps: Sequence[tuple[str, int]]) -> str:
+    """The steps that took longest among those that waited for each other, in their order."""
+    longest = sorted(range(len(steps)), key=lambda index: -steps[index][1])[:MAX_CHAIN]
+    shown = " → ".join(f"{steps[index][0]} {duration(steps[index][1])}" for index in sorted(longest))
+    left = len(steps) - len(longest)
+    return f"{shown}; with {plural(left, 'shorter step')}" if left else shown

@@ -13,10 +13,13 @@ from rich.text import Text
 
 from nexis_eval import events
 from nexis_eval.ui import text
-from nexis_eval.ui.plain import failure, now_ns
+from nexis_eval.ui.plain import now_ns
 from nexis_store.digest import DerivationId
 
 MAX_ROWS = 8
+KNOWN_ENOUGH = 0.5
+"""No word on how long it will take while more than this part of that would be guessed."""
+STYLES = {"error": "bold red", "note": "yellow", "text": "default", "log": "dim", "culprit": "bold red", "hint": "cyan"}
 
 
 @dataclass(slots=True)
@@ -35,11 +38,14 @@ class TerminalView:
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False)
-        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
         self._running: dict[DerivationId, _Running] = {}
         self._total = 0
-        self._finished = 0
+        self._done = 0
+        self._counts = dict.fromkeys(("built", "fetched", "cut off", "failed"), 0)
+        self._estimate: events.Estimate | None = None
+        self._estimated_ns = 0
         self._started_ns = now_ns()
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> TerminalView:
         self._live.start()
@@ -54,7 +60,7 @@ class TerminalView:
         if not self._total:
             return Text("")
         rows: list[Text] = []
-        slowest = sorted(self._running.values(), key=lambda each: each.started_ns)
+        slowest = sorted(self._running.copy().values(), key=lambda each: each.started_ns)
         for each in slowest[:MAX_ROWS]:
             rows.append(self._row(each))
         if len(slowest) > MAX_ROWS:
@@ -81,21 +87,33 @@ class TerminalView:
 
     def _bar(self) -> Text:
         width = 24
-        filled = width * self._finished // max(self._total, 1)
+        finished = sum(self._counts.values())
+        filled = width * finished // max(self._total, 1)
         bar = Text("  ")
         bar.append("━" * filled, style="green")
         bar.append("─" * (width - filled), style="dim")
-        left = text.plural(self._total - self._finished, "step")
-        bar.append(
-            f"  {self._finished:,} of {self._total:,}, {left} left, {text.duration(now_ns() - self._started_ns)}"
-        )
+        bar.append(f"  {finished:,} of {self._total:,}")
+        told = [f"{number:,} {what}" for what, number in self._counts.items() if number]
+        if self._done:
+            told.append(f"{self._done:,} cached")
+        if told:
+            bar.append(f": {', '.join(told)}", style="dim")
+        bar.append(f"  {text.duration(now_ns() - self._started_ns)}")
+        if self._estimate is not None and self._estimate.known >= KNOWN_ENOUGH:
+            left = self._estimate.left_ns - (now_ns() - self._estimated_ns)
+            bar.append(f", about {text.duration(left)} left" if left > 1_000_000_000 else ", nearly done")
+        bar.no_wrap = True
+        bar.overflow = "ellipsis"
         return bar
 
     def __call__(self, event: events.Event) -> None:
         """Take in one event."""
         match event:
             case events.PlanReady(total=total, done=done):
-                self._total = total - done
+                self._total, self._done = total - done, done
+                self._counts = dict.fromkeys(self._counts, 0)
+            case events.Estimate():
+                self._estimate, self._estimated_ns = event, now_ns()
             case events.StepStarted():
                 self._running[event.derivation] = _Running(event.label, event.kind, now_ns(), event.expected_ns)
             case events.StepPhase(derivation=each, phase=phase) if each in self._running:
@@ -105,20 +123,20 @@ class TerminalView:
                 self._running[each].total_bytes = event.total_bytes
             case events.StepFinished():
                 self._running.pop(event.derivation, None)
-                self._finished += 1
+                self._counts["fetched" if event.kind in ("fetch", "git") else "built"] += 1
                 if event.kind == "script" or event.unchanged:
                     self._tell(event)
             case events.StepCached():
-                self._finished += 1
+                self._counts["cut off"] += 1
             case events.StepFailed():
                 self._running.pop(event.derivation, None)
-                self._finished += 1
-                colour = "yellow" if event.replaced else "red"
-                self._console.print(f"[{colour}]{escape(failure(event))}[/]")
+                self._counts["failed"] += 1
+                for kind, line in text.failure(event):
+                    self._console.print(Text(line, style=STYLES[kind]), soft_wrap=True)
             case events.Finished():
-                counts = text.summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
                 self._total = 0
-                self._console.print(f"{counts}; {text.duration(event.duration_ns)}")
+                for line in text.account(event):
+                    self._console.print(Text(line), soft_wrap=True)
             case _:
                 pass
 

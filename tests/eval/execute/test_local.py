@@ -68,6 +68,28 @@ def test_several_at_once_and_one_after_another(tmp_path: Path, room: Room) -> No
     assert [result.exit_code for result in asyncio.run(work())] == [0, 1, 2, 3, 4, 5]
 
 
+def test_many_start_at_the_same_moment(tmp_path: Path, room: Room) -> None:
+    """Also those whose start needs the spawner to start, and in several engines; none waits for another for ever."""
+
+    async def work() -> list[list[BuildResult]]:
+        rooms = [Room.make(tmp_path / str(index)) for index in range(8)]
+
+        async def engine(share: list[Room]) -> list[BuildResult]:
+            executor = LocalExecutor()
+            try:
+                requests = [each.request(f"echo {index} >/out/x; exit {index}") for index, each in enumerate(share)]
+                rounds = [request for request in requests for _ in range(12)]
+                return await asyncio.gather(*map(executor.execute, rounds))
+            finally:
+                await executor.close()
+
+        return await asyncio.wait_for(asyncio.gather(engine(rooms[:4]), engine(rooms[4:])), 60)
+
+    for results in asyncio.run(work()):
+        assert [each.exit_code for each in results] == [index for index in range(4) for _ in range(12)]
+        assert {each.reason for each in results} == {""}
+
+
 def test_cancelling_leaves_no_process(room: Room) -> None:
     async def work() -> float:
         executor = LocalExecutor()
