@@ -24,10 +24,11 @@ from nexis_eval.cli.evaluation import (
     named_roots,
     take_targets,
 )
+from nexis_eval.cli.stores import open_store
 from nexis_eval.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
 from nexis_store.digest import DerivationId
-from nexis_store.store import Store, default_store_root
+from nexis_store.store import Store
 
 if TYPE_CHECKING:
     from nexis_eval.ui.json import JsonView
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     args.locked = args.locked or args.offline
     evaluation = evaluate(args)
     roots = named_roots(evaluation, names)
-    with Store.open(args.store or default_store_root()) as store:
+    with open_store(args) as store:
         plan = done_plan(roots, store.realised) or make_plan(evaluation.graph, roots, store.realised, store.realisation)
         if args.dry_run:
             _print_plan(store, evaluation, plan, args.json)

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from nexis_eval.cli.fetch import BundleError, add_source_arguments, fetch_all
-from nexis_store.store import Store, default_store_root
+from nexis_eval.cli.stores import open_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Bundle; returns the exit code."""
     from nexis_store.transfer import export
 
-    with Store.open(args.store or default_store_root()) as store:
+    with open_store(args) as store:
         found = fetch_all(args, store)
         digests = sorted(set(found.values()))
         try:

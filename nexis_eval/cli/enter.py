@@ -21,6 +21,7 @@ from nexis_eval.cli.evaluation import (
     find_target,
     take_targets,
 )
+from nexis_eval.cli.stores import open_store
 from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Choice, Derivation, Script
 from nexis_eval.execute.staging import stage
@@ -30,7 +31,7 @@ from nexis_eval.plan import make_plan
 from nexis_eval.sandbox.spec import Bind, SandboxSpec
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
-from nexis_store.store import Store, default_store_root
+from nexis_store.store import Store
 
 FILES_AT = "/in/nexis"
 
@@ -93,7 +94,7 @@ def staged(args: argparse.Namespace) -> Iterator[Room]:
     script = derivation.builder
     assert isinstance(script, Script)
     available()
-    with Store.open(args.store or default_store_root()) as store:
+    with open_store(args) as store:
         outputs = _realise_inputs(store, evaluation, derivation, args.jobs)
         closures = Closures(evaluation.graph.derivations, outputs)
         for item in derivation.inputs:

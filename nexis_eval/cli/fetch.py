@@ -25,13 +25,14 @@ from nexis_eval.cli.evaluation import (
     find_target,
     take_targets,
 )
+from nexis_eval.cli.stores import open_store
 from nexis_eval.fetch.client import FetchError
 from nexis_eval.plan import make_plan
 from nexis_eval.platforms import PLATFORMS
 from nexis_eval.sources import keep, present, root_name, sources_of, take
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.errors import NexisError
-from nexis_store.store import Store, default_store_root
+from nexis_store.store import Store
 
 if TYPE_CHECKING:
     from nexis_eval.realise import Outcome
@@ -65,7 +66,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch; returns the exit code."""
-    with Store.open(args.store or default_store_root()) as store:
+    with open_store(args) as store:
         found = fetch_all(args, store)
         size = sum(store.info(digest).size_bytes for digest in set(found.values()))
     if args.json:

@@ -17,11 +17,11 @@ from nexis_eval.cli.evaluation import (
     find_target,
     take_targets,
 )
+from nexis_eval.cli.stores import open_store
 from nexis_eval.plan import make_plan
 from nexis_eval.record import last
 from nexis_eval.ui.text import plural
 from nexis_eval.why import causes, consequences
-from nexis_store.store import Store, default_store_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate(args)
     graph = evaluation.graph
     root = find_target(graph, name)
-    with Store.open(args.store or default_store_root()) as store:
+    with open_store(args) as store:
         before = last(store, evaluation.system, evaluation.arch)
         plan = make_plan(graph, [root], store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}

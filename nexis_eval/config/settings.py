@@ -416,8 +416,10 @@ STORE = Section(
         Setting(
             "profile",
             choice("auto", "desktop", "server"),
-            "`desktop` (LMDB, hard links), `server` (RocksDB, reflinks), or `auto`: by the file system.",
-            "",
+            "What a store is made for: `desktop` (metadata in LMDB), `server` (in RocksDB), or `auto`: RocksDB where the "
+            "file system shares blocks (XFS, btrfs), else LMDB. A store that is there keeps what it has; `nexis-store "
+            "migrate` changes it.",
+            "cli.stores",
         ),
     ),
 )

@@ -10,6 +10,8 @@ from typing import BinaryIO, cast
 
 from nexis_store.cli.common import print_json
 from nexis_store.ingest import Artifact
+from nexis_store.maintenance import backend_of
+from nexis_store.metadata.choose import migration
 from nexis_store.store import Store, default_store_root
 
 
@@ -28,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     with Store.open(args.store or default_store_root(), profile=args.profile) as store:
         artifact = _add(store, args)
+        if note := migration(store.layout.root, backend_of(store.layout), args.profile):
+            print(f"note: {note}", file=sys.stderr)
         if args.root:
             store.set_root(args.root, artifact.digest)
         if args.json:

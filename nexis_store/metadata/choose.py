@@ -35,6 +35,17 @@ def backend_for(path: str, profile: str) -> str:
     return "rocksdb" if profile == "server" else "lmdb"
 
 
+def migration(root: str, backend: str, profile: str) -> str | None:
+    """How to give an existing store the backend of ``profile``; ``None`` if it has it or anything will do."""
+    wanted = {"desktop": "lmdb", "server": "rocksdb"}.get(profile, backend)
+    if wanted == backend:
+        return None
+    return (
+        f"the store at {root} keeps its metadata in {backend}; the profile {profile} asks for {wanted}: "
+        f"'nexis-store migrate --to {wanted}' moves them"
+    )
+
+
 def open_backend(layout: Layout, name: str, *, readonly: bool) -> Backend:
     """Open the database of a store. Its library is imported only now."""
     if name == "lmdb":

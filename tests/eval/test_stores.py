@@ -1,0 +1,53 @@
+"""``[store] profile`` decides what a store is made with, and says how to change one that is there."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nexis_eval.cli.stores import open_store
+from nexis_store.maintenance import backend_of, migrate
+from nexis_store.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+def arguments(tmp_path: Path, profile: str = "", *overrides: str) -> argparse.Namespace:
+    file = tmp_path / "system.toml"
+    if not file.exists():
+        shutil.copytree(ROOT / "examples/minimal", tmp_path, dirs_exist_ok=True)
+    text = (ROOT / "examples/minimal/system.toml").read_text()
+    file.write_text(text + (f'\n[store]\nprofile = "{profile}"\n' if profile else ""))
+    return argparse.Namespace(
+        arguments=[str(file)], arch="x86_64", profile=[], overrides=list(overrides), store=tmp_path / "store"
+    )
+
+
+def backend(store: Store) -> str:
+    with store:
+        return backend_of(store.layout)
+
+
+@pytest.mark.parametrize(("profile", "expected"), [("desktop", "lmdb"), ("server", "rocksdb")])
+def test_a_new_store_is_made_as_configured(tmp_path: Path, profile: str, expected: str) -> None:
+    assert backend(open_store(arguments(tmp_path, profile))) == expected
+
+
+def test_a_switch_on_the_command_line_counts(tmp_path: Path) -> None:
+    assert backend(open_store(arguments(tmp_path, "", "store.profile=server"))) == "rocksdb"
+
+
+def test_a_store_that_is_there_keeps_its_backend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backend(open_store(arguments(tmp_path, "desktop"))) == "lmdb"
+    assert capsys.readouterr().err == ""
+    with open_store(arguments(tmp_path, "server")) as store:
+        assert backend_of(store.layout) == "lmdb"
+        assert "'nexis-store migrate --to rocksdb' moves them" in capsys.readouterr().err
+        migrate(store.layout, store.database, "rocksdb")
+    assert backend(open_store(arguments(tmp_path, "server"))) == "rocksdb"
+    assert backend(open_store(arguments(tmp_path, "auto"))) == "rocksdb"
+    assert backend(open_store(arguments(tmp_path))) == "rocksdb"
+    assert capsys.readouterr().err == ""
