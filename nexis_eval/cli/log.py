@@ -16,6 +16,7 @@ from nexis_eval.derivation import Derivation
 from nexis_eval.plan import make_plan, resolve_inputs
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
+from nexis_store.store import Store
 
 
 class NoLogError(NexisError):
@@ -40,13 +41,9 @@ def run(args: argparse.Namespace) -> int:
     while graph.derivations[each].builder.kind == "choice":
         each = graph.derivations[each].inputs[-1].derivation
     derivation = graph.derivations[each]
-<<<<<<< /tmp/eng/w.tmp
     with open_store(args) as store:
-=======
-    with Store.open(args.store or default_store_root()) as store:
         if args.follow and _follow(store, derivation, each):
             return 0 if store.realised(each) is not None else 1
->>>>>>> /tmp/eng/n.tmp
         known = store.realised(each)
         key = known.key if known is not None else None
         if key is None:
