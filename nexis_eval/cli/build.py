@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_log_format(parser)
     parser.add_argument(
-        "--profile", type=Path, metavar="FILE", help="write what ran when, for chrome://tracing or Perfetto"
+        "--trace", type=Path, metavar="FILE", help="write what ran when, for chrome://tracing or Perfetto"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON on stdout")
 
@@ -160,8 +160,8 @@ def _realise(
                 try:
                     return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, trace)
                 finally:
-                    if args.profile is not None:
-                        _save(trace, args.profile)
+                    if args.trace is not None:
+                        _save(trace, args.trace)
         finally:
             await executor.close()
 
@@ -176,7 +176,7 @@ def _save(trace: Trace, path: Path) -> None:
     try:
         trace.save(path)
     except OSError as error:
-        print(f"note: the profile could not be written to {path}: {error.strerror}", file=sys.stderr)
+        print(f"note: the trace could not be written to {path}: {error.strerror}", file=sys.stderr)
     else:
         print(f"wrote {path}: open it in chrome://tracing or ui.perfetto.dev", file=sys.stderr)
 
