@@ -2,16 +2,22 @@
 
 With --contents, an interrupted run goes on where it stopped when it is started with --resume. Exits with 4 when
 something is wrong and was not repaired.
+
+--repair replaces damaged files by good copies: first of this store; then of what --from names (another store, a file
+that 'nexis-store export' wrote, or a directory of such files); then of what the command given by --rebuild-with makes.
+That command runs with $NEXIS_STORE set to a store that has everything but what is damaged.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from nexis_store.checking import check_contents
 from nexis_store.cli.common import open_store, print_json, progress_for
-from nexis_store.repair import recount, repair_problem
+from nexis_store.repair import recount
+from nexis_store.store import Store
 from nexis_store.verify import Problem
 
 
@@ -21,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--contents", action="store_true", help="read every file and compare it with its digest")
     parser.add_argument("--resume", action="store_true", help="with --contents: go on where the last run stopped")
     parser.add_argument("--refcounts", action="store_true", help="count all references anew and correct the counts")
-    parser.add_argument("--repair", action="store_true", help="replace damaged files by good copies of the store")
+    parser.add_argument("--repair", action="store_true", help="replace damaged files by good copies")
+    parser.add_argument(
+        "--from", dest="sources", type=Path, action="append", default=[], metavar="PLACE", help="look there for copies"
+    )
+    parser.add_argument("--rebuild-with", metavar="COMMAND", help="for example: 'nexis-eval build system.toml'")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,10 +42,7 @@ def run(args: argparse.Namespace) -> int:
         problems = list(store.verify())
         if args.contents or chosen:
             problems += check_contents(store, chosen or None, resume=args.resume, progress=progress_for(args))
-        repaired: list[Problem] = []
-        if args.repair:
-            repaired = [each for each in problems if repair_problem(store.layout, store.database, each, None)]
-        left = [each for each in problems if each not in repaired]
+        repaired, left = _repair(store, args, problems) if problems and _wants_repair(args) else ([], problems)
         if args.json:
             print_json(
                 [
@@ -46,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
                         "message": each.message,
                         "repaired": each in repaired,
                     }
-                    for each in problems
+                    for each in (*repaired, *left)
                 ]
             )
             return 4 if left else 0
@@ -60,6 +67,23 @@ def run(args: argparse.Namespace) -> int:
         for each in left:
             print(each)
         print(f"{len(left)} problems" if left else "no problems")
-        if left and not args.repair:
+        if left and not _wants_repair(args):
             print("'nexis-store verify --contents --repair' replaces what other copies can replace", file=sys.stderr)
     return 4 if left else 0
+
+
+def _wants_repair(args: argparse.Namespace) -> bool:
+    return bool(args.repair or args.sources or args.rebuild_with)
+
+
+def _repair(store: Store, args: argparse.Namespace, problems: list[Problem]) -> tuple[list[Problem], list[Problem]]:
+    from nexis_store import salvage
+
+    with salvage.opened(store, args.sources) as sources:
+        result = salvage.repair(store, problems, sources)
+    repaired, left = list(result.repaired), list(result.left)
+    if left and args.rebuild_with:
+        with salvage.rebuilt(store, left, args.rebuild_with) as source:
+            result = salvage.repair(store, left, [source])
+        repaired, left = [*repaired, *result.repaired], list(result.left)
+    return repaired, left

@@ -1,0 +1,184 @@
+"""Repairing from elsewhere: another store, an exported closure, or what a rebuild makes in a store of its own.
+
+Nothing that comes from there is trusted: a file counts only if it has the digest that the damaged artifact's manifest
+says, a manifest only if it has the artifact's digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexis_store import fs
+from nexis_store.checking import check_contents
+from nexis_store.digest import BuildKey, FileDigest, TreeDigest
+from nexis_store.errors import NexisError, StoreError
+from nexis_store.layout import Layout
+from nexis_store.records import REALISATION
+from nexis_store.repair import repair_problem
+from nexis_store.sidecar import encode_sidecar
+from nexis_store.store import Store
+from nexis_store.transfer import MAGIC, load, sorted_for_import
+from nexis_store.verify import Problem, hash_file
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was repaired, and what is still wrong."""
+
+    repaired: tuple[Problem, ...]
+    left: tuple[Problem, ...]
+
+
+class _Copies:
+    """Files of other stores, found by content. The stores are listed when the first file is asked for."""
+
+    def __init__(self, sources: Sequence[Store]) -> None:
+        self._sources = sources
+        self._paths: dict[FileDigest, list[str]] | None = None
+
+    def find(self, digest: FileDigest) -> bytes | None:
+        """The bytes of a good copy."""
+        if self._paths is None:
+            self._paths = {}
+            for source in self._sources:
+                for artifact in source.artifacts():
+                    with contextlib.suppress(NexisError):
+                        for entry in source.manifest(artifact.digest).entries():
+                            if entry.digest is not None:
+                                self._paths.setdefault(entry.digest, []).append(f"{artifact.path}/{entry.path}")
+        for path in self._paths.get(digest, ()):
+            with contextlib.suppress(OSError):
+                if hash_file(path) == digest:
+                    return Path(path).read_bytes()
+        return None
+
+
+def repair(store: Store, problems: Sequence[Problem], sources: Sequence[Store] = ()) -> Repair:
+    """Repair what can be: from good copies in the store itself, else from the stores ``sources``."""
+    copies = _Copies(sources)
+    repaired: list[Problem] = []
+    left: list[Problem] = []
+    restored: list[TreeDigest] = []
+    for problem in problems:
+        if problem.digest is not None and _restore(store, problem, problem.digest, sources):
+            repaired.append(problem)
+            restored.append(problem.digest)
+        elif repair_problem(store.layout, store.database, problem, copies.find):
+            repaired.append(problem)
+        else:
+            left.append(problem)
+    # Artifacts whose description or directory was gone could not be checked until now.
+    for problem in check_contents(store, dict.fromkeys(restored)):
+        known = problem in repaired or problem in left
+        if repair_problem(store.layout, store.database, problem, copies.find):
+            repaired.append(problem)
+        elif not known:
+            left.append(problem)
+    return Repair(tuple(repaired), tuple(left))
+
+
+def _restore(store: Store, problem: Problem, digest: TreeDigest, sources: Sequence[Store]) -> bool:
+    """Bring back an artifact's description or its directory; the files are the next check's business."""
+    if not store.has(digest):
+        return False
+    artifact = store.artifact(digest)
+    if problem.kind == "missing" and problem.path == os.fspath(artifact.path):
+        fs.make_directories(problem.path)
+        return True
+    if problem.kind != "damaged" or problem.path != store.layout.sidecar(digest):
+        return False
+    for source in sources:
+        with contextlib.suppress(NexisError):
+            manifest = source.manifest(digest)
+            data = encode_sidecar(artifact.name, artifact.references, manifest, store.info(digest).added_ns)
+            fs.write_atomically(problem.path, data, mode=0o444)
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def opened(store: Store, places: Sequence[Path]) -> Iterator[list[Store]]:
+    """The stores that ``places`` offer: directories of stores, exported closures, directories of exported closures."""
+    with contextlib.ExitStack() as stack:
+        found: list[Store] = []
+        archives: list[Path] = []
+        for place in places:
+            if os.path.exists(Layout(os.path.abspath(place)).format_file):
+                found.append(stack.enter_context(Store.open(place, create=False, readonly=True)))
+                continue
+            inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+            good = [each for each in inside if each.is_file() and _is_archive(each)]
+            if not good:
+                raise StoreError(
+                    f"{place} is no store, no exported closure and no directory of exported closures",
+                    hint="name a store's directory, or a file that 'nexis-store export' wrote",
+                )
+            archives += good
+        if archives:
+            scratch = stack.enter_context(scratch_store(store))
+            for archive in archives:
+                with open(archive, "rb") as stream:
+                    load(scratch, stream)
+            found.append(scratch)
+        yield found
+
+
+@contextlib.contextmanager
+def scratch_store(store: Store) -> Iterator[Store]:
+    """An empty store on the same file system, gone afterwards; a collection removes what a kill leaves of it."""
+    place = store.session.new_staging()
+    try:
+        with Store.open(Path(place) / "store", profile="desktop") as scratch:
+            # It need not survive anything.
+            scratch.durability.sync = lambda: None  # type: ignore[method-assign]
+            yield scratch
+    finally:
+        fs.remove_tree(place)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def rebuilt(store: Store, problems: Sequence[Problem], command: str) -> Iterator[Store]:
+    """A store in which ``command``, run by the shell with it as ``$NEXIS_STORE``, has made again what is damaged.
+
+    All that is whole is there before (as hard links), so a build makes only what is not. Raises ``StoreError`` when
+    the command fails.
+    """
+    bad = {problem.digest for problem in problems if problem.digest is not None}
+    with scratch_store(store) as scratch:
+        present: set[TreeDigest] = set()
+        for digest in sorted_for_import(store, [each.digest for each in store.artifacts()]):
+            if digest not in bad and present.issuperset(store.references(digest)):
+                _link(store, digest, scratch)
+                present.add(digest)
+        for key, _ in store.database.scan(REALISATION):
+            realisation = store.realisation(BuildKey(key[1:]))
+            if realisation is not None and present.issuperset(realisation.outputs.values()):
+                scratch.record(realisation)
+        environment = {**os.environ, "NEXIS_STORE": os.fspath(scratch.root)}
+        done = subprocess.run(["/bin/sh", "-c", command], env=environment)
+        if done.returncode:
+            raise StoreError(
+                f"the command '{command}' ended with {done.returncode}", hint="correct what it says, then repair again"
+            )
+        yield scratch
+
+
+def _link(store: Store, digest: TreeDigest, scratch: Store) -> None:
+    artifact = store.artifact(digest)
+    with scratch.writer(artifact.name) as writer:
+        for entry in store.manifest(digest).entries():
+            writer.adopt(entry.path, entry, f"{artifact.path}/{entry.path}")
+        writer.commit(artifact.references)
