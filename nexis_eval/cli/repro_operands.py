@@ -18,7 +18,9 @@ from nexis_eval.repro.recording import from_build_record
 from nexis_eval.repro.signing import verify
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError
+from nexis_store.generations import CURRENT, Generation
 from nexis_store.hashing import tree_of_path
+from nexis_store.roots import GENERATIONS
 from nexis_store.store import Store, default_store_root
 
 BUILDS = "builds/"
@@ -134,6 +136,9 @@ def resolve(text: str, stores: Stores, signers: Path | None) -> Operand:
             record = decode_record(path.read_text(), text)
             return Operand(text, records={f"{record.system}-{record.arch}": record}, store=stores.main_if_there())
         return Operand(text, file=path)
+    generation = _generation(text, stores)
+    if generation is not None:
+        return _artifact(text, stores.main(), str(generation.digest))
     if "/" in text and not text.startswith(BUILDS):
         raise OperandError(f"there is no {text}", hint="a file, a directory, a digest or a name in the store")
     return _artifact(text, stores.main(), text)
@@ -145,6 +150,18 @@ def _artifact(text: str, store: Store, name: str) -> Operand:
     if name.startswith(BUILDS) and (root / FILE).is_file():
         return Operand(text, records={name.removeprefix(BUILDS): _kept(store, name, digest)}, store=store)
     return Operand(text, tree=Tree(store.manifest(digest), root), store=store)
+
+
+def _generation(text: str, stores: Stores) -> Generation | None:
+    """The generation that ``PROFILE/NUMBER`` or ``PROFILE/current`` names, if the store has it."""
+    profile, slash, number = text.removeprefix(GENERATIONS).partition("/")
+    store = stores.main_if_there()
+    if not slash or store is None or profile not in store.profiles():
+        return None
+    for each in store.generations(profile):
+        if number == str(each.number) or (number == CURRENT and each.current):
+            return each
+    return None
 
 
 def _store_of(path: Path) -> Path | None:

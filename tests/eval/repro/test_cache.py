@@ -183,15 +183,25 @@ def test_a_cache_grows_by_what_is_new(tmp_path: Path) -> None:
     assert not list(cache.rglob(".*"))
 
 
-def test_paths_into_a_store(tmp_path: Path) -> None:
-    """A generation, a root or any link to an artifact means the artifact, with what its manifest knows."""
-    machine(tmp_path / "mine", TEXTS)
-    with Store.open(tmp_path / "mine") as store:
-        zlib, images = store.path(store.find("zlib")), store.path(store.find("images"))
-    generation = tmp_path / "mine/.generations/system-1-link"
-    generation.parent.mkdir(exist_ok=True)
-    generation.symlink_to(zlib)
-    assert repro("diff", generation, zlib).returncode == 0
-    result = repro("diff", generation, images)
+def test_generations(tmp_path: Path) -> None:
+    """By profile and number, by the store's own symlinks, as the current one; in two stores as well."""
+    for name, texts in (("mine", TEXTS), ("theirs", {**TEXTS, "zlib": "other\n"})):
+        machine(tmp_path / name, texts)
+        with Store.open(tmp_path / name) as store:
+            for artifact in ("zlib", "images"):
+                store.add_generation("desktop", store.find(artifact))
+    links = tmp_path / "mine/.generations/desktop"
+    for first, second, code in (
+        ("desktop/1", links / "1", 0),
+        ("generations/desktop/2", links / "current", 0),
+        ("desktop/current", "images", 0),
+        ("desktop/1", "desktop/2", 1),
+        (links / "1", tmp_path / "theirs/.generations/desktop/1", 1),
+        ("desktop/1", "desktop/3", 2),
+        ("desktop/1", "laptop/1", 2),
+    ):
+        result = repro("diff", first, second, store=tmp_path / "mine")
+        assert result.returncode == code, f"{first} {second}: {result.stdout}{result.stderr}"
+    result = repro("diff", "desktop/1", "--against", tmp_path / "theirs", store=tmp_path / "mine")
     assert result.returncode == 1
-    assert "usr/share" in result.stdout
+    assert "-zlib" in result.stdout and "+other" in result.stdout
