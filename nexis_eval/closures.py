@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from nexis_eval.derivation import ClosureDigest, Derivation, Input, Use, closure_digest
 from nexis_store.digest import DerivationId, Digest, TreeDigest
 
+BUILD_OUTPUTS = ("out", "dev")
 Derivations = Mapping[DerivationId, Derivation]
 Outputs = Mapping[str, TreeDigest]
 
@@ -39,6 +40,11 @@ def visible(derivations: Derivations, derivation: Derivation) -> list[Derivation
     return [*found, *(each for each in propagated(derivations, closures) if each not in found)]
 
 
+def for_building(outputs: Outputs) -> list[TreeDigest]:
+    """Those outputs that whoever builds against something sees: not its documentation nor its debugging information."""
+    return [digest for name, digest in outputs.items() if name in BUILD_OUTPUTS]
+
+
 class Closures:
     """Resolves inputs to what they came out as. ``outputs`` may grow meanwhile; what is in it may not change.
 
@@ -52,19 +58,19 @@ class Closures:
 
     def digest(self, each: Input) -> Digest:
         """What stands for an input in the build key of its user: its tree, or all layers of its closure."""
-        tree = self._outputs[each.derivation][each.output]
+        outputs = self._outputs[each.derivation]
         if each.use is not Use.CLOSURE:
-            return tree
+            return outputs[each.output]
         needed = self._derivations[each.derivation].propagates
-        return closure_digest([tree], [self._closure(item) for item in needed])
+        return closure_digest(for_building(outputs), [self._closure(item) for item in needed])
 
     def trees(self, each: Input) -> tuple[TreeDigest, ...]:
         """The trees that an input brings, topmost first: one, unless it is used as a closure."""
-        tree = self._outputs[each.derivation][each.output]
+        outputs = self._outputs[each.derivation]
         if each.use is not Use.CLOSURE:
-            return (tree,)
+            return (outputs[each.output],)
         others = propagated(self._derivations, [each.derivation])
-        return (tree, *(digest for item in others for digest in self._outputs[item].values()))
+        return (*for_building(outputs), *(digest for item in others for digest in for_building(self._outputs[item])))
 
     def _closure(self, root: DerivationId) -> ClosureDigest:
         pending = [root]
@@ -77,6 +83,6 @@ class Closures:
                 continue
             pending.pop()
             if each not in self._digests:
-                trees = self._outputs[each].values()
+                trees = for_building(self._outputs[each])
                 self._digests[each] = closure_digest(trees, [self._digests[item] for item in needed])
         return self._digests[root]

@@ -30,7 +30,8 @@ class Use(StrEnum):
     LAYER = "layer"
     """A read-only layer of the file system at ``at``; for unions: a part, in order."""
     CLOSURE = "closure"
-    """A layer, and below it those that it brings along: what it propagates, what that propagates, and so on."""
+    """A layer, and below it those that it brings along: what it propagates, what that propagates, and so on. Of each
+    there is what one builds with: the output ``dev`` beside ``out``, if it has one."""
     BIND = "bind"
     """The tree itself at ``at``."""
     TAR = "tar"

@@ -109,6 +109,9 @@ def state_of(config: Config, origins: Origins, units: Units) -> State:
         for source, entries in by_source.items()
         if source.text is None
     }
+    if any(package.smoke_test for package in config.packages.values()):
+        # A smoke test sees all that its package needs at run time, so an edit of any of that reaches further.
+        shared = list(config.packages)
     base = pickle.dumps(replace(config, packages={}, place=nowhere))
     return State(base, files, frozenset(shared), units)
 

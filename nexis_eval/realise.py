@@ -505,7 +505,7 @@ class Engine:
 
     async def _land(self, begun: _Begun, script: Script, result: BuildResult, directory: Path) -> Realisation:
         """From what the build left in ``directory``, which is removed, to a durable realisation."""
-        references = [digest for needed in begun.derivation.runtime for digest in self._outputs[needed].values()]
+        references = [self._outputs[needed]["out"] for needed in begun.derivation.runtime]
 
         def work() -> Landed:
             self._store.put_log(begun.key, (directory / "log").read_bytes())
@@ -549,7 +549,7 @@ class Engine:
         check_linkage(
             self._store,
             derivation.label,
-            directory / "out",
+            directory / "out" / "out" if len(derivation.outputs) > 1 else directory / "out",
             platform_named(derivation.platform),
             references,
             allowed=script.allow_missing,

@@ -31,7 +31,7 @@ The phases run in this order, each as a bash function under `set -euo pipefail`,
 | check | the package's own tests, with `check = true` |
 | install | by the rule, below `$OUT` (`/out`), with the prefix `/usr` |
 | finish | `post_build_script`, with `$OUT` holding what was installed |
-| fixup | `*.la`, `info/dir`, `__pycache__` and empty directories go; symbols are stripped |
+| fixup | `*.la`, `info/dir`, `__pycache__` and empty directories go; symbols are stripped; `outputs` are split off |
 
 `phases.build = "…"` replaces a phase of the rule; `phases.pre_build` and `phases.post_build` add to it. These texts are
 templates too.
@@ -47,6 +47,7 @@ Scripts find the number of jobs in `$NEXIS_JOBS`, and the package in `$NEXIS_NAM
 | `name`, `version`, `subdir`, `build_flags`, `configure_flags` | of the package; `package` has these, `check`, `env` |
 | `options` | the rule's options; files as paths in the sandbox |
 | `source`, `patches`, `pre_build`, `post_build` | paths in the sandbox |
+| `outputs` | what is split off at fixup: some of `dev`, `doc`, `debug` (then `$OUT` is `/out/out`) |
 | `cross` | whether target and build machine differ |
 | `arch`, `triplet` | the target: `riscv64`, `riscv64-linux-gnu`; `platform` and `build_platform` have the other names |
 | `tool_prefix` | `riscv64-linux-gnu-` in a cross build, else nothing |

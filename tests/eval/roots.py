@@ -72,9 +72,11 @@ def root_derivation(root: Path) -> Derivation:
     return Derivation("test-root", Local(str(root), tree_of_path(root).digest), platform="x86_64")
 
 
-def make_toolchain(directory: Path, names: Sequence[str] = ("core", "c", "emulators")) -> Toolchain:
+def make_toolchain(
+    directory: Path, names: Sequence[str] = ("core", "c", "emulators"), tools: Sequence[str] = RULE_TOOLS
+) -> Toolchain:
     """A toolchain of one Debian package, which has the root and a ``file`` that never knows what a file is."""
-    root = make_root(directory, RULE_TOOLS)
+    root = make_root(directory, tools)
     (root / "usr/bin/file").write_text("#!/bin/sh\necho application/octet-stream\n")
     (root / "usr/bin/file").chmod(0o755)
     data = directory / "data.tar"
