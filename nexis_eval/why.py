@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 
-from nexis_eval.derivation import Derivation, Input, walk
+from nexis_eval.derivation import Derivation, Input, Script, Union, walk
 from nexis_eval.graph import DerivationGraph
-from nexis_store.digest import DerivationId
+from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 StepName = tuple[str, str, str]
 """What makes two derivations the same step in two graphs: name, platform, kind of builder."""
+
+
+INPUT_ORDER = "order of inputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,19 @@ class Change:
         if self.after is None:
             return f"{self.field} removed"
         if "\n" not in self.before + self.after:
-            return f"{self.field}: {self.before or '(empty)'} → {self.after or '(empty)'}"
+            return f"{self.field}: {_shown(self.before)} → {_shown(self.after)}"
         lines = [
             line
             for line in unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=0)
             if not line.startswith(("---", "+++", "@@"))
         ]
         return "\n  ".join((f"{self.field}:", *lines))
+
+
+def _shown(value: str) -> str:
+    """A value on one line; of a digest the beginning, as everywhere."""
+    is_digest = len(value) == 2 * DIGEST_SIZE and not value.strip("0123456789abcdef")
+    return (value[:12] if is_digest else value) or "(empty)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +74,50 @@ def _by_step(graph: DerivationGraph) -> dict[StepName, list[DerivationId]]:
 
 
 def _fields(graph: DerivationGraph, derivation: Derivation) -> dict[str, str]:
-    """The walk, with inputs named by step instead of by digest: a change inside an input is that input's own."""
+    """The walk, with inputs by the names of their steps: a change inside an input is that input's own.
+
+    Inputs are told by name and not by number, so that one more of them is one difference and not one for each after it.
+    """
 
     def resolve(each: Input) -> bytes:
-        return "/".join(step_name(graph.derivations[each.derivation])).encode()
+        return "\0".join(step_name(graph.derivations[each.derivation])).encode()
 
     fields: dict[str, str] = {}
+    order: list[str] = []
     for label, value in walk(derivation, resolve):
-        fields[label] = bytes.fromhex(value).decode() if label.startswith("input[") else value
+        if not label.startswith("input["):
+            fields[label] = value
+            continue
+        name, platform, kind = bytes.fromhex(value).decode().split("\0")
+        label = first = f"input {name}" + ("" if kind in (Script.kind, Union.kind) else f" ({kind})")
+        for times in range(2, len(order) + 2):
+            if label not in fields:
+                break
+            label = f"{first} #{times}"
+        each = derivation.inputs[len(order)]
+        below = f"/{each.subdir}" if each.subdir else ""
+        fields[label] = f"{each.output}{below} for {platform} as {each.use} at {each.at}"
+        order.append(label)
+    fields[INPUT_ORDER] = "\n".join(order)
     return fields
+
+
+def _changes(was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:
+    found = [
+        Change(label, was.get(label), now.get(label))
+        for label in dict.fromkeys((*was, *now))
+        if was.get(label) != now.get(label)
+    ]
+    # That an input more or less moves the others goes without saying.
+    moved_only = not any(each.field.startswith("input ") and None in (each.before, each.after) for each in found)
+    return (each for each in found if each.field != INPUT_ORDER or moved_only)
 
 
 def recipe_changes(
     before: DerivationGraph, old: Derivation, after: DerivationGraph, new: Derivation
 ) -> tuple[Change, ...]:
     """What differs between two recipes, leaving aside what differs inside their inputs."""
-    was, now = _fields(before, old), _fields(after, new)
-    return tuple(
-        Change(label, was.get(label), now.get(label))
-        for label in dict.fromkeys((*was, *now))
-        if was.get(label) != now.get(label)
-    )
+    return tuple(_changes(_fields(before, old), _fields(after, new)))
 
 
 def causes(before: DerivationGraph, after: DerivationGraph) -> Iterator[Cause]:

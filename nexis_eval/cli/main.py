@@ -12,6 +12,7 @@ from nexis_store.errors import NexisError
 COMMANDS: dict[str, str] = {
     "build": "build a system, or parts of it",
     "show-derivation": "print the recipe of a target",
+    "derivation": "compare two recipes: derivation diff A B",
     "graph": "print the derivation graph",
     "targets": "list what can be built",
     "why-rebuild": "say what changed since the last build",

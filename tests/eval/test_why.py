@@ -43,4 +43,6 @@ def test_text_of_a_file_is_named() -> None:
 def test_a_new_part_is_a_cause_and_so_is_the_list_that_took_it_in() -> None:
     found = list(causes(system(), system(extra=True)))
     assert [(cause.label, cause.new) for cause in found] == [("extra", True), ("rootfs", False)]
-    assert found[1].changes[0].describe().startswith("input[3] layer / out added")
+    assert [change.describe() for change in found[1].changes] == [
+        "input extra (files) added: out for x86_64 as layer at /"
+    ]
