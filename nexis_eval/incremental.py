@@ -24,7 +24,7 @@ from nexis_eval.config.model import Config, KeyPath, Package, nowhere
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, shown_path
 from nexis_eval.config.parts import Parts
 from nexis_eval.graph import GraphBuilder
-from nexis_eval.instantiate import Instantiator, Units
+from nexis_eval.instantiate import Instantiator, Memory
 from nexis_eval.lock.model import Lock
 from nexis_eval.packed import Node, Nodes
 from nexis_eval.platforms import platform_named
@@ -40,6 +40,10 @@ Said = tuple[int, tuple[object, ...], bytes, bytes]
 """Of a file: its strength, its directives, and digests of its other sections and of the facts about its packages."""
 
 
+_NO_TOOLCHAIN = Toolchain({}, {})
+"""A tool set that the graph does not have reaches further than an edit of packages."""
+
+
 class _ReachesFurtherError(Exception):
     """The edit is not one that can be dealt with here."""
 
@@ -53,16 +57,19 @@ class State:
     files: Mapping[str, Said]
     shared: frozenset[str]
     """Packages that more than one table has a say in."""
-    units: Units
+    memory: Memory
 
     def encode(self) -> bytes:
         """As bytes, for this machine."""
-        return marshal.dumps((self.base, dict(self.files), self.shared, self.units))
+        memory = self.memory
+        remembered = (memory.units, memory.rule_toolsets, memory.toolset_nodes)
+        return marshal.dumps((self.base, dict(self.files), self.shared, remembered))
 
     @classmethod
     def decode(cls, data: bytes) -> State:
         """The inverse."""
-        return cls(*marshal.loads(data))
+        base, files, shared, remembered = marshal.loads(data)
+        return cls(base, files, shared, Memory(*remembered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ def _said(rank: int, directives: tuple[object, ...], entries: Iterable[Entry], k
     )
 
 
-def state_of(config: Config, origins: Origins, units: Units) -> State:
+def state_of(config: Config, origins: Origins, memory: Memory) -> State:
     """The state of a full evaluation."""
     by_source: dict[Source, list[Entry]] = {source: [] for source in origins.sources}
     shared = []
@@ -113,7 +120,7 @@ def state_of(config: Config, origins: Origins, units: Units) -> State:
         # A smoke test sees all that its package needs at run time, so an edit of any of that reaches further.
         shared = list(config.packages)
     base = pickle.dumps(replace(config, packages={}, place=nowhere))
-    return State(base, files, frozenset(shared), units)
+    return State(base, files, frozenset(shared), memory)
 
 
 class _Patch(GraphBuilder):
@@ -172,14 +179,13 @@ def update(
     profiles: Sequence[str],
     lock: Lock,
     rules: Mapping[str, Rule],
-    toolchain: Toolchain,
     nodes: Nodes,
     targets: Mapping[str, DerivationId],
     paths: dict[int, KeyPath],
 ) -> Update | None:
     """Take an edit of the files ``changed`` into a graph; ``None`` if everything has to be evaluated.
 
-    ``nodes``, ``targets`` and ``paths`` are those of the graph.
+    ``rules`` are those that its packages call, by name; ``nodes``, ``targets`` and ``paths`` are those of the graph.
     """
     if not all(file in state.files for file in changed):
         return None
@@ -196,8 +202,8 @@ def update(
         if problems:
             return None
         patch = _Patch(nodes, targets, paths)
-        again = Instantiator(config, lock, rules, toolchain, patch, state.units)
-        for arch, units in state.units.items():
+        again = Instantiator(config, lock, rules, _NO_TOOLCHAIN, patch, state.memory)
+        for arch, units in state.memory.units.items():
             for name in packages:
                 slots = units.get(name)
                 if slots is not None:

@@ -7,7 +7,7 @@ added by ``nexis_eval.image.assemble``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nexis_eval.config.hashes import declared_hash
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
@@ -27,7 +27,6 @@ from nexis_eval.derivation import (
 )
 from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe, ids_of, notes_of, recipe_of
 from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
-from nexis_eval.image.assemble import add_system
 from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource
 from nexis_eval.packed import Nodes
@@ -49,6 +48,17 @@ DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/
 Units = dict[str, dict[str, tuple[int, ...]]]
 """By architecture and name of package, the nodes that it consists of in the order in which they were made. The last is
 the package itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What was worked out while a graph was made, and is not in it."""
+
+    units: Units = field(default_factory=dict)
+    rule_toolsets: dict[str, dict[tuple[str, str], tuple[str, ...]]] = field(default_factory=dict)
+    """``Caller.settled`` by name of rule."""
+    toolset_nodes: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict)
+    """The nodes of all tool sets that a list of names stands for."""
 
 
 class NotLockedError(NexisError):
@@ -84,9 +94,10 @@ class Instantiator:
         rules: Mapping[str, Rule],
         toolchain: Toolchain,
         builder: GraphBuilder | None = None,
-        units: Units | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """``builder`` and ``units`` are those of a graph that the packages of ``config`` are part of already."""
+        """``builder`` and ``memory`` are those of a graph that the packages of ``config`` are part of already."""
+        self._memory = memory or Memory()
         self._config = config
         self._lock = lock
         self._rules = rules
@@ -97,11 +108,11 @@ class Instantiator:
         self._built: dict[str, dict[str, int]] = {self._target.arch: {}, BUILD_ARCH: {}}
         """The nodes of packages by architecture and name."""
         self.units: Units = {arch: {} for arch in self._built}
-        for arch, known in (units or {}).items():
+        for arch, known in self._memory.units.items():
             self._built[arch] = {name: numbers[-1] for name, numbers in known.items()}
         self._made: list[int] = []
         self._callers: dict[str, Caller] = {}
-        self._known_toolsets: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._known_toolsets = dict(self._memory.toolset_nodes)
         triplet = f"/usr/{self._target.triplet}"
         self._library_inputs = {
             self._target.arch: (Use.CLOSURE, triplet, "out", "usr"),
@@ -116,6 +127,9 @@ class Instantiator:
         for name in self._config.packages:
             self._builder.target(name, ids[built[name]])
         installed = {name: ids[built[name]] for name, package in self._config.packages.items() if package.install}
+        # Imported on use: an edit of a package does without.
+        from nexis_eval.image.assemble import add_system
+
         add_system(self._config, self._builder, self._toolchain, installed)
         return self._builder.finish(Renderer(self.rules()), self._config.place)
 
@@ -147,6 +161,11 @@ class Instantiator:
         self._made = around
         return result
 
+    def memory(self) -> Memory:
+        """What can be given to the next one."""
+        settled = {name: caller.settled for name, caller in self._callers.items()}
+        return Memory(self.units, settled, self._known_toolsets)
+
     @property
     def nodes(self) -> Nodes:
         """The nodes of the graph."""
@@ -170,12 +189,26 @@ class Instantiator:
         self._made.append(number)
         return number
 
+    def _restricted(self, package: Package) -> Package:
+        """A package that could be had both ways, with the way that the configuration leaves."""
+        if self._config.prebuilt == "required":
+            return replace(package, fallback_to_source=False)
+        if not package.source:
+            raise PackageError(
+                f"package '{package.name}' has no source, so there is nothing but its prebuilt archive",
+                hint="add source = …, or allow it: leave out --no-prebuilt, and prebuilt = \"never\" in [build]",
+                place=self._place(package, "prebuilt"),
+            )
+        return replace(package, prebuilt=(), smoke_test=None)
+
     def _place(self, package: Package, key: str = "name") -> Place | None:
         return self._config.place(_path(package, key))
 
     def _add(self, package: Package, platform: Platform) -> int:
         if package.version == LATEST:
             package = self._resolved(package, platform)
+        if package.prebuilt and self._config.prebuilt != "allowed":
+            package = self._restricted(package)
         if package.debian:
             return self._debian(package, platform)
         if package.source and package.prebuilt and package.fallback_to_source:
@@ -264,8 +297,8 @@ class Instantiator:
 
     def _resolved(self, package: Package, platform: Platform) -> Package:
         """The package with the version that ``latest`` was locked to."""
-        for field in ("source", "prebuilt"):
-            locked = self._locked(package, field, platform)
+        for key in ("source", "prebuilt"):
+            locked = self._locked(package, key, platform)
             if locked is not None and locked.version:
                 return replace(package, version=locked.version)
         return package
@@ -480,7 +513,7 @@ class Instantiator:
     def _caller(self, rule: Rule) -> Caller:
         known = self._callers.get(rule.name)
         if known is None:
-            known = self._callers[rule.name] = Caller(rule)
+            known = self._callers[rule.name] = Caller(rule, self._memory.rule_toolsets.get(rule.name))
         return known
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_encoding import HEAD, Call, decode, identity, split
@@ -85,7 +86,8 @@ class Nodes:
         nodes._ends.frombytes(ends)
         nodes._needs.frombytes(needs)
         nodes._needs_ends.frombytes(needs_ends)
-        nodes.ids = [DerivationId(ids[start : start + DIGEST_SIZE]) for start in range(0, len(ids), DIGEST_SIZE)]
+        slices = [ids[start : start + DIGEST_SIZE] for start in range(0, len(ids), DIGEST_SIZE)]
+        nodes.ids = [*map(partial(bytes.__new__, DerivationId), slices)]
         nodes.index = {each: number for number, each in enumerate(nodes.ids)}
         return nodes
 

@@ -492,11 +492,15 @@ def rule_digest(rule: Rule) -> str:
 class Caller:
     """Makes the calls of one rule; what is the same for all of them is worked out once."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, settled: Mapping[tuple[str, str], tuple[str, ...]] | None = None) -> None:
         self.rule = rule
         self.digest = rule_digest(rule)
         self._required = any(option.required for option in rule.options.values())
-        self._toolsets: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.settled: dict[tuple[str, str], tuple[str, ...]] = dict(settled or {})
+        """By platform and build platform, the tool sets of packages without options, where these are always the same.
+
+        They can be kept, and given when the rule is next used: then nothing has to be rendered.
+        """
 
     def call(self, context: BuildContext) -> tuple[str, ...]:
         """Which rule builds a package, and with what: all that decides script and environment, nothing of the host.
@@ -539,13 +543,13 @@ class Caller:
     def toolsets(self, context: BuildContext, call: Sequence[str]) -> tuple[str, ...]:
         """The names of the tool sets that a call needs; a template that renders to nothing names none."""
         key = context.platform.arch, context.build_platform.arch
-        known = None if context.package.options else self._toolsets.get(key)
+        known = None if context.package.options else self.settled.get(key)
         if known is None:
             names = (*self.rule.toolsets, *(self.rule.cross_toolsets if context.cross else ()))
             values = _values(self.rule, parameters_of(call))
             known = tuple(name for name in (_render(self.rule, "toolsets", each, values) for each in names) if name)
             if not context.package.options and not any(map(_varies, names)):
-                self._toolsets[key] = known
+                self.settled[key] = known
         return known
 
 

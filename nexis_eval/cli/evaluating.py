@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import marshal
 import os
 import pickle
@@ -19,6 +18,7 @@ from nexis_eval.cli.evaluation import (
     cache_directory,
     encode_summary,
     lock_file,
+    without_collecting,
 )
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request, program_files, row_of
 from nexis_eval.config.check import local_paths
@@ -52,18 +52,6 @@ class _Places:
         return self._config.place(path)
 
 
-@contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    # Hundreds of thousands of small objects are made and none is garbage: the collector would walk them over and over.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def _load(args: argparse.Namespace) -> tuple[Config, Origins]:
     return load_with_origins(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)
 
@@ -83,14 +71,14 @@ def decode_graph(args: argparse.Namespace, known: Recalled, targets: Mapping[str
     if data is None:
         request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
         return evaluate_all(args, EvaluationCache(cache_directory()), request).graph
-    with _without_collecting():
+    with without_collecting():
         nodes, paths, rules = _decode(data)
     return packed_graph(nodes, targets, paths, Renderer(rules), _Places(args).place)
 
 
 def evaluate_all(args: argparse.Namespace, cache: EvaluationCache, request: Request) -> Evaluation:
     """Evaluate from the files alone. Raises ``NexisError`` for all that can be wrong with them."""
-    with _without_collecting():
+    with without_collecting():
         return _evaluate_all(args, cache, request)
 
 
@@ -121,7 +109,7 @@ def _evaluate_all(args: argparse.Namespace, cache: EvaluationCache, request: Req
             _files(config, (path, *program_files(), *sorted(RULES.rglob("*")))),
             encode_summary(config.arch, config.system.hostname, config.mirrors, graph.targets),
             _encode(made.nodes, made.paths, made.rules()),
-            state_of(config, origins, made.units).encode(),
+            state_of(config, origins, made.memory()).encode(),
         )
     return Evaluation(config.arch, config.system.hostname, dict(config.mirrors), graph.targets, lambda: graph)
 
@@ -140,7 +128,7 @@ def evaluate_changed(
     summary, graph, state = (known.part(number) for number in range(len(known.parts)))
     if summary is None or graph is None or state is None:
         return None
-    with _without_collecting():
+    with without_collecting():
         arch, system, mirrors, names, ids = marshal.loads(summary)
         nodes, paths, rules = _decode(graph)
         numbers = [nodes.index[ids[start : start + 32]] for start in range(0, len(ids), 32)]
@@ -153,8 +141,7 @@ def evaluate_changed(
             changed,
             args.profile,
             load_lock(path),
-            load_rules(RULES / "build"),
-            load_toolchain(RULES),
+            {rule.name: rule for rule in rules.values()},
             nodes,
             targets,
             paths,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import marshal
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,10 +152,23 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
         if summary is not None:
             return _recalled(summary, _late_graph(args, known))
     # Imported on use: recalling, which is what most runs do, takes a third of the time that this takes to import.
-    from nexis_eval.cli.evaluating import evaluate_all, evaluate_changed
+    with without_collecting():
+        from nexis_eval.cli.evaluating import evaluate_all, evaluate_changed
 
     made = evaluate_changed(args, cache, request, known, changed) if known is not None and changed else None
     return made or evaluate_all(args, cache, request)
+
+
+@contextlib.contextmanager
+def without_collecting() -> Iterator[None]:
+    """Hundreds of thousands of small objects are made, none is garbage, and the collector would walk them each time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _late_graph(args: argparse.Namespace, known: Recalled) -> Callable[[Mapping[str, DerivationId]], DerivationGraph]:
