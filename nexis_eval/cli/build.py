@@ -62,6 +62,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trace", type=Path, metavar="FILE", help="write what ran when, for chrome://tracing or Perfetto"
     )
+    ready_made = parser.add_mutually_exclusive_group()
+    ready_made.add_argument(
+        "--no-prebuilt",
+        dest="prebuilt",
+        action="store_const",
+        const=['build.prebuilt="never"'],
+        default=[],
+        help="build from source what could come ready-made",
+    )
+    ready_made.add_argument(
+        "--require-prebuilt",
+        dest="prebuilt",
+        action="store_const",
+        const=['build.prebuilt="required"'],
+        help="fail where a ready-made archive cannot be had, instead of building from source",
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON on stdout")
 
 
@@ -101,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     clock = time.monotonic_ns()
     names = take_targets(args, 0, None) or [DEFAULT_TARGET]
     args.locked = args.locked or args.offline
+    args.overrides = [*args.overrides, *args.prebuilt]
     evaluation = evaluate(args)
     roots = named_roots(evaluation, names)
     with open_store(args) as store:

@@ -291,6 +291,7 @@ def _build(
         log_rotation=tuple(LogRotation(**logs[path]) for path in sorted(logs)),  # type: ignore[arg-type]
         mirrors=table("mirrors"),  # type: ignore[arg-type]
         store_profile=table("store").get("profile", "auto"),  # type: ignore[arg-type]
+        prebuilt=table("build").get("prebuilt", "allowed"),  # type: ignore[arg-type]
         conflicts=table("conflicts"),  # type: ignore[arg-type]
         place=origins.place,
     )

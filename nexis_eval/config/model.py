@@ -220,6 +220,8 @@ class Config:
     log_rotation: tuple[LogRotation, ...] = ()
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     store_profile: str = "auto"
+    prebuilt: str = "allowed"
+    """Whether packages may come from ``prebuilt`` archives: ``allowed``, ``never`` or ``required``."""
     conflicts: Mapping[str, str] = field(default_factory=dict)
     """``[conflicts]``: path → the package that wins there."""
     place: Callable[[KeyPath], Place | None] = field(default=nowhere, compare=False, repr=False)

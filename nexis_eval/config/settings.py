@@ -423,6 +423,20 @@ STORE = Section(
         ),
     ),
 )
+BUILD = Section(
+    ("build",),
+    Form.TABLE,
+    "How packages come about.",
+    _settings(
+        Setting(
+            "prebuilt",
+            choice("allowed", "never", "required"),
+            "`never` builds from source whatever has one; `required` builds nothing from source that has a `prebuilt` "
+            "archive. `nexis-eval build --no-prebuilt` and `--require-prebuilt` are the same for one run.",
+            "instantiate",
+        ),
+    ),
+)
 CONFLICTS = Section(
     ("conflicts",),
     Form.FREE,
@@ -445,6 +459,7 @@ SECTIONS: tuple[Section, ...] = (
     LOG_ROTATION,
     MIRRORS,
     STORE,
+    BUILD,
     CONFLICTS,
 )
 BY_PATH: Mapping[tuple[str, ...], Section] = {section.path: section for section in SECTIONS}

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.errors import PackageError as NoSourceError
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
-from nexis_eval.config.prebuilt import no_prebuilt, require_prebuilt
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.instantiate import PackageError, instantiate
@@ -110,8 +108,8 @@ class Vim:
     def offer(self, data: bytes) -> None:
         self.forge.page(ARCHIVE, archive(data))
 
-    def config(self) -> Config:
-        return load(self.directory / "system.toml")
+    def config(self, *overrides: str) -> Config:
+        return load(self.directory / "system.toml", overrides=overrides)
 
     def pin(self) -> None:
         resolution = asyncio.run(resolve([self.config()], self.lock, mirrors=Mirrors({})))
@@ -234,7 +232,7 @@ def test_its_smoke_test_fails(vim: Vim, tmp_path: Path) -> None:
 def test_from_source_because_it_was_asked_for(vim: Vim, tmp_path: Path) -> None:
     vim.offer(program(tmp_path / "program"))
     vim.pin()
-    config = no_prebuilt(vim.config())
+    config = vim.config('build.prebuilt="never"')
     assert vim.build(config).failed == (), vim.shown.getvalue()
     assert vim.result(config).origin == "built"
     assert (vim.tree(config) / "usr/bin/vim").read_text() == "#!/bin/sh\necho built\n"
@@ -243,13 +241,13 @@ def test_from_source_because_it_was_asked_for(vim: Vim, tmp_path: Path) -> None:
 def test_no_fallback_where_the_ready_made_one_is_required(vim: Vim, tmp_path: Path) -> None:
     vim.offer(program(tmp_path / "program", status=3))
     vim.pin()
-    assert vim.build(require_prebuilt(vim.config())).failed == ("vim-smoke-test-9.1.1",)
+    assert vim.build(vim.config('build.prebuilt="required"')).failed == ("vim-smoke-test-9.1.1",)
 
 
 def test_required_and_known_not_to_exist(vim: Vim) -> None:
     vim.pin()
     with pytest.raises(PackageError) as caught:
-        vim.graph(require_prebuilt(vim.config()))
+        vim.graph(vim.config('build.prebuilt="required"'))
     assert "there is no prebuilt archive of 'vim' for x86_64: upstream has no such file (404)" in caught.value.message
     assert str(caught.value.place).endswith("system.toml:4:12")
 
@@ -258,6 +256,6 @@ def test_a_package_that_is_only_ready_made_cannot_be_built(vim: Vim) -> None:
     file = vim.directory / "system.toml"
     lines = [each for each in file.read_text().splitlines() if not each.startswith(("source", "fallback"))]
     file.write_text("\n".join(lines))
-    with pytest.raises(NoSourceError) as caught:
-        no_prebuilt(vim.config())
+    with pytest.raises(PackageError) as caught:
+        vim.graph(vim.config('build.prebuilt="never"'))
     assert caught.value.message == "package 'vim' has no source, so there is nothing but its prebuilt archive"
