@@ -31,7 +31,7 @@ from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource
 from nexis_eval.packed import Nodes
 from nexis_eval.platforms import Platform, platform_named
-from nexis_eval.rules import BuildContext, Caller, Renderer, Rule, render_call
+from nexis_eval.rules import BuildContext, Caller, Renderer, Rule, check_own_phases
 from nexis_eval.smoke import smoke_test
 from nexis_eval.templates import expand
 from nexis_eval.toolchain import Toolchain, toolsets
@@ -473,7 +473,7 @@ class Instantiator:
         call = caller.call(context)
         if package.phases:
             # The package's own texts are the user's: what is wrong with them is said now, and not when it is built.
-            render_call(rule, call)
+            check_own_phases(rule, call)
         built = self._built[platform.arch]
         needed = package.dependencies
         if package.build_dependencies:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nexis_eval.places import RULES
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 DIRECTORY = RULES / "system"
 
@@ -31,6 +31,11 @@ def _environment() -> Environment:
     return environment
 
 
+@cache
+def _template(name: str) -> Template:
+    return _environment().from_string(text(name))
+
+
 def render(name: str, **values: object) -> str:
     """The template ``name`` with ``values``; the filter ``q`` quotes for the shell."""
-    return _environment().from_string(text(name)).render(values)
+    return _template(name).render(values)
