@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 from urllib.parse import urljoin
 
 from nexis_eval.derivation import Script
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "nexis cache 1"
 INDEX = "nexis-cache.json"
 MAX_METADATA_BYTES = 256 << 20
-MAX_FILE_BYTES = 16 << 30
+MAX_FILE_BYTES = 2 << 30
 
 
 class CacheError(NexisError):
@@ -90,18 +91,31 @@ def _publish_tree(store: Store, digest: TreeDigest, directory: Path) -> int:
         if entry.digest is not None:
             path = directory / file_path(entry.digest)
             if not path.exists():
-                written += _write(path, compressor.compress((root / entry.path).read_bytes()))
+                with (root / entry.path).open("rb") as source, _new(path) as out:
+                    compressor.copy_stream(source, out, size=entry.size)
+                written += 1
     return written + _write(place, compressor.compress(manifest.encode()))
 
 
 def _write(path: Path, data: bytes, *, replace: bool = False) -> int:
     if path.exists() and (not replace or path.read_bytes() == data):
         return 0
+    with _new(path) as out:
+        out.write(data)
+    return 1
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[BinaryIO]:
+    """A file that has its name once it is complete, and is not there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-    return 1
+    try:
+        with temporary.open("wb") as out:
+            yield out
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class Shelf(Protocol):

@@ -19,6 +19,8 @@ from nexis_store.tree import Manifest, ManifestEntry
 KINDS = {"f": "file", "d": "directory", "l": "symlink"}
 MAX_OPENED = 500
 """Differing files beyond this number are listed, not opened."""
+MAX_FETCHED_BYTES = 1 << 30
+"""Larger files are not brought here to be opened: that they differ is known from their digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,9 @@ class Tree:
         if self.root is not None:
             return self.root / path
         entry = self.manifest.get(path)
-        return self.fetch(entry.digest) if self.fetch is not None and entry is not None and entry.digest else None
+        if self.fetch is None or entry is None or entry.digest is None or entry.size > MAX_FETCHED_BYTES:
+            return None
+        return self.fetch(entry.digest)
 
 
 def compare_trees(before: Tree, after: Tree, sides: Sides = UNKNOWN_SIDES) -> tuple[Difference, ...]:
