@@ -20,6 +20,7 @@ from nexis_eval.config.kinds import (
 )
 from nexis_eval.config.model import LocalPath
 from nexis_eval.config.suggest import did_you_mean
+from nexis_eval.sri import from_sri, is_sri
 
 
 def _any_text(value: object, _directory: str) -> object:
@@ -150,6 +151,11 @@ def is_placeholder(hash_text: str) -> bool:
 def _hash(value: object, _directory: str) -> object:
     if type(value) is not str:
         wrong_type("a string (a hash)", value)
+    if is_sri(value):
+        try:
+            return from_sri(value)
+        except ValueError as error:
+            fail(errors.HashSyntaxError, str(error), "copy the whole hash, or write sha256:… and 64 hexadecimal digits")
     algorithm, colon, digest = value.partition(":")
     length = HASH_LENGTHS.get(algorithm)
     if length is not None and (len(digest) == length or digest.endswith("...")) and _HEX(digest.removesuffix("...")):
@@ -265,7 +271,11 @@ VERSION = text(
 )
 URL = Kind("a URL", _url, {"type": "string", "pattern": f"^({'|'.join(map(re.escape, URL_SCHEMES))})://."})
 URLS = one_or_list_of(URL, "a URL or a list of URLs")
-HASH = Kind("a hash", _hash, {"type": "string", "pattern": r"^(sha256|sha512|blake3):[0-9a-f]*(\.\.\.)?$"})
+HASH = Kind(
+    "a hash",
+    _hash,
+    {"type": "string", "pattern": r"^(sha256|sha512|blake3)(:[0-9a-f]*(\.\.\.)?|-[A-Za-z0-9+/]+={0,2})$"},
+)
 LOCAL_PATH = Kind("the path of a file", _local_path, {"type": "string", "minLength": 1})
 LOCAL_PATHS = list_of(LOCAL_PATH, "a list of paths of files")
 ABSOLUTE_PATH = text(

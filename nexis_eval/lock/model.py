@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nexis_eval.sri import from_sri, is_sri
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError, Place
 
@@ -189,7 +190,8 @@ def format_lock(lock: Lock) -> str:
 
 
 def _source(table: Mapping[str, Any]) -> LockedSource:
-    algorithm, _, digest = table.get("hash", "").partition(":")
+    written = table.get("hash", "")
+    algorithm, _, digest = (from_sri(written) if is_sri(written) else written).partition(":")
     return LockedSource(
         package=table["package"],
         field=table["field"],
