@@ -10,12 +10,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_encoding import HEAD, Call, decode, identity, split
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
-Dump = tuple[bytes, bytes, bytes, bytes, bytes, dict[int, bytes], list[int]]
+Dump = tuple[Any, Any, Any, Any, Any, dict[int, bytes], list[int]]
 """Ids; recipes and where each ends; what nodes name and where that ends; notes; shared nodes."""
 
 Node = tuple[bytes, Sequence[int], bytes]
@@ -65,24 +66,24 @@ class Nodes:
         return number
 
     def dump(self) -> Dump:
-        """Everything as a few plain values; they share no memory with the nodes."""
+        """Everything as a few plain values, which share memory with the nodes: write them, and forget them."""
         return (
             b"".join(self.ids),
-            bytes(self._text),
-            self._ends.tobytes(),
-            self._needs.tobytes(),
-            self._needs_ends.tobytes(),
+            self._text,
+            self._ends,
+            self._needs,
+            self._needs_ends,
             self._notes,
             [*self.shared],
         )
 
     @classmethod
     def load(cls, dump: Dump) -> Nodes:
-        """The inverse of ``dump``, for what was dumped on this machine."""
+        """The inverse of ``dump``, for what was dumped on this machine; nothing can be added to it."""
         nodes = cls()
         ids, text, ends, needs, needs_ends, nodes._notes, shared = dump
         nodes.shared = set(shared)
-        nodes._text = bytearray(text)
+        nodes._text = text
         nodes._ends.frombytes(ends)
         nodes._needs.frombytes(needs)
         nodes._needs_ends.frombytes(needs_ends)

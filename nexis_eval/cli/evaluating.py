@@ -88,30 +88,39 @@ def _evaluate_all(args: argparse.Namespace, cache: EvaluationCache, request: Req
     toolchain = load_toolchain(RULES)
     path = lock_file(config)
 
-    def instantiate(lock: Lock) -> tuple[DerivationGraph, Instantiator]:
+    def instantiate(config: Config, lock: Lock) -> tuple[DerivationGraph, Instantiator]:
         instantiator = Instantiator(config, lock, rules, toolchain)
         return instantiator.graph(), instantiator
 
     try:
-        graph, made = instantiate(load_lock(path))
+        graph, made = instantiate(config, load_lock(path))
     except NotLockedError:
         if args.locked:
             raise
         from nexis_eval.cli.lock import lock_configs
 
         print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
-        graph, made = instantiate(lock_configs([config], path))
+        graph, made = instantiate(config, lock_configs([config], path))
+    nodes, paths, called = made.nodes, made.paths, made.rules()
+    files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
+    arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
+    state = state_of(config, origins, made.memory()).encode()
+    # Half of the memory, and what comes needs as much once more.
+    del config, origins, made, graph
     with contextlib.suppress(OSError):
         # A cache that cannot be written is a cache that is not there.
         cache.put(
             request,
-            origins.listings,
-            _files(config, (path, *program_files(), *sorted(RULES.rglob("*")))),
-            encode_summary(config.arch, config.system.hostname, config.mirrors, graph.targets),
-            _encode(made.nodes, made.paths, made.rules()),
-            state_of(config, origins, made.memory()).encode(),
+            listings,
+            files,
+            encode_summary(arch, system, mirrors, targets),
+            _encode(nodes, paths, called),
+            state,
         )
-    return Evaluation(config.arch, config.system.hostname, dict(config.mirrors), graph.targets, lambda: graph)
+    place = _Places(args).place
+    return Evaluation(
+        arch, system, mirrors, targets, lambda: packed_graph(nodes, targets, paths, Renderer(called), place)
+    )
 
 
 def _files(config: Config, others: Iterable[os.PathLike[str]]) -> Iterator[str]:

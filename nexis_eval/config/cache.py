@@ -83,15 +83,22 @@ def row_of(path: str, now_ns: int) -> Row:
 class Recalled:
     """What was remembered for a request."""
 
+    file: str
     rows: Sequence[Row]
     listings: Sequence[tuple[str, str, tuple[str, ...]]]
-    parts: Sequence[tuple[bytes, memoryview]]
-    """The digest and the content of each."""
+    parts: Sequence[tuple[bytes, int, int]]
+    """Of each the digest, where it starts in the file, and its length in bytes."""
 
     def part(self, number: int) -> bytes | None:
-        """One of the parts that were remembered; ``None`` if it is damaged."""
-        digest, content = self.parts[number]
-        return bytes(content) if blake3(content).digest() == digest else None
+        """One of the parts that were remembered; ``None`` if it is damaged, or was replaced meanwhile."""
+        digest, start, length = self.parts[number]
+        try:
+            with open(self.file, "rb") as file:
+                file.seek(start)
+                content = file.read(length)
+        except OSError:
+            return None
+        return content if blake3(content).digest() == digest else None
 
     def changed(self) -> list[str]:
         """The files that are not what they were."""
@@ -110,18 +117,20 @@ class EvaluationCache:
 
     def find(self, request: Request) -> Recalled | None:
         """What was remembered for ``request``, whether it still holds or not."""
+        name = os.path.join(self._directory, request.name())  # noqa: PTH118 - opened as it is
         try:
-            data = memoryview((self._directory / request.name()).read_bytes())
-            start = _DIGEST_BYTES + 4
-            end = start + int.from_bytes(data[_DIGEST_BYTES:start], "big")
-            if blake3(data[_DIGEST_BYTES:end]).digest() != data[:_DIGEST_BYTES]:
+            with open(name, "rb") as file:
+                digest, length = file.read(_DIGEST_BYTES), file.read(4)
+                header = file.read(int.from_bytes(length, "big"))
+            if blake3(length + header).digest() != digest:
                 return None
-            rows, listings, parts = marshal.loads(data[start:end])
+            rows, listings, parts = marshal.loads(header)
+            start = _DIGEST_BYTES + len(length) + len(header)
             found = []
-            for digest, length in parts:
-                found.append((digest, data[end : end + length]))
-                end += length
-            return Recalled(rows, listings, found)
+            for each, size in parts:
+                found.append((each, start, size))
+                start += size
+            return Recalled(name, rows, listings, found)
         except (OSError, ValueError, EOFError, TypeError):
             return None
 
