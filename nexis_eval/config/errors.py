@@ -270,6 +270,7 @@ class HashSyntaxError(ConfigError):
     """A hash is ``ALGORITHM:HEX``: ``sha256:`` and 64, ``sha512:`` and 128, or ``blake3:`` and 64 hexadecimal digits.
 
     The form of web pages, ``sha256-`` and base64 (SRI), is accepted as well.
+
     ``nexis-eval lock`` finds hashes by itself where the key is left out. A digest that is shortened with ``...`` is a
     placeholder: the configuration evaluates, and a build that needs the hash stops with C0513.
     """

@@ -271,11 +271,12 @@ VERSION = text(
 )
 URL = Kind("a URL", _url, {"type": "string", "pattern": f"^({'|'.join(map(re.escape, URL_SCHEMES))})://."})
 URLS = one_or_list_of(URL, "a URL or a list of URLs")
-HASH = Kind(
-    "a hash",
-    _hash,
-    {"type": "string", "pattern": r"^(sha256|sha512|blake3)(:[0-9a-f]*(\.\.\.)?|-[A-Za-z0-9+/]+={0,2})$"},
+_HASH_FORMS = (
+    r"(sha256|sha512|blake3):[0-9a-f]*(\.\.\.)?",
+    r"(sha256|blake3)-[A-Za-z0-9+/]{43}=",
+    r"sha512-[A-Za-z0-9+/]{86}==",
 )
+HASH = Kind("a hash", _hash, {"type": "string", "pattern": f"^({'|'.join(_HASH_FORMS)})$"})
 LOCAL_PATH = Kind("the path of a file", _local_path, {"type": "string", "minLength": 1})
 LOCAL_PATHS = list_of(LOCAL_PATH, "a list of paths of files")
 ABSOLUTE_PATH = text(
