@@ -33,7 +33,7 @@ from nexis_eval.toolchain import Toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
-FACTS = ("install", "debian", "runtime_dirs", "attributes")
+FACTS = ("install", "debian", "runtime_dirs", "attributes", "context_file")
 """What the parts of a system read of packages: an edit of these reaches further than the package."""
 
 Said = tuple[int, tuple[object, ...], bytes, bytes]
@@ -83,6 +83,10 @@ class Update:
     """The user's files that the packages name."""
 
 
+def _digest(text: str) -> bytes:
+    return blake3(text.encode(errors="surrogateescape")).digest()
+
+
 def _said(rank: int, directives: tuple[object, ...], entries: Iterable[Entry], kernel: str) -> Said:
     facts = []
     rest = []
@@ -94,12 +98,7 @@ def _said(rank: int, directives: tuple[object, ...], entries: Iterable[Entry], k
             facts.append((name, strength, version, *map(fields.get, FACTS)))
         else:
             rest.append((path, strength, at, fields))
-    return (
-        rank,
-        directives,
-        blake3(repr(rest).encode(errors="surrogateescape")).digest(),
-        blake3(marshal.dumps(facts, 2)).digest(),
-    )
+    return rank, directives, _digest(repr(rest)), _digest(repr(facts))
 
 
 def state_of(config: Config, origins: Origins, memory: Memory) -> State:
