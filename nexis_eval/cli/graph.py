@@ -1,94 +1,106 @@
-"""Print the derivation graph of a system, or the part of it below a target."""
+"""Print the derivation graph of a system, or a part of it.
+
+Without --from it is what the images need; with --to, only what leads there. --depth counts steps from --from, or where
+only --to is given, from there upwards: 'graph --to zlib --depth 1' says who uses zlib directly.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
 
-from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target, take_targets
-from nexis_eval.derivation import Derivation
+from nexis_eval.cli.evaluation import (
+    DEFAULT_TARGET,
+    TargetCountError,
+    add_evaluation_arguments,
+    evaluate,
+    find_target,
+    take_targets,
+)
 from nexis_eval.derivation_json import graph_to_json
-from nexis_store.digest import DerivationId
+from nexis_eval.drawing.selection import Drawing, select
+from nexis_eval.graph import DerivationGraph
+from nexis_store.errors import NexisError
 
-PLUMBING = ("fetch", "git", "local", "unpack")
+
+class NoWayError(NexisError):
+    """The graph was asked for the ways from one step to another, and there are none."""
+
+    code = "E0007"
+    exit_code = 2
+
+
+class ReducedRecipesError(NexisError):
+    """Recipes were to be printed without some of their inputs; a transitive reduction is for drawings."""
+
+    code = "E0008"
+    exit_code = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"the root of the graph (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"the root of the graph, the same as --from (default: {DEFAULT_TARGET})")
+    parser.add_argument("--from", dest="root", metavar="TARGET", help="only this, and what it needs")
+    parser.add_argument("--to", metavar="TARGET", help="only what needs this, directly or not")
+    parser.add_argument("--depth", type=_steps, metavar="N", help="at most so many steps")
     parser.add_argument(
-        "--format", choices=("text", "dot", "json", "mermaid"), default="text", help="how to print it (default: text)"
+        "--reduce", action="store_true", help="leave out an edge where a longer way leads to the same step"
     )
     parser.add_argument(
-        "--all", action="store_true", help="with downloads, unpacking and local files, which are left out otherwise"
+        "--format",
+        choices=("text", "dot", "json", "html", "mermaid"),
+        default="text",
+        help="how to print it (default: text); html is one page to look around in",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="with downloads, unpacking and local files, which drawings leave out"
     )
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="the same as --format json")
 
 
+def _steps(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
-    name = (take_targets(args, 0, 1) or [DEFAULT_TARGET])[0]
-    graph = evaluate(args).graph
-    root = find_target(graph, name)
-    derivations = graph.closure([root])
-    if args.format == "json":
-        print(json.dumps(graph_to_json(graph, derivations), indent=2, ensure_ascii=False))
-        return 0
-    edges = visible_edges(derivations, with_plumbing=args.all)
-    lines = {"text": _text, "dot": _dot, "mermaid": _mermaid}[args.format](root, derivations, edges)
-    print("\n".join(lines))
+    given = take_targets(args, 0, 1)
+    if given and args.root:
+        raise TargetCountError(f"'{given[0]}' and --from {args.root} both name the root", hint="leave one of them out")
+    name = args.root or (given[0] if given else DEFAULT_TARGET)
+    if args.reduce and args.format == "json":
+        raise ReducedRecipesError("JSON holds whole recipes", hint="use --reduce with another format, or leave it out")
+    evaluation = evaluate(args)
+    graph = evaluation.graph
+    drawing = select(
+        graph,
+        find_target(graph, name),
+        to=find_target(graph, args.to) if args.to else None,
+        depth=args.depth,
+        upwards=not (given or args.root),
+        plumbing=args.all or args.format == "json",
+        reduce=args.reduce,
+    )
+    if not drawing.edges:
+        raise NoWayError(
+            f"'{name}' does not need '{args.to}'",
+            hint="name what needs it with --from; 'nexis-eval targets' lists what there is",
+        )
+    print(_printed(graph, drawing, args.format, f"{name} of {evaluation.system} ({evaluation.arch})"))
     return 0
 
 
-def visible_edges(
-    derivations: Mapping[DerivationId, Derivation], *, with_plumbing: bool
-) -> dict[DerivationId, list[DerivationId]]:
-    """For each node shown, the nodes shown that it uses."""
-    shown = {each for each, item in derivations.items() if with_plumbing or item.builder.kind not in PLUMBING}
-    return {
-        each: [needed for needed in dict.fromkeys(derivations[each].dependencies()) if needed in shown]
-        for each in derivations
-        if each in shown
-    }
+def _printed(graph: DerivationGraph, drawing: Drawing, form: str, title: str) -> str:
+    if form == "json":
+        chosen = {each: graph.derivations[each] for each in drawing.edges}
+        return json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False)
+    if form == "html":
+        from nexis_eval.drawing.html import to_html
 
+        return to_html(drawing, title)
+    from nexis_eval.drawing.text import to_dot, to_mermaid, to_text
 
-def _text(
-    root: DerivationId, derivations: Mapping[DerivationId, Derivation], edges: Mapping[DerivationId, list[DerivationId]]
-) -> Iterator[str]:
-    """A tree; what was shown before is only named again."""
-    seen: set[DerivationId] = set()
-    pending = [(root, 0)]
-    while pending:
-        each, depth = pending.pop()
-        derivation = derivations[each]
-        again = each in seen and bool(edges[each])
-        yield f"{'  ' * depth}{derivation.label} ({derivation.platform}){' …' if again else ''}"
-        if not again:
-            seen.add(each)
-            pending.extend((needed, depth + 1) for needed in reversed(edges[each]))
-
-
-def _dot(
-    root: DerivationId, derivations: Mapping[DerivationId, Derivation], edges: Mapping[DerivationId, list[DerivationId]]
-) -> Iterator[str]:
-    yield "digraph system {"
-    yield "  rankdir=LR; node [shape=box, fontname=sans];"
-    for each in edges:
-        label = derivations[each].label.replace('"', '\\"')
-        yield f'  "{str(each)[:12]}" [label="{label}\\n{derivations[each].platform}"];'
-    for each, needed in edges.items():
-        for item in needed:
-            yield f'  "{str(each)[:12]}" -> "{str(item)[:12]}";'
-    yield "}"
-
-
-def _mermaid(
-    root: DerivationId, derivations: Mapping[DerivationId, Derivation], edges: Mapping[DerivationId, list[DerivationId]]
-) -> Iterator[str]:
-    yield "flowchart LR"
-    for each in edges:
-        yield f'  n{str(each)[:12]}["{derivations[each].label}"]'
-    for each, needed in edges.items():
-        for item in needed:
-            yield f"  n{str(each)[:12]} --> n{str(item)[:12]}"
+    return "\n".join({"text": to_text, "dot": to_dot, "mermaid": to_mermaid}[form](drawing))

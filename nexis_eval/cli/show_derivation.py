@@ -6,10 +6,8 @@ import argparse
 import json
 
 from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target, take_targets
-from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_json import graph_to_json
-from nexis_eval.graph import DerivationGraph
-from nexis_store.digest import DerivationId
+from nexis_eval.drawing.recipe import recipe_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,35 +26,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False))
         return 0
-    for index, (each, derivation) in enumerate(chosen.items()):
+    for index, each in enumerate(chosen):
         if index:
             print()
-        print("\n".join(_lines(graph, each, derivation)))
+        print("\n".join(recipe_lines(graph, each)))
     return 0
-
-
-def _lines(graph: DerivationGraph, each: DerivationId, derivation: Derivation) -> list[str]:
-    lines = [f"{derivation.label}  {each}"]
-    place = graph.origins.get(each)
-    if place is not None:
-        lines.append(f"  from        {place}")
-    platform = derivation.platform
-    if derivation.build_platform != platform:
-        platform += f" (built on {derivation.build_platform})"
-    lines.append(f"  platform    {platform}")
-    lines.append(f"  builder     {derivation.builder.kind}")
-    for label, value in derivation.builder.fields():
-        if "\n" in value:
-            lines.append(f"  {label}")
-            lines.extend(f"    | {line}" for line in value.splitlines())
-        else:
-            lines.append(f"  {label:<11} {value}")
-    for needed in derivation.inputs:
-        below = f"/{needed.subdir}" if needed.subdir else ""
-        source = graph.derivations[needed.derivation]
-        lines.append(
-            f"  input       {source.label}{below} as {needed.use} at {needed.at}  {str(needed.derivation)[:12]}"
-        )
-    for runtime in derivation.runtime:
-        lines.append(f"  needs       {graph.derivations[runtime].label} when used")
-    return lines

@@ -1,6 +1,6 @@
 """Say why one target needs another: every shortest path from the one to the other.
 
-Each step says how it is needed: 'builds with' for what a build sees, 'uses' for what is only needed at run time.
+Each step says how it is needed: 'builds with' what its build sees, 'runs with' what is needed when it is used, or both.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from nexis_eval.graph import DerivationGraph
 from nexis_store.digest import DerivationId
 
 MAX_PATHS = 20
+"""As many are shown unless all are asked for: there can be thousands."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_evaluation_arguments(parser, "two targets: the one that needs, and the one that is needed")
+    parser.add_argument("--all", action="store_true", help=f"print all paths, not just {MAX_PATHS}")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def shortest_paths(
-    graph: DerivationGraph, source: DerivationId, needed: DerivationId, limit: int = MAX_PATHS
+    graph: DerivationGraph, source: DerivationId, needed: DerivationId, limit: int | None = None
 ) -> list[list[DerivationId]]:
     """Up to ``limit`` shortest paths from ``source`` down to ``needed``; empty when there is none."""
     from itertools import islice
@@ -31,19 +33,28 @@ def shortest_paths(
     import networkx
 
     edges: networkx.DiGraph[DerivationId] = networkx.DiGraph()
-    edges.add_nodes_from(graph.derivations)
-    edges.add_edges_from(
-        (each, item) for each, derivation in graph.derivations.items() for item in derivation.dependencies()
-    )
-    if not networkx.has_path(edges, source, needed):
+    edges.add_nodes_from((source, needed))
+    pending = [source]
+    seen = set(pending)
+    while pending:
+        each = pending.pop()
+        for item in graph.needs(each):
+            edges.add_edge(each, item)
+            if item not in seen:
+                seen.add(item)
+                pending.append(item)
+    if needed not in seen:
         return []
     return list(islice(networkx.all_shortest_paths(edges, source, needed), limit))
 
 
 def relation(graph: DerivationGraph, user: DerivationId, needed: DerivationId) -> str:
     """How ``user`` needs ``needed``."""
-    built_with = any(each.derivation == needed for each in graph.derivations[user].inputs)
-    return "builds with" if built_with else "uses"
+    derivation = graph.derivations[user]
+    built_with = any(each.derivation == needed for each in derivation.inputs)
+    if needed in derivation.runtime:
+        return "builds and runs with" if built_with else "runs with"
+    return "builds with"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,12 +62,21 @@ def run(args: argparse.Namespace) -> int:
     first, second = take_targets(args, 2, 2)
     graph = evaluate(args).graph
     source, needed = find_target(graph, first), find_target(graph, second)
-    paths = shortest_paths(graph, source, needed)
+    paths = shortest_paths(graph, source, needed, None if args.all else MAX_PATHS + 1)
+    more = not args.all and len(paths) > MAX_PATHS
+    paths = paths[:MAX_PATHS] if more else paths
     if args.json:
         print(
             json.dumps(
                 [
-                    [{"label": graph.derivations[each].label, "derivation": str(each)} for each in path]
+                    [
+                        {
+                            "label": graph.derivations[each].label,
+                            "derivation": str(each),
+                            "relation": relation(graph, path[at - 1], each) if at else None,
+                        }
+                        for at, each in enumerate(path)
+                    ]
                     for path in paths
                 ],
                 indent=2,
@@ -72,4 +92,6 @@ def run(args: argparse.Namespace) -> int:
         print(graph.derivations[path[0]].label)
         for depth, (user, item) in enumerate(pairwise(path), start=1):
             print(f"{'  ' * depth}{relation(graph, user, item)} {graph.derivations[item].label}")
+    if more:
+        print(f"\nand more ways of the same length: --all prints them all, {MAX_PATHS} are above")
     return 0

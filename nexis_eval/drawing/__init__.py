@@ -1,0 +1,1 @@
+"""Graphs for people: which part is shown, and as what. Pure."""
