@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import shutil
 import stat
 import subprocess
@@ -48,8 +47,7 @@ class Nix:
         }
 
     def run(self, *arguments: str, stdin: str | None = None) -> dict[str, float]:
-        """Run ``nix-store``: seconds from start to end, peak memory in MiB."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        """Run ``nix-store``: seconds from start to end."""
         started = time.perf_counter()
         subprocess.run(
             ["nix-store", *arguments],
@@ -57,14 +55,10 @@ class Nix:
             env=self._environment(),
             input=stdin,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
-        seconds = time.perf_counter() - started
-        return {
-            "seconds": seconds,
-            "memory_mib": max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024,
-        }
+        return {"seconds": time.perf_counter() - started}
 
     def clear(self) -> None:
         """Begin with an empty store."""

@@ -20,6 +20,7 @@ from nexis_store.database import Database, Transaction
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import Durability, SyncAhead
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
+from nexis_store.hashing import hash_large
 from nexis_store.layout import Layout
 from nexis_store.names import check_component, check_name, check_path, encode
 from nexis_store.records import ARTIFACT, DEAD, DOOMED, LARGE, PENDING, ArtifactRecord, pack_number
@@ -348,9 +349,7 @@ class Writer:
                         if size > TINY:
                             self._fresh[digest, executable] = place
                 else:
-                    hasher = blake3(max_threads=blake3.AUTO)
-                    hasher.update_mmap(source)
-                    digest = FileDigest(hasher.digest())
+                    digest = hash_large(source)
                     if not self._known(place, digest, executable, size):
                         self._move(source, place, executable)
                         self._fresh[digest, executable] = place
@@ -384,7 +383,7 @@ class Writer:
         """The digest of a large file if the store has it already; reading it is much cheaper than writing it again."""
         if size <= SMALL or self._host.database.get(LARGE + pack_number(size)) is None:
             return None
-        digest = FileDigest(blake3(max_threads=blake3.AUTO).update_mmap(source).digest())
+        digest = hash_large(source)
         return digest if os.access(self._layout.link(digest, executable), os.F_OK) else None
 
     def _from_path(self, place: str, source: str, executable: bool, *, looked: bool = False) -> tuple[FileDigest, int]:
@@ -402,7 +401,7 @@ class Writer:
             finally:
                 os.close(fd)
         # What is hashed is what was written (still in memory), so a source that changes meanwhile does no harm.
-        digest = FileDigest(blake3(max_threads=blake3.AUTO).update_mmap(place).digest())
+        digest = hash_large(place)
         size = os.stat(place).st_size
         self._keep_one(place, digest, executable, size)
         return digest, size
