@@ -105,6 +105,48 @@ def test_cannot_change_the_store_through_its_layers(room: Room, identity: Identi
     assert (before.st_mode, before.st_mtime_ns, before.st_nlink) == (after.st_mode, after.st_mtime_ns, after.st_nlink)
 
 
+def test_cannot_write_anywhere_else(room: Room, identity: Identity) -> None:
+    """Every directory that it can see is tried; what is left are its own, and the files of its own processes."""
+    script = """
+        find / -xdev -type d 2>/dev/null >/build/places
+        find /proc /dev /in /tmp /sys -maxdepth 2 -type d 2>/dev/null >>/build/places
+        while read -r place; do
+            if (: >"$place/intruder") 2>/dev/null; then echo "$place"; fi
+        done </build/places | grep -vE '^/(build|out|tmp|dev/shm)(/|$)'
+        for file in /etc/passwd /in/script /usr/bin/true /dev/intruder /proc/sys/kernel/hostname; do
+            if (echo x >>"$file") 2>/dev/null; then echo "wrote $file"; fi
+        done
+        ! mkdir /new /usr/new /in/new 2>/dev/null || echo made
+        true
+    """
+    assert room.run(script, identity=identity).ok, room.log
+    assert room.log == ""
+    assert not (room.root / "intruder").exists()
+
+
+def test_cannot_outlive_its_build(room: Room, identity: Identity) -> None:
+    """Whatever it leaves running, in sessions of its own or deaf to every signal, is gone when it has ended."""
+    script = """
+        daemon() {
+            trap '' HUP INT TERM QUIT USR1
+            exec 0<&- 1>&- 2>&- 3>&-
+            while :; do echo x >>/out/alive; sleep 0.01; done
+        }
+        (setsid bash -c "$(declare -f daemon); daemon" &) &
+        (daemon &) &
+        nohup setsid sleep 98751 &
+        disown -a
+        sleep 0.1
+    """
+    assert room.run(script, identity=identity).ok
+    size = (room.out / "alive").stat().st_size
+    assert size > 0
+    time.sleep(0.3)
+    assert (room.out / "alive").stat().st_size == size
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(b"98751" in command for command in commands)
+
+
 def test_a_set_user_id_program_gains_nothing(room: Room) -> None:
     assert room.run(
         "cp /usr/bin/id /build/id && chmod 4755 /build/id && /build/id -u; grep NoNewPrivs /proc/self/status"
