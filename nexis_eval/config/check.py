@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexis_eval.config import errors
+from nexis_eval.config.cil import Mistake, mistake_in
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
@@ -77,6 +78,7 @@ def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: 
     _conflicts(config, checker)
     _urls(config, checker)
     _local_files(config, checker)
+    _context_files(config, checker)
 
 
 def check_each_package(config: Config, origins: Origins, problems: list[Problem]) -> None:
@@ -85,6 +87,7 @@ def check_each_package(config: Config, origins: Origins, problems: list[Problem]
     _packages(config, checker)
     _urls(config, checker)
     _local_files(config, checker)
+    _context_files(config, checker)
 
 
 def find_cycles(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
@@ -478,6 +481,22 @@ def _local_files(config: Config, checker: _Checker) -> None:
         else:
             message, hint = f"the {what} is missing: '{local.written}'", near_file(local.written, local.path)
         checker.problem(errors.MissingLocalFileError, message, hint, at)
+
+
+def _context_files(config: Config, checker: _Checker) -> None:
+    for name, package in config.packages.items():
+        local = package.context_file
+        if local is None or not os.path.isfile(local.path):  # noqa: PTH113 - as above
+            continue
+        try:
+            mistake = mistake_in(local.path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            mistake = Mistake(1, 1, "it is not UTF-8")
+        if mistake is not None:
+            where = f"{shown_path(local.path)}:{mistake.line}:{mistake.column}"
+            message = f"the SELinux context file of '{name}' is no CIL: {where}: {mistake.message}"
+            hint = 'for example: (filecon "/usr/bin/x" file (system_u object_r bin_t ((s0) (s0))))'
+            checker.problem(errors.ContextFileError, message, hint, ("packages", name, "context_file"))
 
 
 def near_file(written: str, path: Path) -> str:

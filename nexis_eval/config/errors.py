@@ -454,6 +454,16 @@ class UnknownMirrorError(ConfigError):
     code = "C0514"
 
 
+class ContextFileError(ConfigError):
+    """A ``context_file`` is no module of SELinux's Common Intermediate Language.
+
+    Parentheses, the words that statements begin with and the form of file contexts are looked at. Whether the types and
+    classes exist is only known to the policy that the module is linked with.
+    """
+
+    code = "C0516"
+
+
 class TemplateFieldError(ConfigError):
     """A URL has a field in braces that stands for nothing.
 

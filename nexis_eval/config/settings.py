@@ -308,7 +308,12 @@ PACKAGES = Section(
             "Further tool sets of the pinned toolchain (`rules/toolchain.toml`).",
             "instantiate",
         ),
-        Setting("context_file", values.LOCAL_PATH, "SELinux policy module (CIL) with its file contexts.", ""),
+        Setting(
+            "context_file",
+            values.LOCAL_PATH,
+            "SELinux policy module (CIL) with its file contexts; in the system it is in `/usr/share/selinux/packages`.",
+            "system.contexts",
+        ),
         Setting(
             "runtime_dirs",
             values.RUNTIME_DIRECTORIES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nexis_eval.system.boot import init, names, skeleton
 from nexis_eval.system.context import System
+from nexis_eval.system.contexts import contexts
 from nexis_eval.system.files import config_files, runtime_directories
 from nexis_eval.system.firewall import firewall
 from nexis_eval.system.logging import log_rotation
@@ -12,7 +13,7 @@ from nexis_eval.system.services import services
 from nexis_eval.system.users import users
 from nexis_store.digest import DerivationId
 
-SECTIONS = (skeleton, names, init, users, network, firewall, services, log_rotation, runtime_directories)
+SECTIONS = (skeleton, names, init, users, network, firewall, services, log_rotation, runtime_directories, contexts)
 """One function a section of the configuration; later ones override earlier ones where both have a path."""
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.model import Firewall, Locale, LogRotation, Network
+from nexis_eval.config.model import Firewall, Locale, LocalPath, LogRotation, Network, Package
 from nexis_eval.config.model import System as Settings
 from nexis_eval.system.assemble import system_parts
 from nexis_eval.system.boot import init, names, skeleton
 from nexis_eval.system.context import MissingPackageError
+from nexis_eval.system.contexts import contexts
 from nexis_eval.system.firewall import firewall, firewall_modules
 from nexis_eval.system.logging import log_rotation
 from nexis_eval.system.network import network
@@ -172,3 +173,14 @@ def test_only_sections_that_are_there() -> None:
         "system-services",
         "system-runtime-dirs",
     ]
+
+
+def test_context_files_are_carried_for_the_policy(tmp_path: Path) -> None:
+    file = tmp_path / "vim.cil"
+    file.write_text("(type vim_log_t)\n")
+    vim = Package("vim", context_file=LocalPath("vim.cil", file))
+    hidden = Package("hidden", context_file=LocalPath("vim.cil", file), install=False)
+    system = make_system(packages={"vim": vim, "hidden": hidden, "plain": Package("plain")})
+    assert set(files_of(system, contexts(system))) == {"usr/share/selinux/packages/vim.cil"}
+    assert text_of(system, contexts(system), "usr/share/selinux/packages/vim.cil") == "(type vim_log_t)\n"
+    assert contexts(make_system()) is None
