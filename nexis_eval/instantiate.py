@@ -36,7 +36,6 @@ from nexis_eval.smoke import smoke_test
 from nexis_eval.templates import expand
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.errors import NexisError, Place
-from nexis_store.hashing import tree_of_path
 
 BUILD_ARCH = "x86_64"
 _SPECIAL = frozenset("?#%\\\t\r\n[]@")
@@ -364,6 +363,9 @@ class Instantiator:
 
     def _local(self, path: LocalPath, name: str, at: KeyPath) -> int:
         """A file of the user's as an input, addressed by its content."""
+        # Imported on use, as few edits need it.
+        from nexis_store.hashing import tree_of_path
+
         return self._step(
             Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), at
         )

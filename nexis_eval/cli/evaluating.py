@@ -22,7 +22,6 @@ from nexis_eval.cli.evaluation import (
 )
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request, program_files, row_of
 from nexis_eval.config.check import local_paths
-from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.config.origin import Origins
 from nexis_eval.graph import DerivationGraph, packed_graph
@@ -53,6 +52,9 @@ class _Places:
 
 
 def _load(args: argparse.Namespace) -> tuple[Config, Origins]:
+    # Imported on use: an edit of packages does without.
+    from nexis_eval.config.load import load_with_origins
+
     return load_with_origins(args.file, arch=args.arch, profiles=args.profile, overrides=args.overrides)
 
 

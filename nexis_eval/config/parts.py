@@ -22,7 +22,7 @@ DEFAULT, ORDINARY, FORCE, OVERRIDE = (priority * _SPECIFICITIES for priority in 
 _ROOT = (*(s.path[0] for s in SECTIONS if len(s.path) == 1), *(d.path[0] for d in DIRECTIVES), *PART_DOCS)
 _CHILDREN = {parent.path: {s.path[-1]: s for s in SECTIONS if s.path[:-1] == parent.path} for parent in SECTIONS}
 _CONVERTERS = {
-    section.path: {key: setting.kind.convert for key, setting in section.settings.items()}
+    section.path: {key: (setting.kind.convert, setting.kind.accepts) for key, setting in section.settings.items()}
     for section in (*SECTIONS, *DIRECTIVES)
 }
 
@@ -212,10 +212,15 @@ class _Reader:
         directory = self.directory
         fields: dict[str, object] = {}
         for key, value in table.items():
-            convert = converters.get(key)
-            if convert is None:
+            known = converters.get(key)
+            if known is None:
                 if key not in _CHILDREN.get(section.path, ()):
                     self.unknown_key(section, key, (*at, key))
+                continue
+            convert, accepts = known
+            # Most values are texts that are kept as they are: then there is nothing to call but the pattern.
+            if accepts is not None and type(value) is str and accepts()(value):
+                fields[key] = value
                 continue
             try:
                 fields[key] = convert(value, directory)

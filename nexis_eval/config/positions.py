@@ -12,8 +12,6 @@ from bisect import bisect_right
 from contextlib import suppress
 from typing import NamedTuple
 
-import tomli
-
 from nexis_eval.config.model import KeyPath
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*+")
@@ -76,6 +74,8 @@ class _Finder:
                 raise UnreadableError(f"expected a key at offset {self.at}")
             name = match[1]
             if name is None:
+                import tomli
+
                 raw = match[0]
                 name = raw[1:-1] if raw[0] == "'" or "\\" not in raw else next(iter(tomli.loads(f"{raw}=0")))
             parts.append((name, match.start(), match.end()))

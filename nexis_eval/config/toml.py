@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import tomli
-
 from nexis_eval.config import plain
 from nexis_eval.config.errors import EncodingError, Note, TomlSyntaxError
 from nexis_eval.config.positions import line_and_column, repeated
@@ -116,6 +114,8 @@ def parse(text: str, shown: str) -> dict[str, object]:
     values = plain.read(text)
     if values is not None:
         return values
+    import tomli
+
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
