@@ -37,7 +37,7 @@ TOOLS = (
 
 
 def _libraries(program: Path) -> list[Path]:
-    listing = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False).stdout
     return [Path(each) for each in re.findall(r"(/\S+) \(0x", listing)]
 
 
@@ -73,7 +73,9 @@ def root_derivation(root: Path) -> Derivation:
 
 
 def make_toolchain(
-    directory: Path, names: Sequence[str] = ("core", "c", "emulators"), tools: Sequence[str] = RULE_TOOLS
+    directory: Path,
+    names: Sequence[str] = ("core", "c", "cross-aarch64", "emulators"),
+    tools: Sequence[str] = RULE_TOOLS,
 ) -> Toolchain:
     """A toolchain of one Debian package, which has the root and a ``file`` that never knows what a file is."""
     root = make_root(directory, tools)

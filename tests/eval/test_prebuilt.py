@@ -85,6 +85,15 @@ def program(path: Path, status: int = 0, machine: int = 62) -> bytes:
     return bytes(data)
 
 
+def foreign_program(status: int = 0) -> bytes:
+    """The same for aarch64, as bytes: an ELF header, one segment, and the system call ``exit``."""
+    code = struct.pack("<3I", 0xD2800000 | status << 5, 0xD2800BA8, 0xD4000001)
+    start = 0x400000
+    head = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
+    head += struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, start + 120, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, start, start, 132, 132, 0x1000) + code
+
+
 def archive(data: bytes) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as file:
@@ -105,11 +114,13 @@ class Vim:
     lock: Lock = field(default_factory=Lock)
     shown: io.StringIO = field(default_factory=io.StringIO)
 
+    arch: str = "x86_64"
+
     def offer(self, data: bytes) -> None:
-        self.forge.page(ARCHIVE, archive(data))
+        self.forge.page(ARCHIVE.replace("x86_64", self.arch), archive(data))
 
     def config(self, *overrides: str) -> Config:
-        return load(self.directory / "system.toml", overrides=overrides)
+        return load(self.directory / "system.toml", arch=self.arch, overrides=overrides)
 
     def pin(self) -> None:
         resolution = asyncio.run(resolve([self.config()], self.lock, mirrors=Mirrors({})))
@@ -149,7 +160,7 @@ def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
     for tool in ("gcc", "git", *RULE_TOOLS):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    return make_toolchain(tmp_path_factory.mktemp("toolchain"))
+    return make_toolchain(tmp_path_factory.mktemp("toolchain"), tools=(*RULE_TOOLS, "qemu-aarch64-static"))
 
 
 @pytest.fixture
@@ -227,6 +238,18 @@ def test_its_smoke_test_fails(vim: Vim, tmp_path: Path) -> None:
     assert vim.build().failed == (), vim.shown.getvalue()
     assert_built_from_source(vim, "vim-smoke-test-9.1.1 failed in phase 'smoke-test'")
     assert "the smoke test of vim failed with status 3: vim --version" in vim.result().note
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64-static") is None, reason="qemu-user-static is not installed")
+@pytest.mark.parametrize("status", [0, 3])
+def test_qemu_runs_the_smoke_test_of_another_architecture(vim: Vim, status: int) -> None:
+    vim.arch = "aarch64"
+    vim.offer(foreign_program(status))
+    vim.pin()
+    outcome = vim.build(vim.config('build.prebuilt="required"'))
+    assert outcome.failed == (() if status == 0 else ("vim-smoke-test-9.1.1",)), vim.shown.getvalue()
+    if status:
+        assert "failed with status 3: vim --version" in vim.shown.getvalue()
 
 
 def test_from_source_because_it_was_asked_for(vim: Vim, tmp_path: Path) -> None:

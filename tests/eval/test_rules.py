@@ -268,7 +268,8 @@ def tree(tmp_path: Path) -> Path:
     work = tmp_path / "x-1.0"
     work.mkdir()
     (work / "Makefile").write_text(
-        'all:\n\ttest "$(GREETING)" = hello\ninstall:\n\tinstall -D text $(DESTDIR)/usr/text\n'
+        'all:\n\ttest "$(GREETING)" = hello\ncheck:\n\tgrep -q two text\n'
+        "install:\n\tinstall -D text $(DESTDIR)/usr/text\n"
     )
     (work / "text").write_text("one\ntwo\nthree\n")
     subprocess.run(["tar", "-C", tmp_path, "-czf", source / "x-1.0.tar.gz", "x-1.0"], check=True)
@@ -333,6 +334,16 @@ def test_a_command_that_fails_is_named_with_its_phase(tree: Path) -> None:
     done = run_script(Package("x"), tree)
     assert done.returncode == 2
     assert "nexis: phase build failed with status 2, at: make" in done.stderr
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_packages_own_tests_run_when_asked_for_and_stop_the_build(tree: Path, broken: bool) -> None:
+    patches = (at(tree, "patches/0/p.patch", PATCH.format(old="a/", new="b/")),) if broken else ()
+    package = Package("x", build_flags=("GREETING=hello",), check=True)
+    done = run_script(package, tree, patches=patches)
+    assert "@nexis phase check" in done.stdout
+    assert ("phase check failed with status 2" in done.stderr) is broken
+    assert (tree / "out/usr/text").exists() is not broken
 
 
 def test_a_build_that_installs_nothing_is_an_error(tree: Path) -> None:
