@@ -73,7 +73,7 @@ class TomlSyntaxError(ConfigError):
 
     The place is where reading could not go on; the mistake is there or just before it. Common causes: a string
     without quotes, a quote that is not closed, a comma missing between the values of a list, a key that is set twice, a
-    table that is opened twice. The syntax is at https://toml.io/en/v1.0.0.
+    table that is opened twice. The syntax is at https://toml.io/en/v1.1.0.
     """
 
     code = "C0101"

@@ -2,7 +2,7 @@
 
 Values come from ``tomli``, which is fast and keeps no positions. Only when something must be shown (an error,
 ``explain``) is the text read a second time, here, for places alone. The text must be valid TOML; what it means is not
-decided here except for which table a header opens. Grammar: https://toml.io/en/v1.0.0 (toml.abnf).
+decided here except for which table a header opens. Grammar: https://toml.io/en/v1.1.0 (toml.abnf).
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ _WORD = re.compile(r"[^\s,\]}#\"']+")
 
 def _said(problem: str, text: str, offset: int) -> tuple[str, str]:
     """What tomli says, in words that help."""
-    message, cure = f"not valid TOML: {problem[:1].lower()}{problem[1:]}", "see https://toml.io/en/v1.0.0"
+    message, cure = f"not valid TOML: {problem[:1].lower()}{problem[1:]}", "see https://toml.io/en/v1.1.0"
     for start, ours, hint in _SAID:
         if problem.startswith(start):
             message, cure = f"not valid TOML: {ours}", hint
