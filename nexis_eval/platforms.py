@@ -83,5 +83,12 @@ def platform_named(name: str) -> Platform:
     """The platform called ``name``, aliases included; raises ``UnknownPlatformError``."""
     platform = PLATFORMS.get(ALIASES.get(name, name))
     if platform is None:
-        raise UnknownPlatformError(f"unknown architecture '{name}'", hint=f"use one of: {', '.join(PLATFORMS)}")
+        from difflib import get_close_matches
+
+        names = f"use one of: {', '.join(PLATFORMS)}"
+        near = (
+            "aarch64" if name.startswith("arm") else next(iter(get_close_matches(name, (*PLATFORMS, *ALIASES), 1)), "")
+        )
+        hint = f"did you mean '{ALIASES.get(near, near)}'? {names}" if near else names
+        raise UnknownPlatformError(f"unknown architecture '{name}'", hint=hint)
     return platform

@@ -203,7 +203,7 @@ class _Loader:
                 self.failed.append(errors.OverrideSyntaxError(error.message, hint=hint, place=Place(shown)))
                 continue
             self.sources.append(source)
-            self.parts.read(source, table, OVERRIDE)
+            self.parts.read(source, _packages_by_name(table), OVERRIDE)
 
     def check_profiles(self, profiles: Iterable[str]) -> None:
         if self.failed:
@@ -214,6 +214,14 @@ class _Loader:
                 hint = did_you_mean(name, self.parts.known_profiles, f"profiles that the configuration has: {known}")
                 message = f"no [profile.{name}] in the configuration"
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
+
+
+def _packages_by_name(table: dict[str, object]) -> dict[str, object]:
+    """An override, in which ``packages.zlib.version`` is a key of the package of that name, as ``explain`` has it."""
+    packages = table.get("packages")
+    if not isinstance(packages, dict) or not all(isinstance(each, dict) for each in packages.values()):
+        return table
+    return {**table, "packages": [{**each, "name": name} for name, each in packages.items()]}
 
 
 def _finish(loader: _Loader) -> tuple[Config, Origins]:

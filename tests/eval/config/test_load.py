@@ -295,6 +295,24 @@ def test_overrides_win_over_everything(write: Write) -> None:
     assert codes(file, overrides=["system.hostnam=x"]) == ["C0201"]
 
 
+def test_an_override_names_a_package_as_explain_does(write: Write) -> None:
+    file = write('packages = [{ name = "a", version = "1" }, { name = "b", version = "1" }]')
+    packages = load(file, overrides=["packages.a.version=2.0.1", "packages.b.build_flags=['-k']"]).packages
+    assert (packages["a"].version, packages["b"].version, packages["b"].build_flags) == ("2.0.1", "1", ("-k",))
+    assert codes(file, overrides=["packages.c.version=2.0.1"]) == ["C0404"]
+    assert codes(file, overrides=["packages.a=2"]) == ["C0202"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("arm", "aarch64"), ("armv8", "aarch64"), ("x86-64", "x86_64"), ("riscv", "riscv64")]
+)
+def test_an_unknown_architecture_is_told_which_was_meant(write: Write, name: str, meant: str) -> None:
+    with pytest.raises(UnknownPlatformError) as caught:
+        load(write(""), arch=name)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(f"did you mean '{meant}'?")
+
+
 def test_unknown_profiles_and_architectures(write: Write) -> None:
     file = write("[profile.server.system]")
     assert codes(file, profiles=["sever"]) == ["C0206"]
