@@ -139,6 +139,7 @@ class Engine:
         self._build_slots = asyncio.Semaphore(options.jobs)
         # As many again as run are laid out in advance, so that no processor waits for that.
         self._script_slots = asyncio.Semaphore(2 * options.jobs)
+        self._running: dict[asyncio.Task[str], DerivationId] = {}
         self._idle = 0
         """Running steps that wait for a commit or for another engine: they keep nobody from starting."""
 
@@ -156,7 +157,7 @@ class Engine:
         schedule = Schedule(plan.pending, lambda derivation: self._store.duration(derivation.label), plan.needs)
         self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
         self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
-        running: dict[asyncio.Task[str], DerivationId] = {}
+        running = self._running
         try:
             while schedule.unfinished:
                 while (failed == [] or self._options.keep_going) and self._has_room(running):
@@ -373,7 +374,9 @@ class Engine:
 
     async def _commit(self, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None) -> Realisation:
         with self._standing_by():
-            return await self._committer.commit(land, cleanup)
+            return await self._committer.commit(
+                land, cleanup, hurry=len(self._running) - self._idle < self._options.jobs
+            )
 
     def _provenance(self, derivation: Derivation) -> tuple[str, str]:
         """How the outputs came to be, and the reason where that is not what was asked for first."""

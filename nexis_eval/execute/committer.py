@@ -41,7 +41,9 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._waiting = 0
 
-    async def commit(self, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None) -> Realisation:
+    async def commit(
+        self, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None, *, hurry: bool = False
+    ) -> Realisation:
         """Have ``land`` called in the thread, and what it returns made durable; then ``cleanup``, whatever came of it.
 
         Raises what either raised. Being cancelled does not stop it: it is over, one way or the other, on return.
@@ -53,6 +55,8 @@ class Committer:
         done: asyncio.Future[Realisation] = loop.create_future()
         self._waiting += 1
         self._queue.put(_Item(land, cleanup, done))
+        if hurry:
+            self.hurry()
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:

@@ -12,6 +12,7 @@ import pytest
 
 from nexis_eval import events
 from nexis_eval.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
+from nexis_eval.execute.committer import MAX_WAIT_SECONDS
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
 from nexis_eval.mirrors import Mirrors
@@ -282,3 +283,14 @@ def test_wide_graphs_run_side_by_side(bench: Bench) -> None:
     )
     outcome = bench.build(top)
     assert outcome.built == 42
+
+
+def test_a_chain_does_not_wait_for_company(bench: Bench) -> None:
+    """What nobody else can be built beside is committed at once."""
+    entry = Entry("etc/n", text="0")
+    last = bench.builder.add(Derivation("n0", Files((entry,)), platform="x86_64"))
+    for index in range(1, 60):
+        last = bench.builder.add(Derivation(f"n{index}", Union(), platform="x86_64", inputs=tuple(layers([last]))))
+    started = time.monotonic()
+    assert bench.build(last).built == 60
+    assert time.monotonic() - started < 60 * MAX_WAIT_SECONDS
