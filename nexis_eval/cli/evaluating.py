@@ -136,6 +136,10 @@ def evaluate_changed(
     args: argparse.Namespace, cache: EvaluationCache, request: Request, known: Recalled, changed: Sequence[str]
 ) -> Evaluation | None:
     """Evaluate what an edit of the files ``changed`` can have changed; ``None`` if that is not known to be enough."""
+    program = {*map(os.fspath, program_files())}
+    if any(file in program or file.startswith(f"{RULES}/") for file in changed):
+        # What another program remembered may even have another form.
+        return None
     summary, graph, state = (known.part(number) for number in range(len(known.parts)))
     if summary is None or graph is None or state is None:
         return None

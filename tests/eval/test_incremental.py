@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from nexis_eval.cli import evaluating
 from nexis_eval.cli.evaluation import Evaluation, evaluate
+from nexis_eval.config.cache import EvaluationCache, Recalled, Request
 from nexis_eval.image.assemble import add_system
 from nexis_eval.incremental import FACTS
 from nexis_eval.packed import PackedDerivations
+from nexis_eval.places import RULES
 from nexis_store.errors import NexisError
 
 MINIMAL = Path(__file__).resolve().parents[2] / "examples" / "minimal"
@@ -161,6 +163,14 @@ def test_an_edit_of_a_package_evaluates_nothing_else(
     assert everything(tree.evaluate(tmp_path / "empty", monkeypatch)) == first
 
 
+def test_what_another_program_remembered_is_not_even_read(tmp_path: Path) -> None:
+    known = Recalled(str(tmp_path / "none"), [], [], [])
+    args = argparse.Namespace(file=tmp_path / "system.toml", arch="x86_64", profile=[], overrides=[], locked=True)
+    request = Request(args.file, args.arch)
+    for file in (evaluating.__file__, str(RULES / "build/make.toml")):
+        assert evaluating.evaluate_changed(args, EvaluationCache(tmp_path), request, known, [file]) is None
+
+
 def test_installed_packages_reach_the_images(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An edit of what an image is made from gives the image a new identity, without the image being described anew."""
     tree.tables[0]["install"] = "true"
@@ -179,7 +189,6 @@ def test_the_parts_of_a_system_read_no_more_of_packages_than_is_known() -> None:
     """What they read decides which edits can be taken in without describing the system anew."""
     from nexis_eval.config.load import load
     from nexis_eval.graph import GraphBuilder
-    from nexis_eval.places import RULES
     from nexis_eval.toolchain import load_toolchain
     from tests.eval.graphs import leaf
 
