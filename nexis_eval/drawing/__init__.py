@@ -1,1 +1,0 @@
-"""Graphs for people: which part is shown, and as what. Pure."""
