@@ -1,6 +1,7 @@
 """Read a configuration with everything it includes and report all mistakes, without building or fetching anything.
 
-The exit code is 0 if there are none, else 2.
+Every architecture is checked, unless --arch names one; what is wrong for all of them is told once. The exit code is 0
+if nothing is wrong, else 2.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import sys
 from dataclasses import asdict
 
 from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
+from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
 from nexis_eval.diagnostics import as_json, as_sarif, each_error, render
+from nexis_eval.platforms import PLATFORMS
 from nexis_store.errors import NexisError, Place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_system_arguments(parser)
+    parser.set_defaults(arch=None)
     parser.add_argument(
         "--format",
         choices=("human", "json", "sarif"),
@@ -37,19 +41,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, and print what is wrong."""
-    config: Config | None = None
-    idle: list[tuple[str, Place]] = []
-    errors: tuple[NexisError, ...] = ()
+    summaries: dict[str, list[str]] = {}
+    idle: dict[tuple[str, Place], None] = {}
+    found: dict[tuple[str, str, Place | None], tuple[NexisError, list[str]]] = {}
     code = 0
-    try:
-        config, origins = load_config_with_origins(arguments)
-        idle = [(written_key(path), origins.place(path)) for path in without_effect(origins)]
-        if arguments.derivations:
-            _make_derivations(config)
-    except NexisError as error:
-        errors, code = each_error(error), error.exit_code
-        if arguments.format == "human":
-            print(render(error, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    archs = [arguments.arch] if arguments.arch else list(PLATFORMS)
+    for arch in archs:
+        arguments.arch = arch
+        try:
+            config, origins = load_config_with_origins(arguments)
+            idle.update(((written_key(path), origins.place(path)), None) for path in without_effect(origins))
+            if arguments.derivations:
+                _make_derivations(config)
+            summaries.setdefault(_summary(config), []).append(config.arch)
+        except NexisError as error:
+            code = code or error.exit_code
+            for each in each_error(error):
+                found.setdefault((each.code, each.message, each.place), (each, []))[1].append(arch)
+    errors = tuple(_of_some(error, where, archs) for error, where in found.values())
+    if errors and arguments.format == "human":
+        print(_shown(errors))
     if arguments.format == "json":
         report = {
             "valid": not errors,
@@ -61,11 +72,26 @@ def run(arguments: argparse.Namespace) -> int:
         from importlib.metadata import version
 
         print(json.dumps(as_sarif(errors, version("nexisos")), indent=2))
-    elif config is not None and not errors and not arguments.quiet:
+    elif arguments.format == "human" and not errors and not arguments.quiet:
         for key, place in idle:
             print(f"{place}: note: '{key}' has no effect yet")
-        print(f"{arguments.file}: no mistakes ({_summary(config)})")
+        for summary, where in summaries.items():
+            print(f"{arguments.file}: no mistakes ({', '.join(where)}: {summary})")
     return code
+
+
+def _of_some(error: NexisError, where: list[str], archs: list[str]) -> NexisError:
+    """``error``, which says for which architectures it is one if not for all that were checked."""
+    if where != archs:
+        error.message += f" (for {', '.join(where)})"
+    return error
+
+
+def _shown(errors: tuple[NexisError, ...]) -> str:
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    config = [each for each in errors if isinstance(each, ConfigError)]
+    others = [each for each in errors if not isinstance(each, ConfigError)]
+    return "\n\n".join(render(each, colour=colour) for each in [*([ConfigErrors(config)] if config else []), *others])
 
 
 def _make_derivations(config: Config) -> None:
@@ -95,4 +121,4 @@ def _summary(config: Config) -> str:
         (len(config.config_files), "config file"),
     )
     parts = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts if number]
-    return ", ".join([config.arch, *parts])
+    return ", ".join(parts)

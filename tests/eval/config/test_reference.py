@@ -185,3 +185,20 @@ def test_settings_without_effect_are_told(capsys: pytest.CaptureFixture[str], tm
     assert f"note: '{key}' has no effect yet" in capsys.readouterr().out
     assert run(["options", *key.split(".")]) == 0
     assert "no effect yet" in capsys.readouterr().out
+
+
+def test_every_architecture_is_checked_unless_one_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "system.toml"
+    file.write_text('[[packages]]\nname = "a"\ndependencies = ["b", "c"]\n[[arch.aarch64.packages]]\nname = "b"\n')
+    assert run(["check", str(file)]) == 2
+    output = capsys.readouterr().out
+    assert "depends on 'b', which is not declared (for x86_64, riscv64) [C0501]" in output
+    assert output.count("depends on 'c', which is not declared [C0501]") == 1
+    assert run(["check", str(file), "--arch", "aarch64"]) == 2
+    assert "'b'" not in capsys.readouterr().out.replace("did you mean 'b'", "")
+    file.write_text('[[packages]]\nname = "a"\n[[arch.aarch64.packages]]\nname = "b"\n')
+    assert run(["check", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: no mistakes (x86_64, riscv64: 1 file, 1 package)",
+        f"{file}: no mistakes (aarch64: 1 file, 2 packages)",
+    ]
