@@ -6,7 +6,9 @@ what made the engine build.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 
@@ -135,17 +137,41 @@ def causes(before: DerivationGraph, after: DerivationGraph) -> Iterator[Cause]:
             yield Cause(each, derivation.label, False, changes)
 
 
-def consequences(after: DerivationGraph, roots: Mapping[DerivationId, Cause]) -> dict[DerivationId, int]:
-    """For each root cause how many other steps depend on it, directly or not."""
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What follows from a root cause: how many steps depend on it, and how many of them only change through it."""
+
+    dependents: int
+    only: int
+    """These are not built again if the output of the cause comes out as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What follows from a root cause."""
+
+    dependents: int
+    """Steps that depend on it, directly or not."""
+    alone: int
+    """Those of them that depend on no other cause: they are not run if its output comes out unchanged."""
+
+
+def consequences(
+    after: DerivationGraph, roots: Mapping[DerivationId, Cause], within: Container[DerivationId] | None = None
+) -> dict[DerivationId, Reach]:
+    """How far each root cause reaches, among the steps ``within`` (``None``: in the whole graph)."""
     users = after.dependents()
-    counts: dict[DerivationId, int] = {}
+    reached: dict[DerivationId, set[DerivationId]] = {}
     for root in roots:
-        reached: set[DerivationId] = set()
+        found = reached[root] = set()
         pending = list(users[root])
         while pending:
             each = pending.pop()
-            if each not in reached:
-                reached.add(each)
+            if each not in found and (within is None or each in within):
+                found.add(each)
                 pending.extend(users[each])
-        counts[root] = len(reached)
-    return counts
+    times = Counter(each for found in reached.values() for each in found)
+    return {
+        root: Reach(len(found), sum(times[each] == 1 and each not in roots for each in found))
+        for root, found in reached.items()
+    }

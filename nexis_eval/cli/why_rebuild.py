@@ -21,7 +21,8 @@ from nexis_eval.cli.stores import open_store
 from nexis_eval.plan import make_plan
 from nexis_eval.record import last
 from nexis_eval.ui.text import plural
-from nexis_eval.why import causes, consequences
+from nexis_eval.why import Cause, Reach, causes, consequences
+from nexis_store.errors import Place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
                                 {"field": change.field, "before": change.before, "after": change.after}
                                 for change in cause.changes
                             ],
-                            "dependents": reach[each],
+                            "dependents": reach[each].dependents,
+                            "cut_off_if_unchanged": reach[each].only,
                         }
                         for each, cause in found.items()
                     ],
@@ -80,13 +82,24 @@ def run(args: argparse.Namespace) -> int:
     elif not found:
         print("no recipe changed; outputs that were deleted from the store are made again")
     for each, cause in found.items():
-        place = f" ({graph.origins[each]})" if each in graph.origins else ""
-        print(f"{cause.label}{place}: {'is new' if cause.new else 'its recipe changed'}")
+        print(f"{_headline(cause, graph.origins.get(each))} → {_reach(reach[each])}")
         for change in cause.changes:
             print(f"  {change.describe()}".replace("\n", "\n  "))
-        print(f"  → {plural(reach[each], 'dependent')}")
     print(
         f"{plural(len(plan.certain), 'step')} to do; "
         f"{plural(plan.possible, 'more step')} at most, cut off where what they use comes out unchanged"
     )
     return 0
+
+
+def _headline(cause: Cause, place: Place | None) -> str:
+    """What changed, and where the configuration asks for it."""
+    fields = " and ".join(dict.fromkeys(each.field.removesuffix(" text") for each in cause.changes[:2]))
+    more = f" and {len(cause.changes) - 2} more" if len(cause.changes) > 2 else ""
+    what = "is new" if cause.new else f"{fields}{more} changed"
+    return f"{cause.label}: {what}" + (f" at {place}" if place is not None else "")
+
+
+def _reach(reach: Reach) -> str:
+    text = plural(reach.dependents, "dependent")
+    return f"{text}; {reach.only} of them will be cut off if its output is unchanged" if reach.only else text

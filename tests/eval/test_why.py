@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nexis_eval.graph import DerivationGraph, GraphBuilder
-from nexis_eval.why import causes, consequences
+from nexis_eval.why import Reach, causes, consequences
 from nexis_store.digest import DerivationId
 from tests.eval.graphs import leaf, script, union
 
@@ -31,7 +31,7 @@ def test_only_the_recipe_that_changed_is_a_cause() -> None:
     assert not cause.new
     assert [change.field for change in cause.changes] == ["script"]
     assert cause.changes[0].describe() == "script:\n  -make\n  +make -j4"
-    assert consequences(after, {cause.derivation: cause}) == {cause.derivation: 2}
+    assert consequences(after, {cause.derivation: cause}) == {cause.derivation: Reach(2, 2)}
 
 
 def test_text_of_a_file_is_named() -> None:
@@ -46,3 +46,10 @@ def test_a_new_part_is_a_cause_and_so_is_the_list_that_took_it_in() -> None:
     assert [change.describe() for change in found[1].changes] == [
         "input extra (files) added: out for x86_64 as layer at /"
     ]
+
+
+def test_what_two_causes_reach_is_cut_off_by_neither_alone() -> None:
+    after = system(motd="bye", build="make -j4\n")
+    found = {each.derivation: each for each in causes(system(), after)}
+    reach = {found[each].label: value for each, value in consequences(after, found).items()}
+    assert reach == {"motd": Reach(1, 0), "package": Reach(2, 1)}

@@ -1,6 +1,7 @@
 """The transcripts in ``docs/commands`` are what the commands print.
 
-A block after ``<!-- transcript in DIRECTORY -->`` is run by a shell, line by line, in a copy of that directory.
+A block after ``<!-- transcript in DIRECTORY -->`` is run by a shell, line by line, in a copy of that directory and with
+a store of its own. ``<!-- transcript in DIRECTORY, once built -->``: that store remembers a build of the system there.
 """
 
 from __future__ import annotations
@@ -10,15 +11,35 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+
+from nexis_eval.cli.evaluation import evaluate
+from nexis_eval.cli.main import COMMANDS
+from nexis_eval.record import Record, keep
+from nexis_store.store import Store
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
     page for page in (ROOT / "docs/commands").glob("*.md") if "<!-- transcript in " in page.read_text(encoding="utf-8")
 )
-_BLOCK = re.compile(r"(<!-- transcript in (\S+) -->\n```console\n)(.*?)(?=^```$)", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"(<!-- transcript in ([^\s,]+)(, once built)? -->\n```console\n)(.*?)(?=^```$)", re.DOTALL | re.MULTILINE
+)
+
+
+def store_of(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}-store")
+
+
+def remember(directory: Path) -> None:
+    """Let the store know a build of the system, without building anything."""
+    args = Namespace(file=directory / "system.toml", arch="x86_64", profile=[], overrides=[], locked=True)
+    evaluation = evaluate(args)
+    with Store.open(store_of(directory)) as store:
+        keep(store, Record(evaluation.graph, {}), evaluation.system, evaluation.arch)
 
 
 def transcript(commands: list[str], directory: Path) -> str:
@@ -27,6 +48,7 @@ def transcript(commands: list[str], directory: Path) -> str:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "NO_COLOR": "1",
         "COLUMNS": "100",
+        "NEXIS_STORE": str(store_of(directory)),
         "LC_ALL": "C.UTF-8",
     }
     lines = []
@@ -51,9 +73,15 @@ def test_transcripts(page: Path, tmp_path: Path, accept: bool) -> None:
     def run(match: re.Match[str]) -> str:
         directory = tmp_path / f"at{match.start()}"
         shutil.copytree(ROOT / match[2], directory)
-        return match[1] + transcript(re.findall(r"^\$ (.*)$", match[3], re.MULTILINE), directory)
+        if match[3]:
+            remember(directory)
+        return match[1] + transcript(re.findall(r"^\$ (.*)$", match[4], re.MULTILINE), directory)
 
     found = _BLOCK.sub(run, text)
     if accept:
         page.write_text(found)
     assert page.read_text() == found
+
+
+def test_every_command_has_a_page() -> None:
+    assert {name for name in COMMANDS if not (ROOT / f"docs/commands/{name}.md").exists()} == set()
