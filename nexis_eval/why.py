@@ -7,8 +7,7 @@ what made the engine build.
 from __future__ import annotations
 
 from collections import Counter
-from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 
@@ -146,20 +145,8 @@ class Reach:
     """These are not built again if the output of the cause comes out as before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What follows from a root cause."""
-
-    dependents: int
-    """Steps that depend on it, directly or not."""
-    alone: int
-    """Those of them that depend on no other cause: they are not run if its output comes out unchanged."""
-
-
-def consequences(
-    after: DerivationGraph, roots: Mapping[DerivationId, Cause], within: Container[DerivationId] | None = None
-) -> dict[DerivationId, Reach]:
-    """How far each root cause reaches, among the steps ``within`` (``None``: in the whole graph)."""
+def consequences(after: DerivationGraph, roots: Mapping[DerivationId, Cause]) -> dict[DerivationId, Reach]:
+    """How far each root cause reaches."""
     users = after.dependents()
     reached: dict[DerivationId, set[DerivationId]] = {}
     for root in roots:
@@ -167,7 +154,7 @@ def consequences(
         pending = list(users[root])
         while pending:
             each = pending.pop()
-            if each not in found and (within is None or each in within):
+            if each not in found:
                 found.add(each)
                 pending.extend(users[each])
     times = Counter(each for found in reached.values() for each in found)
