@@ -325,9 +325,9 @@ class Engine:
             made = await self._build(begun, builder, slot)
         elif isinstance(builder, Choice):
             outputs = self._outputs[chosen(derivation, self._unavailable).derivation]
-            made = await self._commit(lambda: ((), self._realisation(begun, outputs)))
+            made = await self._commit(slot, lambda: ((), self._realisation(begun, outputs)))
         else:
-            made = await self._perform(begun)
+            made = await self._perform(begun, slot)
         self._outputs[each] = made.outputs
         self._emit(
             events.StepFinished(
@@ -372,7 +372,10 @@ class Engine:
             extra={"platform": begun.derivation.platform},
         )
 
-    async def _commit(self, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None) -> Realisation:
+    async def _commit(
+        self, slot: Slot, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None
+    ) -> Realisation:
+        slot.let_go()
         with self._standing_by():
             return await self._committer.commit(
                 land, cleanup, hurry=len(self._running) - self._idle < self._options.jobs
@@ -388,7 +391,7 @@ class Engine:
             return "fallback", f"built from source: {self._unavailable[derivation.inputs[0].derivation]}"
         return ("fetched" if derivation.builder.kind in ("fetch", "git") else "built"), ""
 
-    async def _perform(self, begun: _Begun) -> Realisation:
+    async def _perform(self, begun: _Begun, slot: Slot) -> Realisation:
         """A step without a sandbox: it adds its one output by itself."""
         derivation, store = begun.derivation, self._store
         builder = derivation.builder
@@ -411,7 +414,7 @@ class Engine:
                 return realise_union(store, derivation, builder, resolved, names)
 
             artifact = await asyncio.to_thread(work)
-        return await self._commit(lambda: ((), self._realisation(begun, {"out": artifact.digest})))
+        return await self._commit(slot, lambda: ((), self._realisation(begun, {"out": artifact.digest})))
 
     async def _fetch(self, each: DerivationId, derivation: Derivation, builder: Fetch) -> Artifact:
         from nexis_eval.fetch.url import fetch
@@ -501,12 +504,14 @@ class Engine:
                 raise await asyncio.to_thread(self._script_failed, begun, result, directory)
             on_phase(LANDING)
             handed_over = True
-            return await self._land(begun, script, result, directory)
+            return await self._land(begun, script, result, directory, slot)
         finally:
             if not handed_over and directory.exists():
                 await asyncio.to_thread(remove_tree, directory)
 
-    async def _land(self, begun: _Begun, script: Script, result: BuildResult, directory: Path) -> Realisation:
+    async def _land(
+        self, begun: _Begun, script: Script, result: BuildResult, directory: Path, slot: Slot
+    ) -> Realisation:
         """From what the build left in ``directory``, which is removed, to a durable realisation."""
         references = [self._outputs[needed]["out"] for needed in begun.derivation.runtime]
 
@@ -522,7 +527,7 @@ class Engine:
             remove_tree(directory)
 
         if result.duration_ns < LONG_NS:
-            return await self._commit(work, clean)
+            return await self._commit(slot, work, clean)
         ready = asyncio.ensure_future(asyncio.to_thread(work))
         try:
             landed = await asyncio.shield(ready)
@@ -536,7 +541,7 @@ class Engine:
                     each.close()
             await asyncio.to_thread(clean)
             raise
-        return await self._commit(lambda: landed, clean)
+        return await self._commit(slot, lambda: landed, clean)
 
     def _check_linkage(
         self, derivation: Derivation, script: Script, directory: Path, references: Sequence[TreeDigest]
