@@ -77,6 +77,17 @@ def test_tables_merge_alike_in_any_order(values: list[tuple[int, object]], rando
         assert result == again
 
 
+@given(st.lists(TABLES, min_size=1, max_size=5), st.integers(0, 5))
+def test_merging_tables_is_associative(tables: list[object], split: int) -> None:
+    whole, conflict = decided([(1, each) for each in tables], Merge.KEYS)
+    parts = [decided([(1, each) for each in part], Merge.KEYS) for part in (tables[:split], tables[split:]) if part]
+    grouped, conflict_after = decided([(1, value) for value, _ in parts], Merge.KEYS)
+    # Who disagrees within a part is told there; what one part settles is not taken up again.
+    assert conflict == (conflict_after or any(each for _, each in parts))
+    if not conflict:
+        assert grouped == whole
+
+
 # Whole configurations
 
 HOSTS = st.sampled_from(["a", "b", "c"])
