@@ -422,8 +422,8 @@ STORE = Section(
             "profile",
             choice("auto", "desktop", "server"),
             "What a store is made for: `desktop` (metadata in LMDB), `server` (in RocksDB), or `auto`: RocksDB where "
-            "the file system shares blocks (XFS, btrfs), else LMDB. A store that is there keeps what it has; `nexis-store "
-            "migrate` changes it.",
+            "the file system shares blocks (XFS, btrfs), else LMDB. A store that is there keeps what it has; "
+            "`nexis-store migrate` changes it.",
             "cli.stores",
         ),
     ),
