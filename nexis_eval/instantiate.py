@@ -195,7 +195,7 @@ class Instantiator:
         if not package.source:
             raise PackageError(
                 f"package '{package.name}' has no source, so there is nothing but its prebuilt archive",
-                hint="add source = …, or allow it: leave out --no-prebuilt, and prebuilt = \"never\" in [build]",
+                hint='add source = …, or allow it: leave out --no-prebuilt, and prebuilt = "never" in [build]',
                 place=self._place(package, "prebuilt"),
             )
         return replace(package, prebuilt=(), smoke_test=None)

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate(args)
     if args.json:
         # Line by line: with an indent, Python's encoder takes longer than recalling the evaluation.
-        lines = (f"  {json.dumps(name)}: \"{each}\"" for name, each in sorted(evaluation.targets.items()))
+        lines = (f'  {json.dumps(name)}: "{each}"' for name, each in sorted(evaluation.targets.items()))
         print("{\n" + ",\n".join(lines) + "\n}")
         return 0
     graph = evaluation.graph
