@@ -89,7 +89,7 @@ def test_check_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown architecture" in capsys.readouterr().out
     Path("system.toml").write_text('[system]\nhostname = "x"\n')
     assert run(["check"]) == 0
-    assert capsys.readouterr().out == "system.toml: no mistakes (x86_64, 1 file)\n"
+    assert capsys.readouterr().out == "system.toml: no mistakes (x86_64, aarch64, riscv64: 1 file)\n"
     assert run(["check", "-q"]) == 0
     assert capsys.readouterr().out == ""
     assert run(["check", "--format", "json"]) == 0
