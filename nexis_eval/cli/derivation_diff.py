@@ -4,8 +4,8 @@ A and B are each one of
   SYSTEM.toml[#TARGET]   what a configuration evaluates to
   FILE.json[#TARGET]     what 'show-derivation --recursive --json', 'graph --json' or 'repro record' wrote
   last[#TARGET]          what the other one's system was last built from, in this store
-The target may be a name or the beginning of a derivation id. Without one it is the images; of a JSON file, its last
-derivation. What differs itself is told first, inputs before their users; what only follows from that is counted.
+The target may be a name or the beginning of a derivation id. Without one it is the images; of a JSON file, the one that
+no other in it needs. What differs itself is told first, inputs before their users; what only follows is counted.
 
 Exit codes: 0 the same recipe; 1 they differ; 2 they cannot be compared.
 """
@@ -101,7 +101,7 @@ def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Ev
     path = Path(name)
     if path.suffix == ".json":
         graph = _graph_of(path)
-        return Side(graph, find_target(graph, target) if target else next(reversed(list(graph.derivations))))
+        return Side(graph, find_target(graph, target) if target else _top(graph, path))
     chosen = copy.copy(args)
     chosen.file = path / "system.toml" if path.is_dir() else path
     evaluation = evaluate(chosen)
@@ -119,9 +119,23 @@ def _graph_of(path: Path) -> DerivationGraph:
         raise OperandError(
             f"{path} holds no derivations", hint="make one with 'nexis-eval show-derivation --recursive --json'"
         ) from error
-    if not graph.derivations:
-        raise OperandError(f"{path} holds no derivations", hint="it is an empty graph")
+    for derivation in graph.derivations.values():
+        if any(each not in graph.derivations for each in derivation.dependencies()):
+            raise OperandError(
+                f"{path} lacks what {derivation.label} needs",
+                hint="make it with 'nexis-eval show-derivation --recursive --json'",
+            )
     return graph
+
+
+def _top(graph: DerivationGraph, path: Path) -> DerivationId:
+    found = [each for each, users in graph.dependents().items() if not users]
+    if len(found) != 1:
+        raise OperandError(
+            f"{path} holds {plural(len(found), 'derivation')} that no other needs",
+            hint=f"say which one is meant: {path}#TARGET",
+        )
+    return found[0]
 
 
 def _lines(before: Side, after: Side, found: DerivationDiff) -> list[str]:

@@ -37,6 +37,14 @@ def test_a_target_that_the_change_does_not_reach(changed: Path, capsys: pytest.C
     assert "is the same recipe on both sides" in capsys.readouterr().out
 
 
+def test_a_record_of_a_build_in_whatever_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show-derivation", "--recursive", "--json", str(EXAMPLE), "zlib"]) == 0
+    graph = json.loads(capsys.readouterr().out)
+    graph["derivations"] = dict(reversed(graph["derivations"].items()))
+    (tmp_path / "record.json").write_text(json.dumps({"graph": graph}))
+    assert run(["derivation", "diff", str(tmp_path / "record.json"), f"{EXAMPLE}#zlib"]) == 0
+
+
 def test_a_file_with_derivations(changed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show-derivation", "--recursive", "--json", str(EXAMPLE), "zlib"]) == 0
     (tmp_path / "zlib.json").write_text(capsys.readouterr().out)
@@ -51,12 +59,19 @@ def test_a_file_with_derivations(changed: Path, tmp_path: Path, capsys: pytest.C
         (("last", "last"), "both sides are what was last built"),
         (("{tmp}/a.json", "{example}"), "cannot read {tmp}/a.json: No such file or directory"),
         (("{tmp}/b.json", "{example}"), "{tmp}/b.json holds no derivations"),
+        (("{tmp}/c.json", "{example}"), "{tmp}/c.json lacks what zlib-1.2.13 needs"),
+        (("{tmp}/d.json", "{example}"), "{tmp}/d.json holds 0 derivations that no other needs"),
         (("{example}#nothing", "{example}"), "this system has no target 'nothing'"),
         (("last", "{example}"), "this store knows no build of 'minimal' for x86_64"),
     ],
 )
-def test_what_cannot_be_compared(words: tuple[str, str], message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_compared(
+    words: tuple[str, str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "b.json").write_text('{"format": 1}')
+    run(["show-derivation", "--json", str(EXAMPLE), "zlib"])
+    (tmp_path / "c.json").write_text(capsys.readouterr().out)
+    (tmp_path / "d.json").write_text('{"format": 1, "targets": {}, "derivations": {}}')
     before, after = (each.format(tmp=tmp_path, example=EXAMPLE) for each in words)
     with pytest.raises(NexisError) as caught:
         run(["derivation", "diff", before, after, "--store", str(tmp_path / "store")])
