@@ -41,8 +41,8 @@ class DerivationGraph:
                 found.append(each)
         return found
 
-    def closure(self, roots: Iterable[DerivationId]) -> dict[DerivationId, Derivation]:
-        """Everything that ``roots`` need, in topological order."""
+    def reached(self, roots: Iterable[DerivationId]) -> set[DerivationId]:
+        """``roots`` and everything that they need; no recipe is decoded for that."""
         wanted: set[DerivationId] = set()
         pending = list(roots)
         while pending:
@@ -51,6 +51,11 @@ class DerivationGraph:
                 continue
             wanted.add(current)
             pending.extend(self.needs(current))
+        return wanted
+
+    def closure(self, roots: Iterable[DerivationId]) -> dict[DerivationId, Derivation]:
+        """Everything that ``roots`` need, in topological order."""
+        wanted = self.reached(roots)
         return {each: self.derivations[each] for each in self.derivations if each in wanted}
 
     def dependents(self) -> dict[DerivationId, list[DerivationId]]:

@@ -16,6 +16,7 @@ from nexis_eval.cli.evaluation import (
     GRAPH,
     Evaluation,
     cache_directory,
+    decode_summary,
     encode_summary,
     lock_file,
     without_collecting,
@@ -144,10 +145,9 @@ def evaluate_changed(
     if summary is None or graph is None or state is None:
         return None
     with without_collecting():
-        arch, system, mirrors, names, ids = marshal.loads(summary)
+        arch, system, mirrors, targets = decode_summary(summary)
         nodes, paths, rules = _decode(graph)
-        numbers = [nodes.index[ids[start : start + 32]] for start in range(0, len(ids), 32)]
-        targets = dict(zip(names.split("\n"), (nodes.ids[number] for number in numbers), strict=True))
+        numbers = [nodes.index[each] for each in targets.values()]
         path = args.file.with_name("nexis.lock")
         now = time.time_ns()
         again = {file: row_of(file, now) for file in changed}

@@ -58,10 +58,15 @@ def encode_summary(
     return marshal.dumps((arch, system, dict(mirrors), "\n".join(targets), b"".join(targets.values())))
 
 
-def _recalled(data: bytes, make_graph: Callable[[Mapping[str, DerivationId]], DerivationGraph]) -> Evaluation:
+def decode_summary(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]], dict[str, DerivationId]]:
+    """The inverse of ``encode_summary``."""
     arch, system, mirrors, names, ids = marshal.loads(data)
     each = [DerivationId(ids[start : start + DIGEST_SIZE]) for start in range(0, len(ids), DIGEST_SIZE)]
-    targets = dict(zip(names.split("\n"), each, strict=True)) if each else {}
+    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if each else {}
+
+
+def _recalled(data: bytes, make_graph: Callable[[Mapping[str, DerivationId]], DerivationGraph]) -> Evaluation:
+    arch, system, mirrors, targets = decode_summary(data)
     return Evaluation(arch, system, mirrors, targets, lambda: make_graph(targets))
 
 

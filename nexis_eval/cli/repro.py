@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 
 from nexis_eval.cli import repro_check, repro_diff, repro_rebuild, repro_record
+from nexis_eval.cli.subcommands import add_subcommands, run_subcommand
 from nexis_eval.repro.report import EXIT_INCOMPARABLE
 from nexis_store.errors import NexisError
 
@@ -26,21 +27,15 @@ COMPARING = ("check", "diff", "rebuild")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    commands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
-    for name, (module, summary) in SUBCOMMANDS.items():
-        sub = commands.add_parser(
-            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        module.add_arguments(sub)
+    add_subcommands(parser, SUBCOMMANDS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the subcommand; returns the exit code."""
     try:
-        code: int = SUBCOMMANDS[args.subcommand][0].run(args)
+        return run_subcommand(args, SUBCOMMANDS)
     except NexisError as error:
         if args.subcommand in COMPARING:
             # Whatever kept us from comparing must not be taken for a difference, which is 1 like a failed build.
             vars(error)["exit_code"] = EXIT_INCOMPARABLE
         raise
-    return code

@@ -32,19 +32,13 @@ def shortest_paths(
 
     import networkx
 
-    edges: networkx.DiGraph[DerivationId] = networkx.DiGraph()
-    edges.add_nodes_from((source, needed))
-    pending = [source]
-    seen = set(pending)
-    while pending:
-        each = pending.pop()
-        for item in graph.needs(each):
-            edges.add_edge(each, item)
-            if item not in seen:
-                seen.add(item)
-                pending.append(item)
-    if needed not in seen:
+    below = graph.reached([source])
+    if needed not in below:
         return []
+    edges: networkx.DiGraph[DerivationId] = networkx.DiGraph()
+    edges.add_nodes_from(below)
+    # In the graph's order: that of a set would tell the paths in another one each time.
+    edges.add_edges_from((each, item) for each in graph.derivations if each in below for item in graph.needs(each))
     return list(islice(networkx.all_shortest_paths(edges, source, needed), limit))
 
 

@@ -26,10 +26,6 @@ class Drawing:
         used = {needed for each in self.edges.values() for needed in each}
         return [each for each in self.edges if each not in used]
 
-    def users(self) -> dict[DerivationId, list[DerivationId]]:
-        """For each node shown those that use it directly."""
-        return _turned(self.edges)
-
 
 def select(
     graph: DerivationGraph,

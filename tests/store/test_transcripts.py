@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from nexis_store.cli.main import COMMANDS
+from tests.transcripts import commands_of, transcript
 
 PAGE = Path(__file__).parents[2] / "docs/commands/nexis-store.md"
 _BLOCK = re.compile(r"(?<=^```console\n)(.*?)(?=^```$)", re.DOTALL | re.MULTILINE)
 
 
-def transcript(commands: list[str], directory: Path) -> str:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "NEXIS_STORE": str(directory / "store"),
-        "LC_ALL": "C.UTF-8",
-        "COLUMNS": "100",
-    }
-    lines = []
-    for command in commands:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            cwd=directory,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        lines += [f"$ {command}\n", done.stdout.replace(str(directory), ".")]
-    return "".join(lines)
-
-
 def test_transcripts(tmp_path: Path, accept: bool) -> None:
     text = PAGE.read_text()
-    found = _BLOCK.sub(lambda match: transcript(re.findall(r"^\$ (.*)$", match[1], re.MULTILINE), tmp_path), text)
+    found = _BLOCK.sub(lambda match: transcript(commands_of(match[1]), tmp_path, tmp_path / "store"), text)
     if accept:
         PAGE.write_text(found)
     assert PAGE.read_text() == found

@@ -6,11 +6,8 @@ a store of its own. ``<!-- transcript in DIRECTORY, once built -->``: that store
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from nexis_eval.cli.evaluation import evaluate
 from nexis_eval.cli.main import COMMANDS
 from nexis_eval.record import Record, keep
 from nexis_store.store import Store
+from tests.transcripts import commands_of, transcript
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
@@ -42,30 +40,6 @@ def remember(directory: Path) -> None:
         keep(store, Record(evaluation.graph, {}), evaluation.system, evaluation.arch)
 
 
-def transcript(commands: list[str], directory: Path) -> str:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "NO_COLOR": "1",
-        "COLUMNS": "100",
-        "NEXIS_STORE": str(store_of(directory)),
-        "LC_ALL": "C.UTF-8",
-    }
-    lines = []
-    for command in commands:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            cwd=directory,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        lines += [f"$ {command}\n", done.stdout.replace(str(directory), ".")]
-    return "".join(lines)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_transcripts(page: Path, tmp_path: Path, accept: bool) -> None:
     text = page.read_text()
@@ -75,7 +49,7 @@ def test_transcripts(page: Path, tmp_path: Path, accept: bool) -> None:
         shutil.copytree(ROOT / match[2], directory)
         if match[3]:
             remember(directory)
-        return match[1] + transcript(re.findall(r"^\$ (.*)$", match[4], re.MULTILINE), directory)
+        return match[1] + transcript(commands_of(match[4]), directory, store_of(directory))
 
     found = _BLOCK.sub(run, text)
     if accept:
