@@ -7,6 +7,7 @@ JOBS    ?=
 STORE   ?=
 REPORTS ?= reports/$(ARCH)
 PYTEST_ARGS ?=
+FEATURES ?= python lock $(QEMU)
 
 override ARCH := $(patsubst x86,x86_64,$(ARCH))
 OUTPUT_x86_64  := x86
@@ -19,6 +20,11 @@ IMAGES := buildroot_backup_imgs/$(OUTPUT_$(ARCH))/output/images
 
 VENV  := .venv
 BIN   := $(VENV)/bin
+# $(call needs,FEATURE...): what these features need of Debian is installed if it is missing, and nothing else.
+needs = @tools/missing-packages $(1) >/dev/null || $(MAKE) --no-print-directory setup FEATURES="$(1)"
+# Debian's Python lacks the venv module until its package is there; one that was named by PYTHON= is the user's affair.
+PYTHON_FROM_DEBIAN = $(if $(filter python3,$(PYTHON)),$(call needs,python))
+QEMU  := qemu-x86_64 qemu-aarch64 qemu-riscv64
 BUILD_FLAGS := $(if $(JOBS),--jobs $(JOBS)) $(if $(STORE),--store $(STORE))
 
 .DEFAULT_GOAL := iso
@@ -28,7 +34,7 @@ iso: $(VENV)/.runtime ## Build kernel, root file system, ISO and run-qemu.sh for
 	$(BIN)/nexis-eval build $(CONFIG) --arch $(ARCH) $(BUILD_FLAGS) --output $(IMAGES)
 
 run-qemu: iso ## Boot what 'make iso' built, on this terminal (Ctrl-A X leaves QEMU)
-	@tools/missing-packages qemu-$(ARCH) >/dev/null || $(MAKE) --no-print-directory setup
+	$(call needs,qemu-$(ARCH))
 	$(IMAGES)/run-qemu.sh
 
 test: $(VENV)/.dev ## Fast tests (minutes): everything that neither boots nor cross-builds
@@ -47,7 +53,7 @@ fmt: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 
 boot: $(VENV)/.dev ## Build the ISOs and boot them in QEMU (slow)
-	@tools/missing-packages qemu-x86_64 qemu-aarch64 qemu-riscv64 >/dev/null || $(MAKE) --no-print-directory setup
+	$(call needs,$(QEMU))
 	$(BIN)/pytest -m boot -ra $(PYTEST_ARGS)
 
 repro: $(VENV)/.runtime ## Prove CONFIG reproducible for ARCH: build it and all it is made from again, everything varied
@@ -66,7 +72,7 @@ bench: $(VENV)/.dev ## Measure; prints figures, never fails
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || true; done
 
 setup: ## Install from Debian what running and testing need (uses sudo when you are not root)
-	tools/setup-debian
+	tools/setup-debian $(FEATURES)
 
 venv: $(VENV)/.runtime ## Make the virtual environment that nexis-eval runs in (the other targets do it themselves)
 
@@ -88,9 +94,11 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
+	$(PYTHON_FROM_DEBIAN)
 	@tools/make-venv $(PYTHON) $(VENV) requirements/runtime.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml
+	$(PYTHON_FROM_DEBIAN)
 	@tools/make-venv $(PYTHON) $(VENV) requirements/dev.txt
 	@touch $@ $(VENV)/.runtime
