@@ -7,7 +7,7 @@ JOBS    ?=
 STORE   ?=
 REPORTS ?= reports/$(ARCH)
 PYTEST_ARGS ?=
-FEATURES ?= python lock $(QEMU)
+FEATURES ?= python lock tests $(QEMU)
 
 override ARCH := $(patsubst x86,x86_64,$(ARCH))
 OUTPUT_x86_64  := x86
@@ -38,6 +38,7 @@ run-qemu: iso ## Boot what 'make iso' built, on this terminal (Ctrl-A X leaves Q
 	$(IMAGES)/run-qemu.sh
 
 test: $(VENV)/.dev ## Fast tests (minutes): everything that neither boots nor cross-builds
+	$(call needs,tests)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style and import rules
@@ -53,19 +54,22 @@ fmt: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format .
 
 boot: $(VENV)/.dev ## Build the ISOs and boot them in QEMU (slow)
-	$(call needs,$(QEMU))
+	$(call needs,tests $(QEMU))
 	$(BIN)/pytest -m boot -ra $(PYTEST_ARGS)
 
 repro: $(VENV)/.runtime ## Prove CONFIG reproducible for ARCH: build it and all it is made from again, everything varied
 	examples/ci/prove check $(CONFIG) $(REPORTS) --all --arch $(ARCH) $(BUILD_FLAGS)
 
 cross: $(VENV)/.dev ## Build the example packages for foreign architectures (slow)
+	$(call needs,tests)
 	$(BIN)/pytest -m 'cross or slow' -ra $(PYTEST_ARGS)
 
 crash: $(VENV)/.dev ## Kill the store at every system call that writes (slow)
+	$(call needs,tests)
 	$(BIN)/pytest -m crash -ra $(PYTEST_ARGS)
 
 peers: $(VENV)/.dev ## Compare with other tools, where they are installed
+	$(call needs,tests)
 	$(BIN)/pytest -m peers -ra $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev ## Measure; prints figures, never fails

@@ -67,7 +67,10 @@ def test_as_another_user(room: Room, uid: int) -> None:
     for path in (room.path, room.build, room.out):
         os.chown(path, uid, uid)
     command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", python, "-B", "-c", PROGRAM, room.path]
-    environment = {"PYTHONPATH": str(PACKAGES), "PATH": os.environ["PATH"]}
+    packages = room.path / "packages"  # where this user may read them: a home directory may be closed
+    for name in ("nexis_eval", "nexis_store"):
+        shutil.copytree(PACKAGES / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {"PYTHONPATH": str(packages), "PATH": os.environ["PATH"]}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == [0, ["1000", "1000", "0", "1"]]
