@@ -24,8 +24,9 @@ from nexis_eval.config.model import Config, KeyPath, Package, nowhere
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, shown_path
 from nexis_eval.config.parts import Parts
 from nexis_eval.graph import GraphBuilder
-from nexis_eval.instantiate import Instantiator, Memory
+from nexis_eval.instantiate import Instantiator
 from nexis_eval.lock.model import Lock
+from nexis_eval.packages.making import Memory
 from nexis_eval.packed import Node, Nodes
 from nexis_eval.platforms import platform_named
 from nexis_eval.rules import Rule

@@ -27,8 +27,9 @@ from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.config.origin import Origins
 from nexis_eval.graph import DerivationGraph, packed_graph
 from nexis_eval.incremental import State, state_of, update
-from nexis_eval.instantiate import Instantiator, NotLockedError
+from nexis_eval.instantiate import Instantiator
 from nexis_eval.lock.model import Lock, load_lock
+from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.packed import Nodes
 from nexis_eval.places import RULES
 from nexis_eval.rules import Renderer, Rule, load_rules

@@ -19,10 +19,11 @@ from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph import DerivationGraph
-from nexis_eval.instantiate import PackageError, instantiate
+from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.model import Lock
 from nexis_eval.lock.resolve import resolve
 from nexis_eval.mirrors import Mirrors
+from nexis_eval.packages.errors import PackageError
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, Outcome, realise
 from nexis_eval.rules import load_rules

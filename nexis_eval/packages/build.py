@@ -1,0 +1,109 @@
+"""A package that a rule builds: its download, its patches and hooks, and the step that runs the rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nexis_eval.config.model import LocalPath, Package
+from nexis_eval.derivation import Attribute, Derivation, FetchGit, Script, Use
+from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe
+from nexis_eval.packages.making import BUILD_ARCH, Making, path_of
+from nexis_eval.platforms import Platform
+from nexis_eval.rules import BuildContext, Rule, check_own_phases
+
+DEFAULT_RULE = "make"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a build finds its source: the derivation and the path inside the sandbox."""
+
+    node: int
+    """The number of the derivation's node."""
+    path: str
+
+
+def from_source(making: Making, package: Package, platform: Platform) -> int:
+    """Build a package by the rule of its build system."""
+    rule = making.rule(package, package.build_system or DEFAULT_RULE)
+    return built(making, package, platform, rule, download(making, package, "source", platform))
+
+
+def download(making: Making, package: Package, field: str, platform: Platform) -> Source:
+    """The fixed-output derivation of ``source`` or ``prebuilt``."""
+    fetch, version = making.pins.download(package, field, platform)
+    name, at = f"{package.name}-{field}", path_of(package, field)
+    arch = platform.arch if field == "prebuilt" else BUILD_ARCH
+    if isinstance(fetch, FetchGit):
+        return Source(making.step(Derivation(name, fetch, arch, version=version), at), "/in/source")
+    recipe, notes = fetch_recipe(name, version, arch, fetch), fetch_notes(fetch)
+    return Source(making.recipe(recipe, (), notes, at), f"/in/source/{fetch.filename}")
+
+
+def built(making: Making, package: Package, platform: Platform, rule: Rule, source: Source) -> int:
+    """The step that builds a package. Made as a recipe at once: there are tens of thousands of them."""
+    inputs = [Use.BIND, "/in/source", "out", ""]
+    needs = [source.node]
+    patches = []
+    for index, patch in enumerate(package.patches):
+        needs.append(making.local(patch, patch.path.name, path_of(package, "patches")))
+        inputs += (Use.BIND, f"/in/patches/{index}", "out", "")
+        patches.append(f"/in/patches/{index}/{patch.path.name}")
+    hooks: dict[str, str | None] = {"pre": None, "post": None}
+    for when, hook in (("pre", package.pre_build_script), ("post", package.post_build_script)):
+        if hook is not None:
+            needs.append(making.local(hook, hook.path.name, path_of(package, f"{when}_build_script")))
+            inputs += (Use.BIND, f"/in/hooks/{when}", "out", "")
+            hooks[when] = f"/in/hooks/{when}/{hook.path.name}"
+    files: dict[str, str] = {}
+    for name, value in package.options.items():
+        if isinstance(value, LocalPath):
+            needs.append(making.local(value, value.path.name, path_of(package, "options")))
+            inputs += (Use.BIND, f"/in/files/{name}", "out", "")
+            files[name] = f"/in/files/{name}/{value.path.name}"
+    context = BuildContext(
+        package, platform, making.build_machine, source.path, tuple(patches), hooks["pre"], hooks["post"], files
+    )
+    caller = making.caller(rule)
+    call = caller.call(context)
+    if package.phases:
+        # The package's own texts are the user's: what is wrong with them is said now, and not when it is built.
+        check_own_phases(rule, call)
+    others = making.built[platform.arch]
+    needed = package.dependencies
+    if package.build_dependencies:
+        needed = (*package.build_dependencies, *needed)
+    libraries = [others[name] for name in dict.fromkeys(needed)]
+    tools = [making.native(name) for name in package.native_dependencies]
+    sets = making.toolsets((*package.tools, *caller.toolsets(context, call)))
+    at, subdir = (f"/usr/{platform.triplet}", "usr") if platform.arch != BUILD_ARCH else ("/", "")
+    inputs += (Use.CLOSURE, at, "out", subdir) * len(libraries)
+    inputs += (Use.CLOSURE, "/", "out", "") * len(tools)
+    inputs += (Use.LAYER, "/", "out", "") * len(sets)
+    needs += (*libraries, *tools, *sets)
+    runtime, propagates = making.runtime(package, platform)
+    script = None
+    if package.attributes or package.allow_missing:
+        script = Script("", attributes=attributes_of(package), call=call, allow_missing=package.allow_missing)
+    recipe = call_recipe(
+        package.name,
+        package.version,
+        platform.arch,
+        inputs,
+        len(runtime),
+        propagates,
+        call,
+        script,
+        package.all_outputs,
+    )
+    return making.recipe(recipe, [*needs, *runtime], b"", path_of(package))
+
+
+def attributes_of(package: Package) -> tuple[Attribute, ...]:
+    """``path = "owner:group mode"`` as attributes of the output."""
+    result = []
+    for path, text in sorted(package.attributes.items()):
+        ownership, _, mode = text.partition(" ")
+        owner, _, group = ownership.partition(":")
+        result.append(Attribute(path, owner or "root", group or owner or "root", int(mode, 8) if mode else None))
+    return tuple(result)

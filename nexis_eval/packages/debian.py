@@ -1,0 +1,35 @@
+"""A package that is unpacked from Debian packages."""
+
+from __future__ import annotations
+
+from nexis_eval.config.model import Package
+from nexis_eval.derivation import Derivation, Fetch, Input, Union, Unpack, Use
+from nexis_eval.packages.making import Making, path_of
+from nexis_eval.platforms import Platform
+
+DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug")
+
+
+def unpacked(making: Making, package: Package, platform: Platform) -> int:
+    """The union of all Debian packages that the lock lists; raises ``NotLockedError``."""
+    parts = []
+    ids, at = making.builder.nodes.ids, path_of(package, "debian")
+    for deb in making.pins.debs(package, platform):
+        archive = making.step(
+            Derivation(
+                f"{deb.name}.deb",
+                Fetch(deb.urls, "sha256", deb.sha256, deb.urls[0].rsplit("/", 1)[1], deb.size),
+                platform=platform.arch,
+                version=deb.version,
+            ),
+            at,
+        )
+        tree = Derivation(
+            deb.name,
+            Unpack("deb", exclude=DOCUMENTATION),
+            platform=platform.arch,
+            version=deb.version,
+            inputs=(Input(ids[archive], Use.BIND, "/in/archive"),),
+        )
+        parts.append(making.step(tree, at))
+    return making.combined(package, platform, Union(), parts)

@@ -1,0 +1,121 @@
+"""What pins a package's version and downloads: the configuration and ``nexis.lock`` together. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nexis_eval.config.hashes import declared_hash
+from nexis_eval.config.model import Config, Package
+from nexis_eval.config.values import is_placeholder
+from nexis_eval.derivation import Fetch, FetchGit
+from nexis_eval.lock.fits import LATEST, debian_request, source_fits
+from nexis_eval.lock.model import Lock, LockedDeb, LockedSource
+from nexis_eval.packages.errors import NotLockedError, PackageError
+from nexis_eval.platforms import Platform
+from nexis_eval.templates import expand
+from nexis_store.errors import Place
+
+_SPECIAL = frozenset("?#%\\\t\r\n[]@")
+"""What a URL may have that its file name is not plainly the last component of its path."""
+
+
+class Pins:
+    """Looks up what is pinned. An entry of the lock that was made for something else counts as absent."""
+
+    def __init__(self, config: Config, lock: Lock) -> None:
+        self._config = config
+        self._lock = lock
+
+    def resolved(self, package: Package, platform: Platform) -> Package:
+        """The package with the version that ``latest`` was locked to."""
+        for field in ("source", "prebuilt"):
+            locked = self._locked(package, field, platform)
+            if locked is not None and locked.version:
+                return replace(package, version=locked.version)
+        return package
+
+    def download(self, package: Package, field: str, platform: Platform) -> tuple[Fetch | FetchGit, str]:
+        """What gets ``source`` or ``prebuilt``, and its version. A hash in the configuration wins over the lock.
+
+        Raises ``NotLockedError``, and ``PackageError`` where configuration and lock contradict each other.
+        """
+        locked = self._locked(package, field, platform)
+        version = (locked.version if locked else "") or package.version
+        if locked is not None and locked.commit:
+            assert locked.tree is not None
+            return FetchGit(locked.urls[0], locked.commit, locked.tree, locked.submodules), version
+        return self._fetch(package, field, platform, locked), version
+
+    def absence(self, package: Package, platform: Platform) -> LockedSource | None:
+        """What the lock says of a prebuilt archive that upstream does not have."""
+        absence = self._lock.absence(package.name, "prebuilt", platform.arch)
+        return absence if absence is not None and source_fits(package, "prebuilt", platform, absence) else None
+
+    def debs(self, package: Package, platform: Platform) -> tuple[LockedDeb, ...]:
+        """The Debian packages that a package unpacks; raises ``NotLockedError``."""
+        found = self._lock.debs(package.name, platform.arch, debian_request(package, platform))
+        if found is None:
+            raise NotLockedError(
+                f"the Debian packages of '{package.name}' are not in the lock for {platform.arch}",
+                hint="run 'nexis-eval lock' to pin their versions and hashes",
+                place=self._place(package, "debian"),
+            )
+        return found
+
+    def _place(self, package: Package, key: str) -> Place | None:
+        return self._config.place(("packages", package.name, key))
+
+    def _locked(self, package: Package, field: str, platform: Platform) -> LockedSource | None:
+        locked = self._lock.source(package.name, field, platform.arch)
+        return locked if locked is not None and source_fits(package, field, platform, locked) else None
+
+    def _fetch(self, package: Package, field: str, platform: Platform, locked: LockedSource | None) -> Fetch:
+        templates = package.source if field == "source" else package.prebuilt
+        declared = package.hash if field == "source" else package.prebuilt_hash
+        if locked is not None:
+            algorithm, digest = locked.algorithm, locked.hash
+            if declared is not None and not is_placeholder(declared):
+                algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
+                self._agree(package, field, locked, algorithm, digest)
+            return Fetch(locked.urls, algorithm, digest, _filename(locked.urls[0]), locked.size, locked.tree)
+        if declared is not None and package.version != LATEST:
+            algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
+            urls = tuple([_url(each, package, platform) for each in templates])
+            return Fetch(urls, algorithm, digest, _filename(urls[0]))
+        raise NotLockedError(
+            f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
+            hint="run 'nexis-eval lock' to download and pin it",
+            place=self._place(package, field),
+        )
+
+    def _agree(self, package: Package, field: str, locked: LockedSource, algorithm: str, digest: str) -> None:
+        if locked.algorithm != algorithm or locked.hash == digest:
+            return
+        raise PackageError(
+            f"the hash of '{package.name}' here ({algorithm}:{digest[:12]}…) is not the one in nexis.lock "
+            f"({locked.algorithm}:{locked.hash[:12]}…)",
+            hint=f"if the new one is meant, run 'nexis-eval lock --update {package.name}'",
+            place=self._config.place(_hash_path(package, field)),
+        )
+
+
+def _hash_path(package: Package, field: str) -> tuple[str, ...]:
+    return ("packages", package.name, "hash" if field == "source" else "prebuilt_hash")
+
+
+def _url(template: str, package: Package, platform: Platform) -> str:
+    # Most templates use nothing else, and working out the other fields costs more than all the rest of a download.
+    url = template.replace("{name}", package.name).replace("{version}", package.version)
+    return expand(template, name=package.name, version=package.version, platform=platform) if "{" in url else url
+
+
+def _filename(url: str) -> str:
+    """The name under which a download is kept: the last component of the URL, without query."""
+    path = url.partition("://")[2]
+    if "/" in path and not _SPECIAL & set(path):
+        name = path.rpartition("/")[2]
+        return name if name not in ("", ".", "..") else "download"
+    from urllib.parse import unquote, urlsplit
+
+    name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+    return name if name not in ("", ".", "..") else "download"
