@@ -6,6 +6,8 @@ PYTHON  ?= python3
 JOBS    ?=
 STORE   ?=
 REPORTS ?= reports/$(ARCH)
+TARGETS ?=
+ROUNDS  ?= 1
 PYTEST_ARGS ?=
 FEATURES ?= python lock tests $(QEMU)
 
@@ -58,7 +60,7 @@ boot: $(VENV)/.dev ## Build the ISOs and boot them in QEMU (slow)
 	$(BIN)/pytest -m boot -ra $(PYTEST_ARGS)
 
 repro: $(VENV)/.runtime ## Prove CONFIG reproducible for ARCH: build it and all it is made from again, everything varied
-	examples/ci/prove check $(CONFIG) $(REPORTS) --all --arch $(ARCH) $(BUILD_FLAGS)
+	examples/ci/prove check $(CONFIG) $(REPORTS) $(TARGETS) --all --rounds $(ROUNDS) --arch $(ARCH) $(BUILD_FLAGS)
 
 cross: $(VENV)/.dev ## Build the example packages for foreign architectures (slow)
 	$(call needs,tests)
