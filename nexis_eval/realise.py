@@ -410,7 +410,7 @@ class Engine:
                     return realise_unpack(store, derivation, builder, self._resolve(derivation.inputs[0]))
                 assert isinstance(builder, Union)
                 resolved = {(item.derivation, item.output): self._resolve(item) for item in derivation.inputs}
-                names = {item.derivation: self._graph.derivations[item.derivation].label for item in derivation.inputs}
+                names = {item.derivation: self._graph.derivations[item.derivation].name for item in derivation.inputs}
                 return realise_union(store, derivation, builder, resolved, names)
 
             artifact = await asyncio.to_thread(work)

@@ -264,6 +264,17 @@ def test_unions_name_both_owners_of_a_path(bench: Bench) -> None:
     assert "etc/motd" in failure.message
 
 
+def test_the_winner_of_a_path_is_named_without_its_version(bench: Bench) -> None:
+    parts = [
+        bench.builder.add(Derivation(name, Files((Entry("etc/motd", text=name),)), version="1.0", platform="x86_64"))
+        for name in ("one", "two", "three")
+    ]
+    union = Union(winners=(("etc/motd", "two"),))
+    both = bench.builder.add(Derivation("both", union, platform="x86_64", inputs=tuple(layers(parts))))
+    assert bench.build(both).failed == ()
+    assert bench.text(both, "etc/motd") == "two"
+
+
 def test_makes_share_the_tokens_of_one_pool(bench: Bench) -> None:
     lines = ["all: a b c d", *(f"{name}: ; @echo {name}" for name in "abcd")]
     makefile = "\n".join(lines)
