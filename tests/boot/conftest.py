@@ -23,23 +23,25 @@ def store() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """``images(arch)``: the directory with the images of examples/minimal for that architecture."""
-    built: dict[str, Path] = {}
+def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``images(arch, example="minimal")``: the directory with the images of that example for that architecture."""
+    built: dict[tuple[str, str], Path] = {}
 
-    def build(arch: str) -> Path:
+    def build(arch: str, example: str = "minimal") -> Path:
         emulator = EMULATORS[arch]
         if shutil.which(emulator) is None:
             pytest.skip(f"{emulator} is not installed: make setup")
-        if arch not in built:
+        if (arch, example) not in built:
             directory = tmp_path_factory.mktemp(arch) / "images"
             command = [
                 sys.executable, "-c", "import sys; from nexis_eval.cli.main import main; sys.exit(main())",
-                "build", str(ROOT / "examples/minimal/system.toml"), "--arch", arch, "--output", str(directory),
+                "build", str(ROOT / "examples" / example / "system.toml"), "--arch", arch, "--output", str(directory),
             ]  # fmt: skip
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"building for {arch} failed ({done.returncode}):\n{done.stderr[-4000:]}"
-            built[arch] = directory
-        return built[arch]
+            assert done.returncode == 0, (
+                f"building {example} for {arch} failed ({done.returncode}):\n{done.stderr[-4000:]}"
+            )
+            built[arch, example] = directory
+        return built[arch, example]
 
     return build

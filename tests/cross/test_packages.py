@@ -1,6 +1,6 @@
 """The packages of examples/packages, built for an architecture and run there: under QEMU where it is a foreign one.
 
-They are built in $NEXIS_STORE where that is set, so that a second run finds them; else in a temporary store.
+They are built in $NEXIS_STORE, or in the default store, so that nothing is compiled twice.
 """
 
 from __future__ import annotations
@@ -49,20 +49,12 @@ NATIVE = ("difference",)
 """The toolchain has Rust for one architecture."""
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = os.environ.get("NEXIS_STORE")
-    return Path(given) if given else tmp_path_factory.mktemp("packages") / "store"
-
-
 @pytest.fixture(scope="module", params=list(PLATFORMS))
-def built(request: pytest.FixtureRequest, store: Path) -> tuple[Platform, dict[str, Path]]:
+def built(request: pytest.FixtureRequest) -> tuple[Platform, dict[str, Path]]:
     platform = PLATFORMS[request.param]
     names = [*(name for name, _, _ in RUNS), *LIBRARIES, *OTHERS, *(NATIVE if platform.arch == "x86_64" else ())]
     command = [sys.executable, "-m", "nexis_eval.cli.main", "build", str(SYSTEM), *names, "--locked", "--json"]
-    done = subprocess.run(
-        [*command, "--arch", platform.arch, "--store", str(store)], stdout=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run([*command, "--arch", platform.arch], stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, "the build failed: see above"
     return platform, {
         name: Path(outputs["out"]["path"]) for name, outputs in json.loads(done.stdout)["results"].items()
