@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from nexis_store.digest import BuildKey, DerivationId, Digest, TreeDigest, encode_fields
 
@@ -277,6 +277,8 @@ class Choice:
 
 
 Builder = Fetch | FetchGit | Local | Files | Unpack | Union | Script | Choice
+BUILDERS: dict[str, type[Builder]] = {each.kind: each for each in get_args(Builder)}
+"""By kind."""
 
 
 @dataclass(frozen=True, slots=True)

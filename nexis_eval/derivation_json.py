@@ -9,30 +9,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from nexis_eval.derivation import (
-    Attribute,
-    Builder,
-    Choice,
-    Derivation,
-    Entry,
-    Fetch,
-    FetchGit,
-    Files,
-    Input,
-    Local,
-    Script,
-    Union,
-    Unpack,
-    Use,
-)
+from nexis_eval.derivation import BUILDERS, Attribute, Builder, Derivation, Entry, Input, Use
 from nexis_eval.graph import DerivationGraph
 from nexis_store.digest import DerivationId, TreeDigest
 
 FORMAT = 1
 
-_BUILDERS: dict[str, type[Builder]] = {
-    each.kind: each for each in (Fetch, FetchGit, Local, Files, Unpack, Union, Script, Choice)
-}
 _NESTED: dict[str, type[Entry] | type[Attribute]] = {"entries": Entry, "attributes": Attribute}
 
 
@@ -89,7 +71,7 @@ def _builder_from_json(value: Mapping[str, Any]) -> Builder:
             made[name] = None if item is None else TreeDigest.parse(item)
         else:
             made[name] = _tuples(item)
-    return _BUILDERS[value["kind"]](**made)
+    return BUILDERS[value["kind"]](**made)
 
 
 def derivation_from_json(value: Mapping[str, Any]) -> Derivation:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from nexis_eval.cli.evaluation import (
     DEFAULT_TARGET,
-    Evaluation,
     add_evaluation_arguments,
     add_store_argument,
     default_jobs,
@@ -25,6 +24,7 @@ from nexis_eval.cli.evaluation import (
     take_targets,
 )
 from nexis_eval.cli.stores import open_store
+from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
 from nexis_store.digest import DerivationId

@@ -21,7 +21,6 @@ from pathlib import Path
 from nexis_eval.cli.common import add_variant_arguments
 from nexis_eval.cli.evaluation import (
     DEFAULT_TARGET,
-    Evaluation,
     add_store_argument,
     evaluate,
     find_target,
@@ -29,6 +28,7 @@ from nexis_eval.cli.evaluation import (
 from nexis_eval.cli.stores import open_store
 from nexis_eval.derivation_diff import DerivationDiff, Difference, compare
 from nexis_eval.derivation_json import graph_from_json
+from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.record import last
 from nexis_eval.ui.text import plural

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import (
-    Evaluation,
     add_evaluation_arguments,
     add_store_argument,
     default_jobs,
@@ -24,6 +23,7 @@ from nexis_eval.cli.evaluation import (
 from nexis_eval.cli.stores import open_store
 from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Choice, Derivation, Script
+from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph import DerivationGraph

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gc
-import marshal
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import nexis_eval.evaluation.evaluate
 from nexis_eval.cli.common import add_variant_arguments
-from nexis_eval.config.cache import EvaluationCache, Recalled, Request
-from nexis_store.digest import DIGEST_SIZE, DerivationId
+from nexis_eval.config.cache import EvaluationCache, Request
+from nexis_eval.evaluation.result import Evaluation
+from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nexis_eval.config.model import Config
     from nexis_eval.graph import DerivationGraph
+    from nexis_eval.lock.model import Lock
 
 DEFAULT_TARGET = "images"
-SUMMARY, GRAPH, STATE = range(3)
-"""The parts of the record of an evaluation."""
 
 
 class UnknownTargetError(NexisError):
@@ -32,42 +29,6 @@ class UnknownTargetError(NexisError):
 
     code = "E0003"
     exit_code = 2
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a configuration evaluates to. The graph is made when it is first needed: a no-op build never does."""
-
-    arch: str
-    system: str
-    """The name under which builds of this system are remembered: its host name."""
-    mirrors: Mapping[str, tuple[str, ...]]
-    targets: Mapping[str, DerivationId]
-    make_graph: Callable[[], DerivationGraph]
-
-    @cached_property
-    def graph(self) -> DerivationGraph:
-        """The derivation graph."""
-        return self.make_graph()
-
-
-def encode_summary(
-    arch: str, system: str, mirrors: Mapping[str, tuple[str, ...]], targets: Mapping[str, DerivationId]
-) -> bytes:
-    """An evaluation without its graph, as bytes for this machine."""
-    return marshal.dumps((arch, system, dict(mirrors), "\n".join(targets), b"".join(targets.values())))
-
-
-def decode_summary(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]], dict[str, DerivationId]]:
-    """The inverse of ``encode_summary``."""
-    arch, system, mirrors, names, ids = marshal.loads(data)
-    each = [DerivationId(ids[start : start + DIGEST_SIZE]) for start in range(0, len(ids), DIGEST_SIZE)]
-    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if each else {}
-
-
-def _recalled(data: bytes, make_graph: Callable[[Mapping[str, DerivationId]], DerivationGraph]) -> Evaluation:
-    arch, system, mirrors, targets = decode_summary(data)
-    return Evaluation(arch, system, mirrors, targets, lambda: make_graph(targets))
 
 
 class TargetCountError(NexisError):
@@ -142,47 +103,19 @@ def cache_directory() -> Path:
 
 
 def evaluate(args: argparse.Namespace) -> Evaluation:
-    """Load, lock what is not locked yet (unless ``--locked``), and instantiate; or recall what that gave before.
-
-    What is recalled is exactly what would be evaluated: the record holds the content of every file that was read, and
-    the program itself (``nexis_eval.config.cache``). After an edit, only what it can have changed is evaluated.
-    """
+    """Evaluate what the arguments ask for, after pinning what is not pinned yet (unless ``--locked``)."""
     request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
-    cache = EvaluationCache(cache_directory())
-    known = cache.find(request)
-    changed: list[str] | None = None
-    if known is not None and known.same_listings():
-        changed = known.changed()
-        summary = None if changed else known.part(SUMMARY)
-        if summary is not None:
-            return _recalled(summary, _late_graph(args, known))
-    # Imported on use: recalling, which is what most runs do, takes a third of the time that this takes to import.
-    with without_collecting():
-        from nexis_eval.cli.evaluating import evaluate_all, evaluate_changed
-
-    made = evaluate_changed(args, cache, request, known, changed) if known is not None and changed else None
-    return made or evaluate_all(args, cache, request)
+    return nexis_eval.evaluation.evaluate.evaluate(
+        request, EvaluationCache(cache_directory()), None if args.locked else _pin
+    )
 
 
-@contextlib.contextmanager
-def without_collecting() -> Iterator[None]:
-    """Hundreds of thousands of small objects are made, none is garbage, and the collector would walk them each time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+def _pin(config: Config) -> Lock:
+    from nexis_eval.cli.lock import lock_configs
 
-
-def _late_graph(args: argparse.Namespace, known: Recalled) -> Callable[[Mapping[str, DerivationId]], DerivationGraph]:
-    def make(targets: Mapping[str, DerivationId]) -> DerivationGraph:
-        from nexis_eval.cli.evaluating import decode_graph
-
-        return decode_graph(args, known, targets)
-
-    return make
+    path = lock_file(config)
+    print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
+    return lock_configs([config], path)
 
 
 def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from nexis_eval.cli.build import add_log_format, progress_view
 from nexis_eval.cli.evaluation import (
     DEFAULT_TARGET,
-    Evaluation,
     add_evaluation_arguments,
     add_store_argument,
     evaluate,
@@ -26,6 +25,7 @@ from nexis_eval.cli.evaluation import (
     take_targets,
 )
 from nexis_eval.cli.stores import open_store
+from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.fetch.client import FetchError
 from nexis_eval.plan import make_plan
 from nexis_eval.platforms import PLATFORMS

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from nexis_eval.cli.evaluation import (
     DEFAULT_TARGET,
-    Evaluation,
     add_evaluation_arguments,
     add_store_argument,
     evaluate,
@@ -37,6 +36,7 @@ from nexis_eval.cli.repro_common import (
 )
 from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Script
+from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.check import Baseline, CheckOptions, Trees, check
 from nexis_eval.repro.compare import Tree

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nexis_eval.collecting import without_collecting
 from nexis_eval.config import errors, toml
 from nexis_eval.config.check import Elsewhere, check, near_file
 from nexis_eval.config.errors import ConfigError, ConfigErrors
@@ -54,18 +54,12 @@ def load_with_origins(
 ) -> tuple[Config, Origins]:
     """The same, and who set what."""
     platform = platform_named(arch)
-    collecting = gc.isenabled()
-    # Tens of thousands of small objects are made and none is garbage: the collector would only walk them over and over.
-    gc.disable()
-    try:
+    with without_collecting():
         loader = _Loader(Parts(platform.arch, frozenset(profiles)))
         loader.root(file)
         loader.overrides(overrides)
         loader.check_profiles(profiles)
         return _finish(loader)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 class _Loader:

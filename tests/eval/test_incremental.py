@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexis_eval.cli import evaluating
-from nexis_eval.cli.evaluation import Evaluation, evaluate
+from nexis_eval.cli.evaluation import evaluate
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request
+from nexis_eval.evaluation import edited, whole
+from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.image.assemble import add_system
 from nexis_eval.incremental import FACTS
 from nexis_eval.packed import PackedDerivations
@@ -157,7 +158,7 @@ def test_an_edit_of_a_package_evaluates_nothing_else(
     tree.tables[4][key] = value
     tree.write(4 % FILES)
     with monkeypatch.context() as context:
-        context.setattr(evaluating, "evaluate_all", lambda *_: pytest.fail("everything was evaluated"))
+        context.setattr(whole, "evaluate_all", lambda *_: pytest.fail("everything was evaluated"))
         first = everything(tree.evaluate(tmp_path / "cache", monkeypatch))
         assert everything(tree.evaluate(tmp_path / "cache", monkeypatch)) == first
     assert everything(tree.evaluate(tmp_path / "empty", monkeypatch)) == first
@@ -165,10 +166,9 @@ def test_an_edit_of_a_package_evaluates_nothing_else(
 
 def test_what_another_program_remembered_is_not_even_read(tmp_path: Path) -> None:
     known = Recalled(str(tmp_path / "none"), [], [], [])
-    args = argparse.Namespace(file=tmp_path / "system.toml", arch="x86_64", profile=[], overrides=[], locked=True)
-    request = Request(args.file, args.arch)
-    for file in (evaluating.__file__, str(RULES / "build/make.toml")):
-        assert evaluating.evaluate_changed(args, EvaluationCache(tmp_path), request, known, [file]) is None
+    request = Request(tmp_path / "system.toml", "x86_64")
+    for file in (edited.__file__, str(RULES / "build/make.toml")):
+        assert edited.evaluate_changed(request, EvaluationCache(tmp_path), known, [file]) is None
 
 
 def test_installed_packages_reach_the_images(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_installed_packages_reach_the_images(tree: Tree, tmp_path: Path, monkeyp
     tree.tables[0]["build_flags"] = '["-DX=1"]'
     tree.write(0)
     with monkeypatch.context() as context:
-        context.setattr(evaluating, "evaluate_all", lambda *_: pytest.fail("everything was evaluated"))
+        context.setattr(whole, "evaluate_all", lambda *_: pytest.fail("everything was evaluated"))
         after = tree.evaluate(tmp_path / "cache", monkeypatch).targets["images"]
     assert after != before
     assert tree.evaluate(tmp_path / "empty", monkeypatch).targets["images"] == after

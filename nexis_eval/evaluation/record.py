@@ -1,0 +1,58 @@
+"""How the graph of an evaluation is remembered, and recalled."""
+
+from __future__ import annotations
+
+import marshal
+import pickle
+from collections.abc import Mapping
+from functools import cached_property
+
+from nexis_eval.collecting import without_collecting
+from nexis_eval.config.cache import Recalled, Request
+from nexis_eval.config.model import Config, KeyPath
+from nexis_eval.evaluation.evaluate import GRAPH
+from nexis_eval.graph import DerivationGraph, packed_graph
+from nexis_eval.packed import Nodes
+from nexis_eval.rules import Renderer, Rule
+from nexis_store.digest import DerivationId
+from nexis_store.errors import Place
+
+
+class Places:
+    """Where keys are set, by reading the configuration again: what was recalled has no places, and few are shown."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    @cached_property
+    def _config(self) -> Config:
+        # Imported on use: most commands show no place.
+        from nexis_eval.config.load import load
+
+        request = self._request
+        return load(request.file, arch=request.arch, profiles=request.profiles, overrides=request.overrides)
+
+    def place(self, path: KeyPath) -> Place | None:
+        """The place of a key; ``None`` if it is not set."""
+        return self._config.place(path)
+
+
+def encode(nodes: Nodes, paths: Mapping[int, KeyPath], rules: Mapping[str, Rule]) -> bytes:
+    """A graph without its targets, as bytes for this machine; ``rules`` are those that it calls, by digest."""
+    return marshal.dumps((nodes.dump(), dict(paths), pickle.dumps(rules, protocol=5)))
+
+
+def decode(data: bytes) -> tuple[Nodes, dict[int, KeyPath], dict[str, Rule]]:
+    """The inverse of ``encode``."""
+    dump, paths, rules = marshal.loads(data)
+    return Nodes.load(dump), paths, pickle.loads(rules)
+
+
+def recalled_graph(request: Request, known: Recalled, targets: Mapping[str, DerivationId]) -> DerivationGraph | None:
+    """The graph of an evaluation that was recalled; ``None`` if its record is damaged."""
+    data = known.part(GRAPH)
+    if data is None:
+        return None
+    with without_collecting():
+        nodes, paths, rules = decode(data)
+    return packed_graph(nodes, targets, paths, Renderer(rules), Places(request).place)

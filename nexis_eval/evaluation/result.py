@@ -1,0 +1,45 @@
+"""What a configuration evaluates to, and the part of it that is remembered as a summary."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from nexis_store.digest import DIGEST_SIZE, DerivationId
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nexis_eval.graph import DerivationGraph
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a configuration evaluates to. The graph is made when it is first needed: a no-op build never does."""
+
+    arch: str
+    system: str
+    """The name under which builds of this system are remembered: its host name."""
+    mirrors: Mapping[str, tuple[str, ...]]
+    targets: Mapping[str, DerivationId]
+    make_graph: Callable[[], DerivationGraph]
+
+    @cached_property
+    def graph(self) -> DerivationGraph:
+        """The derivation graph."""
+        return self.make_graph()
+
+
+def encode_summary(
+    arch: str, system: str, mirrors: Mapping[str, tuple[str, ...]], targets: Mapping[str, DerivationId]
+) -> bytes:
+    """An evaluation without its graph, as bytes for this machine."""
+    return marshal.dumps((arch, system, dict(mirrors), "\n".join(targets), b"".join(targets.values())))
+
+
+def decode_summary(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]], dict[str, DerivationId]]:
+    """The inverse of ``encode_summary``."""
+    arch, system, mirrors, names, ids = marshal.loads(data)
+    each = [DerivationId(ids[start : start + DIGEST_SIZE]) for start in range(0, len(ids), DIGEST_SIZE)]
+    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if each else {}
