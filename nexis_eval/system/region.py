@@ -6,7 +6,8 @@ from nexis_eval.system.steps import Tools
 from nexis_store.digest import DerivationId
 
 BUILT_IN_LOCALES = ("C", "POSIX", "C.UTF-8", "C.utf8")
-"""glibc and musl have these without any file."""
+"""No database is needed for these: musl has them built in; glibc's C.UTF-8 is a file that its package brings (in Debian
+libc-bin), and static programs do with C."""
 
 
 def timezone(tools: Tools) -> DerivationId | None:
