@@ -7,24 +7,21 @@ import errno
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from blake3 import blake3
 
-from nexis_store import fs, refs, workers
-from nexis_store.database import Database, Transaction
+from nexis_store import fs, workers
 from nexis_store.digest import FileDigest, TreeDigest
-from nexis_store.durability import Durability, SyncAhead
+from nexis_store.durability import SyncAhead
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
 from nexis_store.hashing import hash_large
-from nexis_store.layout import Layout
 from nexis_store.names import check_component, check_name, check_path, encode
-from nexis_store.records import ARTIFACT, DEAD, DOOMED, LARGE, PENDING, ArtifactRecord, pack_number
-from nexis_store.session import Session
+from nexis_store.publish import Artifact, Host, publish
+from nexis_store.records import ARTIFACT, LARGE, SMALL, pack_number
 from nexis_store.sidecar import encode_sidecar
 from nexis_store.tree import (
     DEFAULT,
@@ -35,9 +32,6 @@ from nexis_store.tree import (
     file_entry,
     symlink_entry,
 )
-
-SMALL = 1 << 20
-"""Up to this many bytes a file is read at once and hashed before anything is written."""
 
 TINY = 1 << 10
 """Files of at most so many bytes are not shared with other artifacts: ``docs/decisions/store-sharing.md``."""
@@ -67,42 +61,6 @@ class _Held(NamedTuple):
 
 
 _CLAIMED = file_entry("", FileDigest(bytes(32)), 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A tree in the store. ``path`` is the directory that holds it, read-only for everybody."""
-
-    digest: TreeDigest
-    name: str
-    path: Path
-    size_bytes: int
-    references: tuple[TreeDigest, ...] = ()
-
-
-class Host(Protocol):
-    """What a writer needs of the store it writes to."""
-
-    layout: Layout
-    session: Session
-
-    @property
-    def database(self) -> Database:
-        """The metadata."""
-        ...
-
-    def manifest(self, digest: TreeDigest) -> Manifest:
-        """The listing of an artifact."""
-        ...
-
-    def path(self, digest: TreeDigest) -> Path:
-        """Where an artifact is."""
-        ...
-
-    @property
-    def durability(self) -> Durability:
-        """How bytes get to the disk."""
-        ...
 
 
 class Writer:
@@ -622,96 +580,3 @@ def _link_all(wanted: Sequence[tuple[str, str]]) -> None:
         except (FileExistsError, FileNotFoundError):
             # Somebody else was first, or the artifact was there already, or has just been collected.
             continue
-
-
-def publish(
-    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
-) -> Artifact:
-    """Show the durable tree in ``staging`` under its digest, or add references to what is there already."""
-    try:
-        return _publish(host, manifest, name, wanted, staging, added_ns)
-    except BaseException:
-        withdraw(host, manifest.digest, name, staging)
-        raise
-
-
-def withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
-    """Take back a tree that was shown although the journal could not take it."""
-    if os.path.exists(f"{staging}/tree"):
-        return
-    with host.database.transaction() as transaction:
-        if transaction.get(ARTIFACT + digest) is None:
-            with contextlib.suppress(FileNotFoundError):
-                fs.rename(host.layout.artifact(digest, name), f"{staging}/tree")
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(host.layout.sidecar(digest))
-
-
-def _publish(
-    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
-) -> Artifact:
-    with host.database.transaction() as transaction:
-        return publish_in(host, transaction, manifest, name, wanted, staging, added_ns)
-
-
-def publish_in(
-    host: Host,
-    transaction: Transaction,
-    manifest: Manifest,
-    name: str,
-    wanted: tuple[TreeDigest, ...],
-    staging: str,
-    added_ns: int,
-) -> Artifact:
-    """``publish`` as a part of a larger change; if that fails, ``withdraw`` takes it back."""
-    digest, layout = manifest.digest, host.layout
-    for each in wanted:
-        if transaction.get(ARTIFACT + each) is None:
-            raise NotInStoreError(
-                f"{name} refers to {each}, which is not in the store", hint="add what is referred to first"
-            )
-    stored = transaction.get(ARTIFACT + digest)
-    before = refs.references(transaction, digest)
-    after = refs.add_references(transaction, digest, wanted)
-    if stored is not None:
-        record = ArtifactRecord.decode(stored)
-        if after != before:
-            # A kill before the journal knows leaves a description with references too many: recovery may use them
-            # or not. The other order could leave too few.
-            data = encode_sidecar(record.name, after, manifest, record.added_ns)
-            fs.write_file(f"{staging}/references", data, 0o444)
-            fs.sync_path(f"{staging}/references")
-            fs.rename(f"{staging}/references", layout.sidecar(digest))
-    elif not os.path.exists(f"{staging}/description"):
-        raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
-    else:
-        record = ArtifactRecord(name, manifest.size_bytes, len(manifest), added_ns)
-        show(layout, digest, name, staging)
-        transaction.put(ARTIFACT + digest, record.encode())
-        transaction.put(DEAD + digest, pack_number(added_ns))
-        transaction.put(PENDING + digest, encode(os.path.basename(staging)))
-        transaction.delete(DOOMED + digest)
-        for entry in manifest.entries():
-            if entry.size > SMALL:
-                transaction.put(LARGE + pack_number(entry.size), b"")
-    return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
-
-
-def show(layout: Layout, digest: TreeDigest, name: str, staging: str) -> None:
-    """Rename a staged tree into place, its description first."""
-    place = layout.artifact(digest, name)
-    fs.make_directories(layout.bucket(digest))
-    fs.rename(f"{staging}/description", layout.sidecar(digest))
-    if os.path.lexists(place):
-        # A tree that no metadata name (an interrupted collection, a lost journal) was not verified by us: it goes.
-        fs.rename(place, f"{staging}/garbage")
-    fs.rename(f"{staging}/tree", place)
-
-
-def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
-    """The bytes of a sidecar; raises ``NotInStoreError``."""
-    try:
-        with open(layout.sidecar(digest), "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        raise NotInStoreError(f"the store has no {digest}") from None

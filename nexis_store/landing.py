@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from nexis_store import fs
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import StoreError
-from nexis_store.ingest import Artifact, Writer
+from nexis_store.ingest import Writer
 from nexis_store.names import decode
+from nexis_store.publish import Artifact
 from nexis_store.tree import DEFAULT, Attributes
 
 MERGED = frozenset(("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"))

@@ -44,6 +44,9 @@ LARGE = b"v"
 ROOT = b"g"
 """root name → digest."""
 
+SMALL = 1 << 20
+"""Files of more bytes are large: noted in ``LARGE``, hashed while they are written."""
+
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 

@@ -8,9 +8,9 @@ import os
 from nexis_store import fs
 from nexis_store.database import Database
 from nexis_store.digest import TreeDigest
-from nexis_store.ingest import show
 from nexis_store.layout import Layout
 from nexis_store.names import decode
+from nexis_store.publish import show
 from nexis_store.records import ARTIFACT, PENDING, ArtifactRecord
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"

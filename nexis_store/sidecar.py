@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from blake3 import blake3
 
@@ -30,20 +31,38 @@ class Sidecar:
 
 
 def encode_sidecar(name: str, references: Iterable[TreeDigest], manifest: Manifest, added_ns: int) -> bytes:
-    """One line with a checksum of the rest, one of JSON, then the manifest."""
-    header = {"name": name, "references": sorted({each.hex() for each in references}), "added_ns": added_ns}
+    """One line with a checksum of the next, one of JSON, then the manifest."""
+    return _join({"name": name, "references": _listed(references), "added_ns": added_ns}, manifest.encode())
+
+
+def with_references(data: bytes, digest: TreeDigest, references: Iterable[TreeDigest]) -> bytes:
+    """A sidecar with other references and all else as it was; raises ``DamagedStoreError``."""
+    header, manifest = _split(data, digest)
+    return _join({**header, "references": _listed(references)}, manifest)
+
+
+def _listed(references: Iterable[TreeDigest]) -> list[str]:
+    return sorted({each.hex() for each in references})
+
+
+def _join(header: dict[str, Any], manifest: bytes) -> bytes:
     line = json.dumps(header, separators=(",", ":")).encode() + b"\n"
-    return _MAGIC + blake3(line).hexdigest()[:_CHECK].encode() + b"\n" + line + manifest.encode()
+    return _MAGIC + blake3(line).hexdigest()[:_CHECK].encode() + b"\n" + line + manifest
 
 
-def decode_sidecar(data: bytes, digest: TreeDigest) -> Sidecar:
-    """Read and prove a sidecar; raises ``DamagedStoreError``."""
+def _split(data: bytes, digest: TreeDigest) -> tuple[dict[str, Any], bytes]:
+    """The proved header, and the bytes of the manifest as they are."""
     head = len(_MAGIC) + _CHECK + 1
     end = data.find(b"\n", head) + 1
     line = data[head:end]
     check = blake3(line).hexdigest()[:_CHECK].encode()
     if not end or data[:head] != _MAGIC + check + b"\n":
         raise DamagedStoreError(f"the description of {digest} is damaged", hint="run 'nexis-store verify'")
-    header = json.loads(line)
+    return json.loads(line), data[end:]
+
+
+def decode_sidecar(data: bytes, digest: TreeDigest) -> Sidecar:
+    """Read and prove a sidecar; raises ``DamagedStoreError``."""
+    header, manifest = _split(data, digest)
     references = tuple(TreeDigest.parse(each) for each in header["references"])
-    return Sidecar(header["name"], references, Manifest.decode(data[end:], digest), header["added_ns"])
+    return Sidecar(header["name"], references, Manifest.decode(manifest, digest), header["added_ns"])

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nexis_store import fs, gc, generations, landing, recovery, refs, roots, unpack, verify
+from nexis_store import fs, gc, generations, landing, publish, recovery, refs, roots, unpack, verify
 from nexis_store import union as merging
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
@@ -28,13 +28,14 @@ from nexis_store.errors import NotInStoreError, StoreError, writing
 from nexis_store.gc import GcPlan, GcResult, Progress
 from nexis_store.generations import Generation
 from nexis_store.history import settle
-from nexis_store.ingest import Artifact, Writer, read_sidecar
+from nexis_store.ingest import Writer
 from nexis_store.journal import create_segment
 from nexis_store.layout import FORMAT_VERSION, Layout
 from nexis_store.locks import locked, take_while_needed
 from nexis_store.metadata.base import Backend
 from nexis_store.metadata.choose import PROFILES, backend_for, open_backend
 from nexis_store.names import encode
+from nexis_store.publish import Artifact, read_sidecar
 from nexis_store.realisation import Realisation
 from nexis_store.records import (
     ARTIFACT,
@@ -335,6 +336,16 @@ class Store:
         """The artifacts and everything they need, each once."""
         with self.database.snapshot() as snapshot:
             return refs.closure(snapshot, digests)
+
+    @writing("the references")
+    def add_references(self, digest: TreeDigest, references: Iterable[TreeDigest]) -> tuple[TreeDigest, ...]:
+        """Let an artifact that is there refer to more artifacts, durably; returns all it refers to now.
+
+        For what is declared differently later although its bytes are the same. Costs a look-up where it refers to them
+        already. References are never taken away: another user of the artifact may rely on them. Raises
+        ``NotInStoreError`` when the artifact or one that it shall refer to is not there.
+        """
+        return publish.add_references(self, digest, references)
 
     # Builds
 

@@ -15,7 +15,8 @@ from types import TracebackType
 
 from nexis_store.database import Transaction
 from nexis_store.digest import TreeDigest
-from nexis_store.ingest import Artifact, Host, Writer, publish_in, withdraw
+from nexis_store.ingest import Writer
+from nexis_store.publish import Artifact, Host, publish_in, withdraw
 from nexis_store.records import ARTIFACT
 from nexis_store.tree import Manifest
 

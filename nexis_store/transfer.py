@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from nexis_store.digest import DIGEST_SIZE, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, StoreError
-from nexis_store.ingest import Artifact, Host, Writer, read_sidecar
+from nexis_store.ingest import Writer
+from nexis_store.publish import Artifact, Host, read_sidecar
 from nexis_store.sidecar import Sidecar, decode_sidecar
 
 if TYPE_CHECKING:

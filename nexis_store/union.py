@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import ConflictError
-from nexis_store.ingest import Artifact, Host, Writer
+from nexis_store.ingest import Writer
+from nexis_store.publish import Artifact, Host
 from nexis_store.tree import DEFAULT, ManifestEntry
 
 

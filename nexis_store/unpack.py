@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 from nexis_store.errors import ConflictError, HostileArchiveError, StoreError
-from nexis_store.ingest import SMALL, Writer
+from nexis_store.ingest import Writer
 from nexis_store.landing import is_merge_link, merge_usr, merged_target, normal_path
 from nexis_store.names import why_bad_path
+from nexis_store.records import SMALL
 from nexis_store.tree import DEFAULT, Attributes
 
 if TYPE_CHECKING:

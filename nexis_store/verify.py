@@ -14,9 +14,9 @@ from nexis_store import refs, roots
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
-from nexis_store.ingest import read_sidecar
 from nexis_store.layout import Layout
 from nexis_store.names import decode
+from nexis_store.publish import read_sidecar
 from nexis_store.records import (
     ARTIFACT,
     COUNT,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from nexis_store.cli.common import print_json
-from nexis_store.ingest import Artifact
 from nexis_store.maintenance import backend_of
 from nexis_store.metadata.choose import migration
+from nexis_store.publish import Artifact
 from nexis_store.store import Store, default_store_root
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
-from nexis_store.ingest import SMALL
 from nexis_store.realisation import Realisation
+from nexis_store.records import SMALL
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
 
@@ -96,6 +96,10 @@ class Run:
     def add_c_again_with_reference(self) -> None:
         self._add("C", "A")
 
+    def add_reference_to_b(self) -> None:
+        assert self.store is not None
+        assert self.digests["D"] in self.store.add_references(self.digests["B"], [self.digests["D"]])
+
     def union(self) -> None:
         assert self.store is not None
         parts = [(name, self.digests[name]) for name in ("A", "B")]
@@ -135,8 +139,8 @@ class Run:
 
     STEPS = (
         open, add_a, root_a, add_b, record_b, root_b, add_together, root_d, unroot_a, add_c, checkpoint,
-        add_c_again_with_reference, union, root_u, generation, next_generation, roll_back, collect, checkpoint_again,
-        add_c_after_collection, close,
+        add_c_again_with_reference, add_reference_to_b, union, root_u, generation, next_generation, roll_back,
+        collect, checkpoint_again, add_c_after_collection, close,
     )  # fmt: skip
 
     def all(self) -> None:
@@ -205,6 +209,8 @@ def check(root: Path, profile: str, acknowledged: list[str]) -> None:
             realisation = store.realisation(KEY)
             assert realisation is not None and realisation.duration_ns == 7
             assert store.realised(RECIPE) == realisation
+        if "add_reference_to_b" in acknowledged:
+            assert found["D"] in store.references(found["B"])
         if "generation" in acknowledged:
             done = ["generation", "next_generation", "roll_back"]
             before, after = [1, 2, 1, 1][sum(each in acknowledged for each in done) - 1 :][:2]

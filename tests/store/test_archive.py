@@ -10,7 +10,7 @@ import pytest
 
 from nexis_store.archive import write_cpio, write_tar
 from nexis_store.errors import StoreError
-from nexis_store.ingest import Artifact
+from nexis_store.publish import Artifact
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
 

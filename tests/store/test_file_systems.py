@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from nexis_store import fs
-from nexis_store.ingest import SMALL
 from nexis_store.maintenance import backend_of
 from nexis_store.metadata.choose import file_system_type
+from nexis_store.records import SMALL
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
 from tests.crash.disk import Disk, make_disk

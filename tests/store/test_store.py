@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from nexis_store.digest import BuildKey, DerivationId, FileDigest, TreeDigest
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError
-from nexis_store.ingest import TINY, Artifact
+from nexis_store.ingest import TINY
+from nexis_store.maintenance import recover
+from nexis_store.publish import Artifact
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store, default_store_root
 from nexis_store.tree import Attributes
@@ -127,6 +130,32 @@ def test_references_must_be_present_and_accumulate(store: Store) -> None:
     assert set(again.references) == {one.digest, two.digest}
     assert store.referrers(one.digest) == (three.digest,)
     assert store.closure([three.digest]) == [three.digest, *sorted((one.digest, two.digest))]
+
+
+@pytest.mark.parametrize("profile", ["desktop", "server"])
+def test_references_can_be_added_to_what_is_there(tmp_path: Path, profile: str) -> None:
+    with Store.open(tmp_path / "store", profile=profile) as store:
+        one, two, three = (add(store, name, {name: b""}) for name in ("one", "two", "three"))
+        store.add_references(one.digest, [two.digest])
+        store.set_root("keep", one.digest)
+        assert set(store.add_references(one.digest, [three.digest, one.digest, two.digest])) == {
+            two.digest, three.digest,
+        }  # fmt: skip
+        length = os.path.getsize(store.layout.database + "/journal/0000000001.log")
+        assert store.add_references(one.digest, [three.digest]) == store.references(one.digest)
+        assert os.path.getsize(store.layout.database + "/journal/0000000001.log") == length
+        assert store.referrers(three.digest) == (one.digest,)
+        for digest, wanted in ((ABSENT, one.digest), (one.digest, ABSENT)):
+            with pytest.raises(NotInStoreError):
+                store.add_references(digest, [wanted])
+        assert os.listdir(store.layout.staging) == []
+    with Store.open(tmp_path / "store") as store:
+        assert store.execute_gc(store.plan_gc()).collected == 0
+        assert list(store.verify(contents=True)) == []
+        shutil.rmtree(f"{store.layout.database}/journal")
+    assert recover(store.layout).artifacts == 3
+    with Store.open(tmp_path / "store") as store:
+        assert set(store.references(one.digest)) == {two.digest, three.digest}
 
 
 def test_realisations_are_found_by_key_and_by_recipe(store: Store) -> None:

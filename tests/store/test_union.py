@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nexis_store.errors import ConflictError
-from nexis_store.ingest import Artifact
+from nexis_store.publish import Artifact
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
 from tests.store.test_store import add

@@ -11,6 +11,7 @@ import pytest
 
 from nexis_store import checking, freeing, fs, ingest, workers
 from nexis_store.errors import StoreError
+from nexis_store.records import SMALL
 from nexis_store.store import Store
 from tests.store.test_store import add
 
@@ -32,7 +33,7 @@ def make_source(path: Path) -> Path:
         place.write_bytes(b"%d" % (number % 20) * (2000 if number % 3 else 2))
     (path / "d0/program").write_bytes(b"#!/bin/sh\n" * 500)
     (path / "d0/program").chmod(0o755)
-    (path / "large").write_bytes(os.urandom(ingest.SMALL + 1))
+    (path / "large").write_bytes(os.urandom(SMALL + 1))
     return path
 
 

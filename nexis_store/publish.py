@@ -1,0 +1,197 @@
+"""The moment a tree becomes part of the store: one rename, then one record of the journal (``docs/store.md``)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nexis_store import fs, refs
+from nexis_store.database import Database, Transaction
+from nexis_store.digest import TreeDigest
+from nexis_store.durability import Durability
+from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.layout import Layout
+from nexis_store.names import encode
+from nexis_store.records import ARTIFACT, DEAD, DOOMED, LARGE, PENDING, SMALL, ArtifactRecord, pack_number
+from nexis_store.session import Session
+from nexis_store.sidecar import encode_sidecar, with_references
+from nexis_store.tree import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A tree in the store. ``path`` is the directory that holds it, read-only for everybody."""
+
+    digest: TreeDigest
+    name: str
+    path: Path
+    size_bytes: int
+    references: tuple[TreeDigest, ...] = ()
+
+
+class Host(Protocol):
+    """What a writer needs of the store it writes to."""
+
+    layout: Layout
+    session: Session
+
+    @property
+    def database(self) -> Database:
+        """The metadata."""
+        ...
+
+    def manifest(self, digest: TreeDigest) -> Manifest:
+        """The listing of an artifact."""
+        ...
+
+    def path(self, digest: TreeDigest) -> Path:
+        """Where an artifact is."""
+        ...
+
+    @property
+    def durability(self) -> Durability:
+        """How bytes get to the disk."""
+        ...
+
+
+def publish(
+    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
+) -> Artifact:
+    """Show the durable tree in ``staging`` under its digest, or add references to what is there already."""
+    try:
+        return _publish(host, manifest, name, wanted, staging, added_ns)
+    except BaseException:
+        withdraw(host, manifest.digest, name, staging)
+        raise
+
+
+def withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
+    """Take back a tree that was shown although the journal could not take it."""
+    if os.path.exists(f"{staging}/tree"):
+        return
+    with host.database.transaction() as transaction:
+        if transaction.get(ARTIFACT + digest) is None:
+            with contextlib.suppress(FileNotFoundError):
+                fs.rename(host.layout.artifact(digest, name), f"{staging}/tree")
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(host.layout.sidecar(digest))
+
+
+def _publish(
+    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
+) -> Artifact:
+    with host.database.transaction() as transaction:
+        return publish_in(host, transaction, manifest, name, wanted, staging, added_ns)
+
+
+def publish_in(
+    host: Host,
+    transaction: Transaction,
+    manifest: Manifest,
+    name: str,
+    wanted: tuple[TreeDigest, ...],
+    staging: str,
+    added_ns: int,
+) -> Artifact:
+    """``publish`` as a part of a larger change; if that fails, ``withdraw`` takes it back."""
+    digest, layout = manifest.digest, host.layout
+    _check_present(transaction, name, wanted)
+    stored = transaction.get(ARTIFACT + digest)
+    if stored is not None:
+        record = ArtifactRecord.decode(stored)
+
+        def describe(all: tuple[TreeDigest, ...]) -> bytes:
+            return encode_sidecar(record.name, all, manifest, record.added_ns)
+
+        after = _refer(layout, transaction, digest, wanted, staging, describe)
+    elif not os.path.exists(f"{staging}/description"):
+        raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
+    else:
+        record = ArtifactRecord(name, manifest.size_bytes, len(manifest), added_ns)
+        show(layout, digest, name, staging)
+        after = refs.add_references(transaction, digest, wanted)
+        transaction.put(ARTIFACT + digest, record.encode())
+        transaction.put(DEAD + digest, pack_number(added_ns))
+        transaction.put(PENDING + digest, encode(os.path.basename(staging)))
+        transaction.delete(DOOMED + digest)
+        for entry in manifest.entries():
+            if entry.size > SMALL:
+                transaction.put(LARGE + pack_number(entry.size), b"")
+    return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
+
+
+def _check_present(transaction: Transaction, name: str, wanted: Iterable[TreeDigest]) -> None:
+    for each in wanted:
+        if transaction.get(ARTIFACT + each) is None:
+            raise NotInStoreError(
+                f"{name} refers to {each}, which is not in the store", hint="add what is referred to first"
+            )
+
+
+def _refer(
+    layout: Layout,
+    transaction: Transaction,
+    digest: TreeDigest,
+    wanted: Iterable[TreeDigest],
+    staging: str,
+    describe: Callable[[tuple[TreeDigest, ...]], bytes],
+) -> tuple[TreeDigest, ...]:
+    """Let an artifact that is there refer to ``wanted`` too; returns all it refers to."""
+    before = refs.references(transaction, digest)
+    after = refs.add_references(transaction, digest, wanted)
+    if after != before:
+        # A kill before the journal knows leaves a description with references too many: recovery may use them
+        # or not. The other order could leave too few.
+        fs.write_file(f"{staging}/references", describe(after), 0o444)
+        fs.sync_path(f"{staging}/references")
+        fs.rename(f"{staging}/references", layout.sidecar(digest))
+    return after
+
+
+def add_references(host: Host, digest: TreeDigest, wanted: Iterable[TreeDigest]) -> tuple[TreeDigest, ...]:
+    """Let an artifact that is there refer to more artifacts: one record of the journal, durable on return.
+
+    Returns all it refers to now. Costs a look-up when it refers to them already. Raises ``NotInStoreError``.
+    """
+    new = tuple(dict.fromkeys(wanted))
+    stored = host.database.get(ARTIFACT + digest)
+    if stored is None:
+        raise NotInStoreError(f"the store has no {digest}", hint="'nexis-store ls' lists what it has")
+    present = refs.references(host.database, digest)
+    if {*present, digest}.issuperset(new):
+        return present
+    staging = host.session.new_staging()
+    try:
+        with host.database.transaction() as transaction:
+            _check_present(transaction, ArtifactRecord.decode(stored).name, (digest, *new))
+            description = read_sidecar(host.layout, digest)
+            return _refer(
+                host.layout, transaction, digest, new, staging, lambda all: with_references(description, digest, all)
+            )
+    finally:
+        with contextlib.suppress(OSError):
+            fs.remove_tree(staging)
+
+
+def show(layout: Layout, digest: TreeDigest, name: str, staging: str) -> None:
+    """Rename a staged tree into place, its description first."""
+    place = layout.artifact(digest, name)
+    fs.make_directories(layout.bucket(digest))
+    fs.rename(f"{staging}/description", layout.sidecar(digest))
+    if os.path.lexists(place):
+        # A tree that no metadata name (an interrupted collection, a lost journal) was not verified by us: it goes.
+        fs.rename(place, f"{staging}/garbage")
+    fs.rename(f"{staging}/tree", place)
+
+
+def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
+    """The bytes of a sidecar; raises ``NotInStoreError``."""
+    try:
+        with open(layout.sidecar(digest), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise NotInStoreError(f"the store has no {digest}") from None
