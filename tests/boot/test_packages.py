@@ -17,6 +17,7 @@ PASSWORD = "nexis"
 WORK = (
     ("bash", """bash -c 'a=(x y z); echo "${MACHTYPE%%-*} ${#a[@]}"'""", "{arch} 3"),
     ("readline", "bash -c 'bind -P' 2>/dev/null | grep -c '^reverse-search-history '", "1"),
+    ("C.UTF-8", r"""bash -c 'x=$(printf "\303\244"); echo ${#x}'""", "1"),
     ("bzip2", "bzip2 -9 </etc/motd | bzip2 -dc | cmp - /etc/motd && echo same", "same"),
     (
         "curl",
@@ -24,7 +25,11 @@ WORK = (
         "same",
     ),
     ("curl and mbedtls", "curl --version | grep -o 'mbedTLS/[0-9.]*'", "mbedTLS/2.28.3"),
-    ("e2fsprogs", "mke2fs -q -F -t ext4 /tmp/disk 4M && e2fsck -fn /tmp/disk >/dev/null 2>&1 && echo clean", "clean"),
+    (
+        "e2fsprogs",
+        "mke2fs -q -F -t ext4 /tmp/disk 4M >/dev/null && e2fsck -fn /tmp/disk >/dev/null 2>&1 && echo clean",
+        "clean",
+    ),
     ("fuse3", "stat -c %a /usr/bin/fusermount3", "4755"),
     ("go-md2man", "printf '# NAME\\n' | go-md2man | grep -c '^.TH NAME'", "1"),
     ("jq", """echo '{"a": [1, 41]}' | jq '.a | add'""", "42"),
