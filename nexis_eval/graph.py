@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from nexis_eval.derivation import Derivation, Input, Use
 from nexis_eval.derivation_encoding import Call, ids_of, notes_of, recipe_of
@@ -70,19 +71,25 @@ class DerivationGraph:
 class LateOrigins(Mapping[DerivationId, Place]):
     """Where derivations come from, looked up when it is shown: by key paths of the configuration."""
 
-    def __init__(self, nodes: Nodes, paths: Mapping[int, KeyPath], place: Callable[[KeyPath], Place | None]) -> None:
+    def __init__(
+        self, nodes: Nodes, paths: Callable[[], Mapping[int, KeyPath]], place: Callable[[KeyPath], Place | None]
+    ) -> None:
         self._nodes = nodes
-        self.paths = paths
+        self._find_paths = paths
         self._place = place
 
+    @cached_property
+    def _paths(self) -> Mapping[int, KeyPath]:
+        return self._find_paths()
+
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._paths)
 
     def __iter__(self) -> Iterator[DerivationId]:
-        return (self._nodes.ids[number] for number in self.paths)
+        return (self._nodes.ids[number] for number in self._paths)
 
     def __getitem__(self, each: DerivationId) -> Place:
-        place = self._place(self.paths[self._nodes.index[each]])
+        place = self._place(self._paths[self._nodes.index[each]])
         if place is None:
             raise KeyError(each)
         return place
@@ -130,17 +137,17 @@ class GraphBuilder:
         self, call: Call = no_call, place: Callable[[KeyPath], Place | None] = lambda _: None
     ) -> DerivationGraph:
         """The finished graph. ``call`` renders what rules make, ``place`` says where a key of the configuration is."""
-        return packed_graph(self.nodes, dict(self.targets), self.paths, call, place)
+        return packed_graph(self.nodes, dict(self.targets), lambda: self.paths, call, place)
 
 
 def packed_graph(
     nodes: Nodes,
     targets: Mapping[str, DerivationId],
-    paths: Mapping[int, KeyPath],
+    paths: Callable[[], Mapping[int, KeyPath]],
     call: Call,
     place: Callable[[KeyPath], Place | None],
 ) -> DerivationGraph:
-    """A graph out of its parts; ``paths`` are the keys of the configuration that asked for nodes."""
+    """A graph out of its parts; ``paths`` gives the keys of the configuration that asked for nodes."""
     first = [nodes.index[targets[name]] for name in sorted(targets)]
     return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(nodes, paths, place))
 

@@ -6,7 +6,7 @@ images, which only combine packages, are added by ``nexis_eval.image.assemble``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from nexis_eval.config.model import Config, KeyPath, Package
@@ -21,7 +21,8 @@ from nexis_eval.packages.ready_made import choice, prebuilt
 from nexis_eval.packed import Nodes
 from nexis_eval.platforms import Platform
 from nexis_eval.rules import Renderer, Rule
-from nexis_eval.toolchain import Toolchain
+from nexis_eval.toolchain import TARGET, Toolchain
+from nexis_store.digest import DerivationId
 
 
 class Instantiator:
@@ -32,14 +33,18 @@ class Instantiator:
         config: Config,
         lock: Lock,
         rules: Mapping[str, Rule],
-        toolchain: Toolchain,
+        toolchain: Callable[[], Toolchain],
         builder: GraphBuilder | None = None,
         memory: Memory | None = None,
     ) -> None:
-        """``builder`` and ``memory`` are those of a graph that the packages of ``config`` are part of already."""
+        """``builder`` and ``memory`` are those of a graph that has packages already, if there is one. ``toolchain`` is
+        asked for the tool sets when they are wanted.
+        """
         self._config = config
         self._toolchain = toolchain
         self._builder = builder or GraphBuilder()
+        self.system: Mapping[str, int] = {}
+        """The targets of the system, by number of node."""
         self._making = Making(config, lock, rules, toolchain, self._builder, memory or Memory(), self._native)
 
     def graph(self) -> DerivationGraph:
@@ -48,13 +53,11 @@ class Instantiator:
         for name in packages:
             self.package(name, target)
         ids, built = self._builder.nodes.ids, self._making.built[target.arch]
-        for name in packages:
-            self._builder.target(name, ids[built[name]])
         installed = {name: ids[built[name]] for name, package in packages.items() if package.install}
-        # Imported on use: an edit of a package does without.
-        from nexis_eval.image.assemble import add_system
-
-        add_system(self._config, self._builder, self._toolchain, installed)
+        self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
+        for name in packages:
+            if name not in self.system:
+                self._builder.target(name, ids[built[name]])
         return self._builder.finish(Renderer(self.rules()), self._config.place)
 
     def package(self, name: str, platform: Platform) -> int:
@@ -95,10 +98,6 @@ class Instantiator:
         """The keys of the configuration that asked for nodes."""
         return self._builder.paths
 
-    def again(self, name: str, platform: Platform) -> None:
-        """Make a package that the graph has already once more."""
-        self._made(self._config.packages[name], platform)
-
     def rules(self) -> dict[str, Rule]:
         """The rules that were called, by digest."""
         return self._making.rules()
@@ -136,10 +135,22 @@ class Instantiator:
         return replace(package, prebuilt=(), smoke_test=None)
 
 
+def system_targets(
+    config: Config, builder: GraphBuilder, toolchain: Toolchain, installed: Mapping[str, DerivationId]
+) -> dict[str, int]:
+    """Add the parts of the system to a graph that has packages, but no targets of theirs; returns its targets."""
+    # Imported on use: an edit of a package does without.
+    from nexis_eval.image.assemble import add_system
+
+    add_system(config, builder, toolchain, installed)
+    index = builder.nodes.index
+    return {name: index[each] for name, each in builder.targets.items() if not name.startswith(TARGET)}
+
+
 def instantiate(config: Config, lock: Lock, rules: Mapping[str, Rule], toolchain: Toolchain) -> DerivationGraph:
     """Turn a configuration into its derivation graph.
 
     Raises ``NotLockedError`` where ``nexis.lock`` lacks something, ``PackageError`` for a package that cannot be built
     as written, and ``OSError`` subclasses wrapped by their readers for files that vanished since they were checked.
     """
-    return Instantiator(config, lock, rules, toolchain).graph()
+    return Instantiator(config, lock, rules, lambda: toolchain).graph()

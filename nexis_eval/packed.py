@@ -7,7 +7,7 @@ bytes in a handful of arrays, 8 MB for all of them, and remembering an evaluatio
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,11 @@ from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_encoding import HEAD, Call, decode, identity, split
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
-Dump = tuple[Any, Any, Any, Any, Any, dict[int, bytes], list[int]]
-"""Ids; recipes and where each ends; what nodes name and where that ends; notes; shared nodes."""
+Dump = tuple[Any, Any, Any, Any, Any, dict[int, bytes], list[int], list[int]]
+"""Ids; recipes and where each ends; what nodes name and where that ends; notes; shared and contested nodes."""
+
+NOWHERE = 0xFFFFFFFF
+"""The place of a node that is left out."""
 
 Node = tuple[bytes, Sequence[int], bytes]
 """Recipe, what it names, notes."""
@@ -30,7 +33,7 @@ def no_call(arguments: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...
 class Nodes:
     """Recipes and what they name, by number: a node comes after those it names."""
 
-    __slots__ = ("_ends", "_needs", "_needs_ends", "_notes", "_text", "ids", "index", "shared")
+    __slots__ = ("_ends", "_needs", "_needs_ends", "_notes", "_text", "contested", "ids", "index", "shared")
 
     def __init__(self) -> None:
         self.ids: list[DerivationId] = []
@@ -42,6 +45,8 @@ class Nodes:
         self._notes: dict[int, bytes] = {}
         self.shared: set[int] = set()
         """Nodes that were added more than once."""
+        self.contested: set[int] = set()
+        """Those of them that were added with different notes; the first in alphabetical order are kept."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,6 +59,9 @@ class Nodes:
         known = self.index.setdefault(each, number)
         if known != number:
             self.shared.add(known)
+            if notes != self._notes.get(known, b""):
+                self.contested.add(known)
+                self._notes[known] = min(notes, self._notes.get(known, notes))
             return known
         ids.append(each)
         self._text += recipe
@@ -74,14 +82,15 @@ class Nodes:
             self._needs_ends,
             self._notes,
             [*self.shared],
+            [*self.contested],
         )
 
     @classmethod
     def load(cls, dump: Dump) -> Nodes:
         """The inverse of ``dump``, for what was dumped on this machine; nothing can be added to it."""
         nodes = cls()
-        ids, text, ends, needs, needs_ends, nodes._notes, shared = dump
-        nodes.shared = set(shared)
+        ids, text, ends, needs, needs_ends, nodes._notes, shared, contested = dump
+        nodes.shared, nodes.contested = set(shared), set(contested)
         nodes._text = text
         nodes._ends.frombytes(ends)
         nodes._needs.frombytes(needs)
@@ -103,48 +112,73 @@ class Nodes:
         """The nodes that a node names, in the order of its recipe."""
         return self._needs[self._needs_ends[number - 1] if number else 0 : self._needs_ends[number]]
 
-    def replaced(self, new: Mapping[int, Node]) -> Nodes | None:
-        """The same graph with other recipes in some places; ``None`` if two nodes come to be the same by that.
+    def arranged(
+        self, runs: Sequence[range], added: Sequence[Node], moved: Mapping[int, int]
+    ) -> tuple[Nodes, Sequence[int]] | None:
+        """Another graph: nodes of this one and ``added`` ones (numbered on from these) in the order of ``runs``.
 
-        Nodes keep their numbers. Those that depend on what is new get new identities, the rest is copied.
+        What named a node of ``moved`` names what that maps to. A node's identity is made anew where it depends on what
+        was added. Returns the graph and the place of each number in it (``NOWHERE`` for those left out); ``None`` if a
+        node names one that is not before it, or if two are the same.
         """
-        made = Nodes()
-        made.shared, made._notes = set(self.shared), dict(self._notes)
-        made.ids = [*self.ids]
-        self._copy_into(made, new)
-        for number, (_, _, notes) in new.items():
-            made._notes.pop(number, None)
-            if notes:
-                made._notes[number] = notes
-        changed: set[int] = set()
-        ids = made.ids
-        for number in range(min(new, default=len(self)), len(self)):
-            needs = made.needs(number)
+        made, count = Nodes(), len(self._ends)
+        place = array("I", [NOWHERE]) * (count + len(added))
+        fresh: list[tuple[int, int, Sequence[int]]] = []
+        for run in runs:
+            start, stop, here = run.start, run.stop, len(made.ids)
+            if start >= count:
+                for number in run:
+                    recipe, needs, _ = added[number - count]
+                    fresh.append((len(made.ids), len(made._needs), needs))
+                    made.ids.append(self.ids[number])
+                    made._text += recipe
+                    made._ends.append(len(made._text))
+                    made._needs.extend(needs)
+                    made._needs_ends.append(len(made._needs))
+            else:
+                text_start, needs_start = self._starts(start)
+                text_end, needs_end = self._starts(stop)
+                text_shift, needs_shift = len(made._text) - text_start, len(made._needs) - needs_start
+                made.ids += self.ids[start:stop]
+                made._text += self._text[text_start:text_end]
+                made._needs += self._needs[needs_start:needs_end]
+                made._ends.extend([end + text_shift for end in self._ends[start:stop]])
+                made._needs_ends.extend([end + needs_shift for end in self._needs_ends[start:stop]])
+            place[start:stop] = array("I", range(here, here + len(run)))
+        named = place[:]
+        for number, other in moved.items():
+            named[number] = place[other]
+        made._needs = array("I", map(named.__getitem__, made._needs))
+        for _, start, needs in fresh:
+            made._needs[start : start + len(needs)] = array("I", map(place.__getitem__, needs))
+        if NOWHERE in made._needs:
+            return None
+        kept = {place[number]: notes for number, notes in self._notes.items()}
+        kept.update({place[count + index]: notes for index, (_, _, notes) in enumerate(added) if notes})
+        kept.pop(NOWHERE, None)
+        made._notes = kept
+        made.shared = {place[number] for number in self.shared} - {NOWHERE}
+        made.contested = {place[number] for number in self.contested} - {NOWHERE}
+        instead = {place[number] for number in moved.values()}
+        return (made, place) if made._identify({number for number, _, _ in fresh}, instead) else None
+
+    def _identify(self, new: Set[int], changed: set[int]) -> bool:
+        """Make the identities of ``new`` nodes, and of all that depend on them or on what else ``changed``.
+
+        Returns whether that could be done.
+        """
+        ids, needs_ends, all_needs = self.ids, self._needs_ends, self._needs
+        for number in range(min(new | changed, default=len(ids)), len(ids)):
+            needs = all_needs[needs_ends[number - 1] if number else 0 : needs_ends[number]]
             if number in new or not changed.isdisjoint(needs):
-                each = identity(made.recipe(number), [ids[item] for item in needs])
-                if each != ids[number]:
+                if max(needs, default=-1) >= number:
+                    return False
+                each = identity(self.recipe(number), [ids[item] for item in needs])
+                if number in new or each != ids[number]:
                     ids[number] = each
                     changed.add(number)
-        made.index = {each: number for number, each in enumerate(ids)}
-        return made if len(made.index) == len(ids) else None
-
-    def _copy_into(self, made: Nodes, new: Mapping[int, Node]) -> None:
-        start = text_start = needs_start = 0
-        for number in (*sorted(new), len(self)):
-            text_end, needs_end = self._starts(number)
-            text_shift, needs_shift = len(made._text) - text_start, len(made._needs) - needs_start
-            made._text += self._text[text_start:text_end]
-            made._needs += self._needs[needs_start:needs_end]
-            made._ends.extend([end + text_shift for end in self._ends[start:number]])
-            made._needs_ends.extend([end + needs_shift for end in self._needs_ends[start:number]])
-            if number in new:
-                recipe, needs, _ = new[number]
-                made._text += recipe
-                made._needs.extend(needs)
-                made._ends.append(len(made._text))
-                made._needs_ends.append(len(made._needs))
-                start = number + 1
-                text_start, needs_start = self._starts(start)
+        self.index = {each: number for number, each in enumerate(ids)}
+        return len(self.index) == len(ids)
 
     def _starts(self, number: int) -> tuple[int, int]:
         return (self._ends[number - 1], self._needs_ends[number - 1]) if number else (0, 0)

@@ -18,6 +18,8 @@ from nexis_store.errors import NexisError, Place
 
 DEFINITION = "toolchain.toml"
 PINS = "toolchain.lock"
+TARGET = "toolchain:"
+"""What the targets of tool sets begin with."""
 HEADER = "# Made by 'nexis-eval lock --toolchain'. The packages of each tool set of toolchain.toml.\n"
 
 
@@ -160,7 +162,7 @@ def toolsets(
     """The sets called ``names`` and all they extend, topmost layer first; each is the target ``toolchain:NAME``."""
     result = []
     for name in toolchain.with_extended(names):
-        target = f"toolchain:{name}"
+        target = f"{TARGET}{name}"
         known = builder.find(target)
         if known is None:
             known = _add_set(builder, toolchain, name, build_platform)

@@ -70,6 +70,8 @@ class _Loader:
         self.sources: list[Source] = []
         self.by_path: dict[str, Source] = {}
         """By the path without symbolic links, so that no detour through one makes a file another."""
+        self.turns = 0
+        """How many files were taken in, with all that they include."""
         self.listings: dict[tuple[str, str], tuple[str, ...]] = {}
         self.failed: list[ConfigError] = []
         """Files that could not be read: what depends on their content cannot be judged."""
@@ -105,6 +107,8 @@ class _Loader:
         source.rank, source.directives = rank, own.directives()
         for include in own.includes:
             self.include(include)
+        self.turns += 1
+        source.turn, source.entries = self.turns, own.entries
         self.parts.entries += own.entries
         self.parts.removals += own.removals
 
@@ -197,7 +201,9 @@ class _Loader:
                 self.failed.append(errors.OverrideSyntaxError(error.message, hint=hint, place=Place(shown)))
                 continue
             self.sources.append(source)
+            before = len(self.parts.entries)
             self.parts.read(source, _packages_by_name(table), OVERRIDE)
+            source.entries = self.parts.entries[before:]
 
     def check_profiles(self, profiles: Iterable[str]) -> None:
         if self.failed:

@@ -18,6 +18,16 @@ from nexis_eval.config.toml import read_text
 from nexis_store.errors import NexisError, Place
 
 
+class Directives(NamedTuple):
+    """What a file says beside values."""
+
+    includes: tuple[tuple[str, int], ...]
+    """Each as written, and the strength that it gives."""
+    removals: tuple[KeyPath, ...]
+    profiles: tuple[str, ...]
+    """The names of all profiles that it has parts for."""
+
+
 @dataclass(eq=False, slots=True)
 class Source:
     """One file that was read (or one override of the command line, which has a ``text`` and no path)."""
@@ -29,8 +39,11 @@ class Source:
     text: str | None = None
     rank: int = 0
     """The strength of what it says."""
-    directives: tuple[object, ...] = ()
-    """What it says beside values (``Parts.directives``)."""
+    turn: int = 0
+    """Files are merged in the order of their turns: what a file includes comes before the file."""
+    directives: Directives | None = None
+    entries: Sequence[Entry] = ()
+    """What it says, before anything is merged or removed."""
     _positions: Positions | None = None
     _unreadable: bool = False
 

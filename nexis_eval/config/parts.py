@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import InvalidValueError, type_name
 from nexis_eval.config.model import KeyPath
-from nexis_eval.config.origin import Entry, Problem, Source, Spot
+from nexis_eval.config.origin import Directives, Entry, Problem, Source, Spot
 from nexis_eval.config.settings import BY_PATH, DIRECTIVES, INCLUDES, PART_DOCS, REMOVE, SECTIONS, Form, Section
 from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import ALIASES, PLATFORMS
@@ -67,9 +67,9 @@ class Parts:
     elsewhere: dict[KeyPath, Spot] = field(default_factory=dict)
     """Items of lists that are declared in parts that do not count."""
 
-    def directives(self) -> tuple[object, ...]:
-        """What a file says beside values, as plain values: includes, removals, profiles."""
-        return (
+    def directives(self) -> Directives:
+        """What a file says beside values."""
+        return Directives(
             tuple((each.written, each.rank) for each in self.includes),
             tuple(each.path for each in self.removals),
             tuple(sorted(self.known_profiles)),

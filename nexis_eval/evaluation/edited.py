@@ -6,15 +6,14 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request, program_files, row_of
-from nexis_eval.evaluation.record import Places, decode, encode
+from nexis_eval.evaluation.record import decode, encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, decode_summary, encode_summary
-from nexis_eval.graph import packed_graph
-from nexis_eval.incremental import State, update
-from nexis_eval.lock.model import load_lock
+from nexis_eval.evaluation.state import State
+from nexis_eval.evaluation.update import update
 from nexis_eval.places import RULES
-from nexis_eval.rules import Renderer
 
 
 def evaluate_changed(
@@ -25,34 +24,31 @@ def evaluate_changed(
     if any(file in program or file.startswith(f"{RULES}/") for file in changed):
         # What another program remembered may even have another form.
         return None
-    summary, graph, state = (known.part(number) for number in range(len(known.parts)))
-    if summary is None or graph is None or state is None:
+    summary, graph, remembered = (known.part(number) for number in range(len(known.parts)))
+    if summary is None or graph is None or remembered is None:
         return None
     arch, system, mirrors, targets = decode_summary(summary)
-    nodes, paths, rules = decode(graph)
-    numbers = [nodes.index[each] for each in targets.values()]
+    nodes, rules = decode(graph)
+    before = State.decode(remembered)
+    lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
     now = time.time_ns()
     again = {file: row_of(file, now) for file in changed}
-    made = update(
-        State.decode(state),
-        changed,
-        request.profiles,
-        load_lock(request.file.with_name("nexis.lock")),
-        {rule.name: rule for rule in rules.values()},
-        nodes,
-        targets,
-        paths,
-    )
+    try:
+        text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    except (OSError, UnicodeDecodeError):
+        return None
+    by_name = {rule.name: rule for rule in rules.values()}
+    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes, targets)
     if made is None:
         return None
     rules = {**rules, **made.rules}
-    targets = {name: made.nodes.ids[number] for name, number in zip(targets, numbers, strict=True)}
-    rows = [again.get(row[0], row) for row in known.rows]
-    rows += [row_of(file, now) for file in {*map(os.fspath, made.files)} - {row[0] for row in rows}]
+    state = made.state.encode()
+    gone = before.locals.keys() - made.state.locals.keys()
+    rows = [again.get(row[0], row) for row in known.rows if row[0] not in gone]
+    rows += [row_of(file, now) for file in made.state.locals.keys() - {row[0] for row in rows}]
     with contextlib.suppress(OSError):
-        encoded = encode_summary(arch, system, mirrors, targets)
-        cache.put_rows(request, known.listings, rows, encoded, encode(made.nodes, paths, rules), state)
-    place = Places(request).place
+        encoded = encode_summary(arch, system, mirrors, made.targets)
+        cache.put_rows(request, known.listings, rows, encoded, encode(made.nodes, rules), state)
     return Evaluation(
-        arch, system, mirrors, targets, lambda: packed_graph(made.nodes, targets, paths, Renderer(rules), place)
+        arch, system, mirrors, made.targets, lambda: graph_of(request, made.nodes, rules, made.targets, state)
     )

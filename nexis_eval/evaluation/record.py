@@ -10,8 +10,10 @@ from functools import cached_property
 from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import Recalled, Request
 from nexis_eval.config.model import Config, KeyPath
-from nexis_eval.evaluation.evaluate import GRAPH
+from nexis_eval.evaluation.evaluate import GRAPH, STATE
+from nexis_eval.evaluation.state import State
 from nexis_eval.graph import DerivationGraph, packed_graph
+from nexis_eval.packages.making import origins_of
 from nexis_eval.packed import Nodes
 from nexis_eval.rules import Renderer, Rule
 from nexis_store.digest import DerivationId
@@ -37,15 +39,33 @@ class Places:
         return self._config.place(path)
 
 
-def encode(nodes: Nodes, paths: Mapping[int, KeyPath], rules: Mapping[str, Rule]) -> bytes:
+def encode(nodes: Nodes, rules: Mapping[str, Rule]) -> bytes:
     """A graph without its targets, as bytes for this machine; ``rules`` are those that it calls, by digest."""
-    return marshal.dumps((nodes.dump(), dict(paths), pickle.dumps(rules, protocol=5)))
+    return marshal.dumps((nodes.dump(), pickle.dumps(rules, protocol=5)))
 
 
-def decode(data: bytes) -> tuple[Nodes, dict[int, KeyPath], dict[str, Rule]]:
+def decode(data: bytes) -> tuple[Nodes, dict[str, Rule]]:
     """The inverse of ``encode``."""
-    dump, paths, rules = marshal.loads(data)
-    return Nodes.load(dump), paths, pickle.loads(rules)
+    dump, rules = marshal.loads(data)
+    return Nodes.load(dump), pickle.loads(rules)
+
+
+def graph_of(
+    request: Request,
+    nodes: Nodes,
+    rules: Mapping[str, Rule],
+    targets: Mapping[str, DerivationId],
+    state: bytes | None,
+) -> DerivationGraph:
+    """The graph of an evaluation; where its derivations come from is known as far as there is a ``state``."""
+
+    def paths() -> Mapping[int, KeyPath]:
+        if state is None:
+            return {}
+        known = State.decode(state)
+        return origins_of(known.memory.units, known.paths)
+
+    return packed_graph(nodes, targets, paths, Renderer(rules), Places(request).place)
 
 
 def recalled_graph(request: Request, known: Recalled, targets: Mapping[str, DerivationId]) -> DerivationGraph | None:
@@ -54,5 +74,5 @@ def recalled_graph(request: Request, known: Recalled, targets: Mapping[str, Deri
     if data is None:
         return None
     with without_collecting():
-        nodes, paths, rules = decode(data)
-    return packed_graph(nodes, targets, paths, Renderer(rules), Places(request).place)
+        nodes, rules = decode(data)
+    return graph_of(request, nodes, rules, targets, known.part(STATE))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.derivation import Attribute, Derivation, FetchGit, Script, Use
 from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe
-from nexis_eval.packages.making import BUILD_ARCH, Making, path_of
+from nexis_eval.packages.making import BUILD_ARCH, NAME, Making
 from nexis_eval.platforms import Platform
 from nexis_eval.rules import BuildContext, Rule, check_own_phases
 
@@ -32,12 +32,12 @@ def from_source(making: Making, package: Package, platform: Platform) -> int:
 def download(making: Making, package: Package, field: str, platform: Platform) -> Source:
     """The fixed-output derivation of ``source`` or ``prebuilt``."""
     fetch, version = making.pins.download(package, field, platform)
-    name, at = f"{package.name}-{field}", path_of(package, field)
+    name = f"{package.name}-{field}"
     arch = platform.arch if field == "prebuilt" else BUILD_ARCH
     if isinstance(fetch, FetchGit):
-        return Source(making.step(Derivation(name, fetch, arch, version=version), at), "/in/source")
+        return Source(making.step(Derivation(name, fetch, arch, version=version), field), "/in/source")
     recipe, notes = fetch_recipe(name, version, arch, fetch), fetch_notes(fetch)
-    return Source(making.recipe(recipe, (), notes, at), f"/in/source/{fetch.filename}")
+    return Source(making.recipe(recipe, (), notes, field), f"/in/source/{fetch.filename}")
 
 
 def built(making: Making, package: Package, platform: Platform, rule: Rule, source: Source) -> int:
@@ -46,19 +46,19 @@ def built(making: Making, package: Package, platform: Platform, rule: Rule, sour
     needs = [source.node]
     patches = []
     for index, patch in enumerate(package.patches):
-        needs.append(making.local(patch, patch.path.name, path_of(package, "patches")))
+        needs.append(making.local(patch, patch.path.name, "patches"))
         inputs += (Use.BIND, f"/in/patches/{index}", "out", "")
         patches.append(f"/in/patches/{index}/{patch.path.name}")
     hooks: dict[str, str | None] = {"pre": None, "post": None}
     for when, hook in (("pre", package.pre_build_script), ("post", package.post_build_script)):
         if hook is not None:
-            needs.append(making.local(hook, hook.path.name, path_of(package, f"{when}_build_script")))
+            needs.append(making.local(hook, hook.path.name, f"{when}_build_script"))
             inputs += (Use.BIND, f"/in/hooks/{when}", "out", "")
             hooks[when] = f"/in/hooks/{when}/{hook.path.name}"
     files: dict[str, str] = {}
     for name, value in package.options.items():
         if isinstance(value, LocalPath):
-            needs.append(making.local(value, value.path.name, path_of(package, "options")))
+            needs.append(making.local(value, value.path.name, "options"))
             inputs += (Use.BIND, f"/in/files/{name}", "out", "")
             files[name] = f"/in/files/{name}/{value.path.name}"
     context = BuildContext(
@@ -96,7 +96,7 @@ def built(making: Making, package: Package, platform: Platform, rule: Rule, sour
         script,
         package.all_outputs,
     )
-    return making.recipe(recipe, [*needs, *runtime], b"", path_of(package))
+    return making.recipe(recipe, [*needs, *runtime], b"", NAME)
 
 
 def attributes_of(package: Package) -> tuple[Attribute, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nexis_eval.config.model import Package
 from nexis_eval.derivation import Derivation, Fetch, Input, Union, Unpack, Use
-from nexis_eval.packages.making import Making, path_of
+from nexis_eval.packages.making import Making
 from nexis_eval.platforms import Platform
 
 DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug")
@@ -13,7 +13,7 @@ DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/
 def unpacked(making: Making, package: Package, platform: Platform) -> int:
     """The union of all Debian packages that the lock lists; raises ``NotLockedError``."""
     parts = []
-    ids, at = making.builder.nodes.ids, path_of(package, "debian")
+    ids = making.builder.nodes.ids
     for deb in making.pins.debs(package, platform):
         archive = making.step(
             Derivation(
@@ -22,7 +22,7 @@ def unpacked(making: Making, package: Package, platform: Platform) -> int:
                 platform=platform.arch,
                 version=deb.version,
             ),
-            at,
+            "debian",
         )
         tree = Derivation(
             deb.name,
@@ -31,5 +31,5 @@ def unpacked(making: Making, package: Package, platform: Platform) -> int:
             version=deb.version,
             inputs=(Input(ids[archive], Use.BIND, "/in/archive"),),
         )
-        parts.append(making.step(tree, at))
+        parts.append(making.step(tree, "debian"))
     return making.combined(package, platform, Union(), parts)

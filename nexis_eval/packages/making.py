@@ -19,9 +19,11 @@ from nexis_store.errors import Place
 
 BUILD_ARCH = "x86_64"
 
-Units = dict[str, dict[str, tuple[int, ...]]]
-"""By architecture and name of package, the nodes that it consists of in the order in which they were made. The last is
-the package itself."""
+Unit = tuple[tuple[int, ...], tuple[str, ...]]
+"""The nodes that a package consists of in the order in which they were made, and which of its keys asked for each. The
+last is the package itself."""
+Units = dict[str, dict[str, Unit]]
+"""By architecture and name of package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Memory:
     """``Caller.settled`` by name of rule."""
     toolset_nodes: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict)
     """The nodes of all tool sets that a list of names stands for."""
+    tried: tuple[str, ...] = ()
+    """Packages with a smoke test, which sees all that they need at run time."""
+    runtime: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of these packages, and of all that they need at run time: what each of them needs."""
 
 
 class Making:
@@ -43,7 +49,7 @@ class Making:
         config: Config,
         lock: Lock,
         rules: Mapping[str, Rule],
-        toolchain: Toolchain,
+        toolchain: Callable[[], Toolchain],
         builder: GraphBuilder,
         memory: Memory,
         native: Callable[[str], int],
@@ -59,43 +65,51 @@ class Making:
         archs = (self.target.arch, BUILD_ARCH)
         self.units: Units = {arch: {} for arch in archs}
         self.built: dict[str, dict[str, int]] = {
-            arch: {name: numbers[-1] for name, numbers in memory.units.get(arch, {}).items()} for arch in archs
+            arch: {name: numbers[-1] for name, (numbers, _) in memory.units.get(arch, {}).items()} for arch in archs
         }
         """The nodes of packages by architecture and name."""
         self._rules = rules
         self._memory = memory
         self._made: list[int] = []
+        self._keys: list[str] = []
+        self._known_keys: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._tried = dict.fromkeys(memory.tried)
+        self._runtime = dict(memory.runtime)
         self._callers: dict[str, Caller] = {}
         self._known_toolsets = dict(memory.toolset_nodes)
 
     def unit(self, package: Package, platform: Platform, make: Callable[[Package, Platform], int]) -> int:
         """Make a package by ``make``, and note which nodes it consists of; returns its own."""
-        around, self._made = self._made, []
+        around = self._made, self._keys
+        self._made, self._keys = [], []
         result = make(package, platform)
-        self.units[platform.arch][package.name] = tuple(self._made)
-        self._made = around
+        keys = tuple(self._keys)
+        # One tuple for most packages: what is remembered of them is half as long.
+        self.units[platform.arch][package.name] = tuple(self._made), self._known_keys.setdefault(keys, keys)
+        self._made, self._keys = around
         return result
 
-    def recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes, at: KeyPath) -> int:
-        """Add a step that is encoded already; returns its node."""
-        number = self.builder.add_recipe(recipe, needs, notes, at)
+    def recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes, key: str) -> int:
+        """Add a step that is encoded already and that a key of the package asks for; returns its node."""
+        number = self.builder.add_recipe(recipe, needs, notes)
         self._made.append(number)
+        self._keys.append(key)
         return number
 
-    def step(self, derivation: Derivation, at: KeyPath) -> int:
+    def step(self, derivation: Derivation, key: str) -> int:
         """Add a step."""
         index = self.builder.nodes.index
         return self.recipe(
-            recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation), at
+            recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation), key
         )
 
-    def local(self, path: LocalPath, name: str, at: KeyPath) -> int:
+    def local(self, path: LocalPath, name: str, key: str) -> int:
         """A file of the user's as an input, addressed by its content."""
         # Imported on use, as few edits need it.
         from nexis_store.hashing import tree_of_path
 
         return self.step(
-            Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), at
+            Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), key
         )
 
     def combined(self, package: Package, platform: Platform, builder: Union | Choice, parts: Iterable[int]) -> int:
@@ -113,7 +127,7 @@ class Making:
                 runtime=tuple(ids[each] for each in runtime),
                 propagates=tuple(ids[runtime[each]] for each in propagates),
             ),
-            path_of(package),
+            NAME,
         )
 
     def runtime(self, package: Package, platform: Platform) -> tuple[list[int], list[int]]:
@@ -127,7 +141,7 @@ class Making:
 
     def place(self, package: Package, key: str = "name") -> Place | None:
         """Where a key of a package is set."""
-        return self.config.place(path_of(package, key))
+        return self.config.place(("packages", package.name, key))
 
     def rule(self, package: Package, name: str) -> Rule:
         """The rule called ``name``; raises ``PackageError``."""
@@ -160,16 +174,55 @@ class Making:
         known = self._known_toolsets.get(names)
         if known is None:
             index = self.builder.nodes.index
-            sets = toolsets(self.builder, self.toolchain, names, BUILD_ARCH)
+            sets = toolsets(self.builder, self.toolchain(), names, BUILD_ARCH)
             known = self._known_toolsets[names] = tuple(index[each] for each in sets)
         return known
+
+    def run_time_closure(self, package: Package) -> list[str]:
+        """The names of all that a package with a smoke test needs at run time."""
+        self._tried[package.name] = None
+        self._runtime[package.name] = runtime_names(package)
+        needs: dict[str, None] = {}
+        pending = [package.name]
+        while pending:
+            each = pending.pop()
+            names = self._runtime.get(each)
+            if names is None:
+                names = self._runtime[each] = runtime_names(self.config.packages[each])
+            for name in names:
+                if name not in needs:
+                    needs[name] = None
+                    pending.append(name)
+        return [*needs]
 
     def memory(self) -> Memory:
         """What can be given to the next one."""
         settled = {name: caller.settled for name, caller in self._callers.items()}
-        return Memory(self.units, settled, self._known_toolsets)
+        return Memory(self.units, settled, self._known_toolsets, tuple(self._tried), self._runtime)
 
 
-def path_of(package: Package, key: str = "name") -> KeyPath:
-    """The key path of a package's key."""
-    return ("packages", package.name, key)
+NAME = "name"
+"""The key that asks for a package itself."""
+
+
+def runtime_names(package: Package) -> tuple[str, ...]:
+    """What a package needs when it is used."""
+    return (*package.dependencies, *package.runtime_dependencies)
+
+
+def origins_of(units: Units, others: Mapping[int, KeyPath]) -> dict[int, KeyPath]:
+    """Which key of the configuration asks for each node: of a package, or as ``others`` says.
+
+    Where several packages ask for one node it is the first in alphabetical order, so that it does not matter in which
+    order they were made.
+    """
+    found = dict(others)
+    taken: set[int] = set()
+    for each in units.values():
+        for name, (numbers, keys) in each.items():
+            for number, key in zip(numbers, keys, strict=True):
+                path = ("packages", name, key)
+                if number not in taken or path < found[number]:
+                    found[number] = path
+                    taken.add(number)
+    return found

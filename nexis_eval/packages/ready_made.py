@@ -8,7 +8,7 @@ from nexis_eval.config.model import Package
 from nexis_eval.derivation import Choice
 from nexis_eval.packages.build import DEFAULT_RULE, attributes_of, built, download, from_source
 from nexis_eval.packages.errors import PackageError
-from nexis_eval.packages.making import BUILD_ARCH, Making, path_of
+from nexis_eval.packages.making import BUILD_ARCH, Making
 from nexis_eval.platforms import Platform
 from nexis_eval.rules import Rule
 
@@ -66,26 +66,18 @@ def _tried(making: Making, package: Package, platform: Platform, made: int) -> i
     # Imported on use, as few edits need it.
     from nexis_eval.smoke import smoke_test
 
-    ids, others, packages = making.builder.nodes.ids, making.built[platform.arch], making.config.packages
-    needs: dict[str, None] = {}
-    pending = [package]
-    while pending:
-        each = pending.pop()
-        for name in (*each.dependencies, *each.runtime_dependencies):
-            if name not in needs:
-                needs[name] = None
-                pending.append(packages[name])
+    ids, others = making.builder.nodes.ids, making.built[platform.arch]
     runtime, propagates = making.runtime(package, platform)
     tried = smoke_test(
         making.builder,
-        making.toolchain,
+        making.toolchain(),
         package,
         platform,
         BUILD_ARCH,
         made=ids[made],
-        needs=[ids[others[name]] for name in needs],
+        needs=[ids[others[name]] for name in making.run_time_closure(package)],
         attributes=attributes_of(package),
         runtime=tuple(ids[each] for each in runtime),
         propagates=tuple(ids[runtime[each]] for each in propagates),
     )
-    return making.step(tried, path_of(package, "smoke_test"))
+    return making.step(tried, "smoke_test")

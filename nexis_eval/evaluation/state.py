@@ -1,0 +1,153 @@
+"""What has to be known of an evaluation, beside its graph, to take an edit of the files into it."""
+
+from __future__ import annotations
+
+import marshal
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from nexis_eval.config.check import DEPENDENCY_KEYS, local_paths
+from nexis_eval.config.model import Config, KeyPath, LocalPath, Package, nowhere
+from nexis_eval.config.origin import Directives, Entry, Origins
+from nexis_eval.packages.making import Memory
+
+Facts = tuple[str, bool, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, str] | None]
+"""What the parts of a system read of a package: see ``FACTS``."""
+FACTS = ("version", "install", "debian", "runtime_dirs", "attributes", "context_file")
+
+
+class Said(NamedTuple):
+    """What a file says."""
+
+    rank: int
+    """The strength of its values."""
+    directives: Directives
+    rest: bytes
+    """A digest of all that is not about packages."""
+    names: tuple[str, ...]
+    """The packages that it says something about."""
+    needed: tuple[str, ...]
+    """The packages that these depend on, in any way."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Of a whole evaluation, or of one that edits were taken into."""
+
+    base: bytes
+    """The configuration without its packages."""
+    files: Mapping[str, Said]
+    """In the order in which what they say is merged."""
+    overridden: frozenset[str]
+    """Packages that the command line has a say in."""
+    locals: Mapping[str, tuple[str, ...]]
+    """The user's files that packages name, each with these packages."""
+    lock: str
+    """The text of the lock file."""
+    facts: Mapping[str, Facts]
+    """Of the packages that the parts of a system can tell from any other."""
+    system: Mapping[str, int]
+    """The targets of the system, by number of node."""
+    paths: Mapping[int, KeyPath]
+    """The keys that asked for nodes of the system."""
+    memory: Memory
+
+    def encode(self) -> bytes:
+        """As bytes, for this machine."""
+        memory = self.memory
+        remembered = (memory.units, memory.rule_toolsets, memory.toolset_nodes, memory.tried, memory.runtime)
+        files = {file: (*said[:1], tuple(said.directives), *said[2:]) for file, said in self.files.items()}
+        head = self.base, files, self.overridden, dict(self.locals), self.lock, dict(self.facts)
+        return marshal.dumps((*head, dict(self.system), dict(self.paths), remembered))
+
+    @classmethod
+    def decode(cls, data: bytes) -> State:
+        """The inverse."""
+        base, files, overridden, local, lock, facts, system, paths, remembered = marshal.loads(data)
+        said = {file: Said(rank, Directives(*told), *more) for file, (rank, told, *more) in files.items()}
+        return cls(base, said, overridden, local, lock, facts, system, paths, Memory(*remembered))
+
+
+def said(rank: int, directives: Directives, entries: Iterable[Entry]) -> Said:
+    """What a file says that has these entries."""
+    names: dict[str, None] = {}
+    needed: set[str] = set()
+    rest = []
+    for path, strength, _source, at, fields in entries:
+        if path[0] != "packages":
+            rest.append((path, strength, at, fields))
+            continue
+        names[path[1]] = None  # type: ignore[index]
+        for key in DEPENDENCY_KEYS:
+            if key in fields:
+                needed.update(fields[key])  # type: ignore[arg-type]
+    digest = blake3(repr(rest).encode(errors="surrogateescape")).digest()
+    return Said(rank, directives, digest, tuple(names), tuple(needed))
+
+
+def facts_of(package: Package, kernel: str) -> Facts | None:
+    """What the parts of a system can read of a package; ``None`` if that is what they read of any other."""
+    name, context = package.name, package.context_file
+    # The kernel may be named with its version.
+    version = package.version if kernel.startswith(name) else ""
+    if not (package.install or package.attributes or package.debian or package.runtime_dirs or context or version):
+        return None
+    attributes = tuple(package.attributes.items())
+    file = None if context is None else (context.written, str(context.path))
+    return version, package.install, package.debian, package.runtime_dirs, attributes, file
+
+
+def seen_by_system(facts: Mapping[str, Facts]) -> dict[str, Package]:
+    """Packages, as far as the parts of a system read them."""
+    found = {}
+    for name in sorted(facts):
+        version, install, debian, directories, attributes, context = facts[name]
+        found[name] = Package(
+            name,
+            version,
+            install=install,
+            debian=debian,
+            runtime_dirs=directories,
+            attributes=dict(attributes),
+            context_file=None if context is None else LocalPath(context[0], Path(context[1])),
+        )
+    return found
+
+
+def named_files(config: Config) -> Iterator[tuple[str, str]]:
+    """The user's files that packages name: package and file."""
+    for local, at, _ in local_paths(config):
+        if at[0] == "packages":
+            yield str(at[1]), str(local.path)
+
+
+def state_of(
+    config: Config,
+    origins: Origins,
+    lock: str,
+    system: Mapping[str, int],
+    paths: Mapping[int, KeyPath],
+    memory: Memory,
+) -> State:
+    """The state of an evaluation of ``config``."""
+    files = {}
+    overridden: set[str] = set()
+    for source in sorted(origins.sources, key=lambda each: each.turn):
+        if source.directives is None:
+            overridden.update(str(entry.path[1]) for entry in source.entries if entry.path[0] == "packages")
+        else:
+            files[str(source.path)] = said(source.rank, source.directives, source.entries)
+    local: dict[str, tuple[str, ...]] = {}
+    for name, file in named_files(config):
+        local[file] = (*local.get(file, ()), name)
+    kernel = config.system.kernel
+    facts = {
+        name: found for name, package in config.packages.items() if (found := facts_of(package, kernel)) is not None
+    }
+    base = pickle.dumps(replace(config, packages={}, place=nowhere))
+    return State(base, files, frozenset(overridden), local, lock, facts, system, paths, memory)
