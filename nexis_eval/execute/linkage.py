@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -25,6 +26,12 @@ GRANTED = frozenset(("/bin/sh", "/usr/bin/sh", "/usr/bin/env", "/bin/env"))
 """Interpreters that every system has: POSIX asks for them."""
 DATA = ("usr/share/", "usr/include/", "usr/src/")
 """Where scripts are data: examples, macros, test files. Executables there are not commands of the system."""
+FROM_THE_COMPILER = {
+    "libc6": re.compile(r"ld-linux.*|lib(c|m|dl|rt|pthread|resolv|util|anl|mvec)\.so\.[0-9]"),
+    "libgcc-s1": re.compile(r"libgcc_s\.so\.1"),
+    "libstdc++6": re.compile(r"libstdc\+\+\.so\.6"),
+}
+"""What every program is linked with that nobody thinks of, and the Debian packages that have it."""
 MAX_SHOWN = 8
 _MAX_LINE = 512
 
@@ -210,10 +217,22 @@ def _missing(label: str, lacking: dict[str, str], owners: Callable[[str], Sequen
         lines.append(f"and {len(lacking) - MAX_SHOWN} more")
     listed = ", ".join(f'"{each}"' for each in packages)
     first = next(iter(lacking))
-    add = (
-        f"add runtime_dependencies = [{listed}]" if packages else "add the package that has it to runtime_dependencies"
-    )
+    debian = [package for package, names in FROM_THE_COMPILER.items() if any(map(names.fullmatch, map(_base, lacking)))]
+    if packages:
+        add = f"add runtime_dependencies = [{listed}]"
+    elif debian:
+        quoted = ", ".join(f'"{each}"' for each in debian)
+        add = (
+            "the C library is a package like any other: [[packages]] with "
+            f'name = "glibc" and debian = [{quoted}], then `nexis-eval lock`, and here runtime_dependencies = ["glibc"]'
+        )
+    else:
+        add = "add the package that has it to runtime_dependencies"
     return MissingLibraryError(
         f"{label} needs what its run-time dependencies do not have: {'; '.join(lines)}",
         hint=f'{add}; or, if it can do without: allow_missing = ["{first}"]',
     )
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]

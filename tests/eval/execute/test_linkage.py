@@ -106,6 +106,8 @@ def test_a_library_that_nobody_has_and_a_loader_that_is_not_declared(check: Chec
         check.run()
     assert "/usr/bin/tool needs libx.so.7, which no package of this system has so far" in caught.value.message
     assert "/usr/bin/tool needs /lib64/ld-linux-x86-64.so.2" in caught.value.message
+    assert caught.value.hint is not None
+    assert 'name = "glibc" and debian = ["libc6"], then `nexis-eval lock`' in caught.value.hint
 
 
 def test_what_is_allowed_to_be_missing_may_be(check: Check, linked: Path) -> None:
