@@ -95,12 +95,16 @@ def _replacing(layout: Layout, backend: str) -> Iterator[Layout]:
     fs.make_directories(scratch.database)
     yield scratch
     fs.sync_file_system(layout.root)
-    for name in ("data.mdb", "data.mdb-lock", "rocks"):
-        old = f"{layout.database}/{name}"
-        if os.path.lexists(old):
-            fs.remove_tree(old)
     name = "data.mdb" if backend == "lmdb" else "rocks"
-    fs.rename(f"{scratch.database}/{name}", f"{layout.database}/{name}")
+    place = f"{layout.database}/{name}"
+    if os.path.isdir(place):
+        fs.remove_tree(place)
+    # It tells readers which state of the database is the newest: that of the old one.
+    fs.remove_tree(f"{layout.database}/data.mdb-lock")
+    fs.rename(f"{scratch.database}/{name}", place)
+    fs.sync_path(layout.database)
+    # From here on the new database counts; only now the old one may go.
     found = {"version": FORMAT_VERSION, "backend": backend}
     fs.write_atomically(layout.format_file, json.dumps(found).encode() + b"\n")
+    fs.remove_tree(f"{layout.database}/{'rocks' if backend == 'lmdb' else 'data.mdb'}")
     fs.remove_tree(scratch.root)

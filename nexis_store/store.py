@@ -559,6 +559,8 @@ def _fill(layout: Layout, profile: str) -> dict[str, object]:
         fs.make_directory(f"{layout.database}/journal", exist_ok=True)
         create_segment(f"{layout.database}/journal", 1)
         open_backend(layout, backend, readonly=False).close()
+        # The databases do not sync what they begin with: after a power cut the format would name an empty file.
+        fs.sync_file_system(layout.root)
         fs.write_atomically(layout.format_file, json.dumps(found).encode() + b"\n")
     return found
 

@@ -13,12 +13,16 @@ import shutil
 import signal
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from nexis_store import fs
 from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.layout import Layout
+from nexis_store.maintenance import migrate, recover
+from nexis_store.store import Store
 from tests.crash.scenario import Run, check
 
 PROFILES = ("desktop", "server")
@@ -72,13 +76,13 @@ def survives(root: Path, profile: str, acknowledged: list[str]) -> None:
 @pytest.mark.crash
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("torn", [False, True], ids=["before", "torn"])
-def test_killed_at_every_call(tmp_path: Path, profile: str, torn: bool) -> None:
+def test_killed_at_every_call(in_memory: Path, profile: str, torn: bool) -> None:
     """``torn``: half of what a write call was to write is on the disk."""
-    calls = count_calls(tmp_path / "undisturbed", profile)
+    calls = count_calls(in_memory / "undisturbed", profile)
     assert len(calls) > 200
     points = [number for number, call in enumerate(calls) if not torn or call == "write"]
     for point in points:
-        root = tmp_path / "store"
+        root = in_memory / "store"
 
         def body(root: Path = root, point: int = point) -> None:
             fs.intercept = kill_at(point, torn)
@@ -118,11 +122,11 @@ def kill_at(point: int, torn: bool) -> Callable[[str, str], None]:
 @pytest.mark.crash
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EMFILE], ids=errno.errorcode.get)
-def test_every_call_fails_once(tmp_path: Path, profile: str, code: int) -> None:
+def test_every_call_fails_once(in_memory: Path, profile: str, code: int) -> None:
     """The step that meets the error reports it; repeated, it succeeds; nothing is damaged."""
-    calls = count_calls(tmp_path / "undisturbed", profile)
+    calls = count_calls(in_memory / "undisturbed", profile)
     for point in range(len(calls)):
-        root = tmp_path / "store"
+        root = in_memory / "store"
 
         def body(root: Path = root, point: int = point) -> None:
             fs.intercept = fail_at(point, code)
@@ -159,11 +163,11 @@ def fail_at(point: int, code: int) -> Callable[[str, str], None]:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_disk_that_stays_full(tmp_path: Path, profile: str) -> None:
+def test_a_disk_that_stays_full(in_memory: Path, profile: str) -> None:
     """From some call on nothing can be written any more; later the disk has room again."""
-    calls = count_calls(tmp_path / "undisturbed", profile)
-    for point in range(0, len(calls), 3):
-        root = tmp_path / "store"
+    calls = count_calls(in_memory / "undisturbed", profile)
+    for point in range(len(calls)):
+        root = in_memory / "store"
 
         def body(root: Path = root, point: int = point) -> None:
             seen = 0
@@ -190,3 +194,46 @@ def test_a_disk_that_stays_full(tmp_path: Path, profile: str) -> None:
         except AssertionError as error:
             raise AssertionError(f"full from call {point} ({calls[point]}): {error}") from None
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("what", ["migrate", "recover"])
+def test_replacing_the_database_killed_at_every_call(in_memory: Path, profile: str, what: str) -> None:
+    """A store whose migration was killed works as if nothing had happened; a recovery is started again."""
+    made, root = in_memory / "made", in_memory / "store"
+
+    def prepare() -> None:
+        run = Run(made, profile, acknowledge)
+        for step in (Run.open, Run.add_a, Run.root_a, Run.checkpoint, Run.add_b, Run.record_b, Run.root_b, Run.close):
+            step(run)
+            acknowledge(step.__name__)
+
+    def replace(point: int) -> None:
+        with contextlib.ExitStack() as stack:
+            if what == "recover":
+                fs.intercept = kill_at(point, torn=False)
+                recover(Layout(str(root)))
+            else:
+                store = stack.enter_context(Store.open(root))
+                fs.intercept = kill_at(point, torn=False)
+                migrate(store.layout, store.database, "rocksdb" if profile == "desktop" else "lmdb")
+        fs.intercept = None
+
+    status, output = in_child(prepare)
+    assert status == 0, output
+    point, status = 0, -signal.SIGKILL
+    while status != 0:
+        shutil.copytree(made, root, symlinks=True)
+        status, problem = in_child(partial(replace, point))
+        assert status in (0, -signal.SIGKILL), problem
+        if what == "recover" and status:
+            status_again, problem = in_child(partial(replace, -1))
+            assert status_again == 0, problem
+        try:
+            survives(root, profile, output.split())
+        except AssertionError as error:
+            raise AssertionError(f"killed at call {point}: {error}") from None
+        shutil.rmtree(root)
+        point += 1
+    assert point > 10
