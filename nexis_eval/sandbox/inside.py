@@ -1,8 +1,10 @@
 """The first process of a sandbox: sets it up, starts the build as its child, reaps, and tells how it ended.
 
 It is process 1 of the sandbox's PID namespace, so its end is the end of everything the build started: the kernel kills
-the rest before the parent can see this process gone. The build itself runs in one more user namespace, in which it has
-no power over the mounts, the network, or this process.
+the rest before the parent can see this process gone. When all is set up it moves into one more user namespace, gives up
+every power over the mounts and the network, and starts the build there, by ``posix_spawn``: that costs no copy of this
+process as ``fork`` would. The build has no power over this process either, which is not dumpable and so neither to be
+traced nor to be seen, and as the first of its PID namespace not to be killed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import select
 import struct
 
 from nexis_eval.sandbox import linux
-from nexis_eval.sandbox.places import JOBSERVER_AT
+from nexis_eval.sandbox.places import HOST_NAME, JOBSERVER_AT
 from nexis_eval.sandbox.root import enter
 from nexis_eval.sandbox.watch import INTERVAL_MS, Watch
 
@@ -24,7 +26,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nexis_eval.sandbox.wire import Report, WireLimits, WireSpec
 
-PHASE_DESCRIPTOR, JOB_DESCRIPTOR, TROUBLE_DESCRIPTOR = 3, 4, 5
+    Action = tuple[int, int, int] | tuple[int, int, str, int, int]
+    """One of ``posix_spawn``'s: of its kind, on a descriptor."""
+
+PHASE_DESCRIPTOR, JOB_DESCRIPTOR = 3, 4
 HIGH = 64
 """Above every descriptor that has a meaning by its number."""
 MAX_OPEN_FILES = 65536
@@ -65,24 +70,25 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     linux.die_with_parent()
     if _has_ended(alive):
         os._exit(1)
-    linux.set_host_name(spec["hostname"])
+    if spec["hostname"] != HOST_NAME:
+        linux.unshare(linux.CLONE_NEWUTS)
+        linux.set_host_name(spec["hostname"])
     enter(spec)
-    if spec["terminal"]:
-        stdio = _make_terminal(report)
+    terminal = _make_terminal(report) if spec["terminal"] else ""
+    log = _above(stdio[1])
     _take_on_identity(spec)
-    started, failed = map(_move_up, os.pipe2(os.O_CLOEXEC))
-    _arrange_descriptors(stdio, phases, failed, jobserver=any(at == JOBSERVER_AT for at, _ in spec["binds"]))
-    os.close(failed)
-    child = os.fork()
-    if child == 0:
-        _become_build(spec)
-    log = _above(1)
-    os.closerange(0, TROUBLE_DESCRIPTOR + 1)
-    trouble = os.read(started, 4096)
-    if trouble:
-        os.waitpid(child, 0)
-        told: Report = marshal.loads(trouble)
-        return told
+    _give_up_power(spec)
+    streams = _terminal_streams(terminal) if terminal else _streams(stdio)
+    jobserver = any(at == JOBSERVER_AT for at, _ in spec["binds"])
+    child = os.posix_spawn(
+        spec["argv"][0],
+        spec["argv"],
+        spec["env"],
+        file_actions=[*streams, *_channels(phases, jobserver=jobserver)],
+        setsid=True,
+    )
+    for descriptor in (*stdio, phases):
+        os.close(descriptor)
     watch = Watch(spec["limits"], log)
     if not watch.needed:
         os.close(log)
@@ -91,12 +97,17 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
 
 
 def _take_on_identity(spec: WireSpec) -> None:
-    """What the build inherits from this process. Done here and not after the fork, it touches fewer pages twice."""
+    """What the build inherits from this process."""
     linux.write("/proc/self/oom_score_adj", "500")
     if spec["clock_offset_seconds"]:
         linux.unshare(linux.CLONE_NEWTIME)
         offset = spec["clock_offset_seconds"]
         linux.write("/proc/self/timens_offsets", f"monotonic {offset} 0\nboottime {offset} 0\n")
+        # Before Linux 6.1 a process that shares its parent's memory, as a spawned one does at first, cannot be born
+        # into another time namespace than its parent's.
+        clock = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        linux.enter_namespace(clock, linux.CLONE_NEWTIME)
+        os.close(clock)
     if spec["cpus"]:
         os.sched_setaffinity(0, spec["cpus"])
     linux.set_personality(spec["personality"])
@@ -104,15 +115,48 @@ def _take_on_identity(spec: WireSpec) -> None:
     os.chdir("/build")
 
 
-def _make_terminal(report: int) -> list[int]:
-    """A terminal of the sandbox's own: its outer end goes to the engine, its inner end becomes the standard streams."""
+def _give_up_power(spec: WireSpec) -> None:
+    """Become the user that the build is, who owns nothing but the files that it writes."""
+    linux.unshare(linux.CLONE_NEWUSER)
+    linux.map_user(spec["uid"], spec["gid"], 0, 0)
+    # After the maps: the files of a process that is not dumpable in /proc belong to the machine's root.
+    linux.forbid_tracing()
+    _limit_as_brake(spec["limits"])
+    if spec["seccomp"]:
+        linux.install_seccomp(spec["seccomp"])
+
+
+def _make_terminal(report: int) -> str:
+    """A terminal of the sandbox's own: its outer end goes to the engine; returns the path of the inner one."""
     outer, inner = os.openpty()
+    path = os.ttyname(inner)
     channel = _socket.socket(fileno=os.dup(report))
     rights = struct.pack("i", outer)
     channel.sendmsg([marshal.dumps({"terminal": True})], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     channel.close()
     os.close(outer)
-    return [inner] * 3
+    # The inner end stays open here: if none were, the engine would read the end before the build has opened it.
+    _above(inner)
+    os.close(inner)
+    return path
+
+
+def _terminal_streams(path: str) -> list[Action]:
+    """Standard streams of a session leader who opens its terminal, which makes that the one that controls it."""
+    return [(os.POSIX_SPAWN_OPEN, 0, path, os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+
+
+def _streams(stdio: list[int]) -> list[Action]:
+    return [(os.POSIX_SPAWN_DUP2, _above(each), target) for target, each in enumerate(stdio)]
+
+
+def _channels(phases: int, *, jobserver: bool) -> list[Action]:
+    """3 for phases, 4 for job tokens; every other descriptor closes by itself when the command is executed."""
+    phases = _above(phases)
+    actions: list[Action] = [(os.POSIX_SPAWN_DUP2, phases, PHASE_DESCRIPTOR)]
+    if jobserver:
+        actions.append((os.POSIX_SPAWN_OPEN, JOB_DESCRIPTOR, JOBSERVER_AT, os.O_RDWR, 0))
+    return actions
 
 
 def _has_ended(alive: int) -> bool:
@@ -152,28 +196,6 @@ def _watch_until(child: int, watch: Watch) -> Report:
     return {"exit_code": code or 1, "reason": reason} if reason else {"exit_code": code}
 
 
-def _become_build(spec: WireSpec) -> None:
-    """Give up every power and execute the command; tells what went wrong, and never returns."""
-    try:
-        os.setsid()
-        if spec["terminal"]:
-            linux.control_terminal(0)
-        linux.unshare(linux.CLONE_NEWUSER)
-        linux.map_user(spec["uid"], spec["gid"], 0, 0)
-        _limit_as_brake(spec["limits"])
-        os.closerange(TROUBLE_DESCRIPTOR + 1, MAX_OPEN_FILES)
-        if spec["seccomp"]:
-            linux.install_seccomp(spec["seccomp"])
-        os.execve(spec["argv"][0], spec["argv"], spec["env"])
-    except OSError as error:
-        trouble = {"failed": str(error.filename or "starting the command"), "errno": error.errno or 0}
-        os.write(TROUBLE_DESCRIPTOR, marshal.dumps(trouble))
-    except Exception as error:
-        os.write(TROUBLE_DESCRIPTOR, marshal.dumps({"bug": repr(error)}))
-    finally:
-        os._exit(127)
-
-
 def _limit_as_brake(limits: WireLimits) -> None:
     """Wider than what ``watch`` enforces, so that it sees the limit passed and can say so."""
     if limits["memory_bytes"]:
@@ -190,16 +212,6 @@ def limit(kind: int, soft: int, hard: int) -> None:
     if ceiling != resource.RLIM_INFINITY:
         hard = ceiling if hard == resource.RLIM_INFINITY else min(hard, ceiling)
     resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
-
-
-def _arrange_descriptors(stdio: list[int], phases: int, failed: int, *, jobserver: bool) -> None:
-    """The standard streams, 3 for phases, 4 for job tokens, 5 (closed by ``execve``) to tell of trouble."""
-    tokens = os.open(JOBSERVER_AT, os.O_RDWR | os.O_CLOEXEC) if jobserver else phases
-    for target, descriptor in enumerate([_above(each) for each in (*stdio, phases, tokens, failed)]):
-        os.dup2(descriptor, target, inheritable=target != TROUBLE_DESCRIPTOR)
-        os.close(descriptor)
-    if not jobserver:
-        os.close(JOB_DESCRIPTOR)
 
 
 def _above(descriptor: int) -> int:

@@ -59,13 +59,13 @@ _MS_REC = 0x4000
 _MS_PRIVATE = 0x40000
 _MNT_DETACH = 2
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
-_TIOCSCTTY = 0x540E
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -299,11 +299,6 @@ def loopback_up() -> None:
         channel.close()
 
 
-def control_terminal(descriptor: int) -> None:
-    """Make a terminal the controlling one of this session, so that Ctrl-C and job control work."""
-    fcntl.ioctl(descriptor, _TIOCSCTTY, 0)
-
-
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends."""
     _check("prctl", _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(SIGKILL), _int(0), _int(0), _int(0)))
@@ -314,11 +309,15 @@ def no_new_privileges() -> None:
     _check("prctl", _libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), _int(0), _int(0), _int(0)))
 
 
+def forbid_tracing() -> None:
+    """Nobody without power over the machine can trace this process or read its memory, whoever it belongs to."""
+    _check("prctl", _libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), _int(0), _int(0), _int(0)))
+
+
 def install_seccomp(program: bytes) -> None:
     """Filter the system calls of this process and its children by a BPF program (an array of ``sock_filter``)."""
-    code = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: length in instructions of 8 bytes, pointer
-    argument = struct.pack("HP", len(program) // 8, ctypes.addressof(code))
+    # struct sock_fprog: length in instructions of 8 bytes, pointer. A ctypes array would be a new type each time.
+    argument = struct.pack("HP", len(program) // 8, ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value)
     _check("seccomp", _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), argument, _int(0), _int(0)))
 
 

@@ -2,3 +2,6 @@
 
 JOBSERVER_AT = "/in/jobserver"
 """The fifo of job tokens."""
+
+HOST_NAME = "nexis"
+"""What every build sees as the machine's name, unless ``repro check`` wants another one."""

@@ -48,7 +48,6 @@ def _in_child() -> tuple[str, int]:
 
 
 def _try_features() -> None:
-    linux.set_host_name("nexis")
     overlay_tree(["/usr", "/etc"])
     linux.file_system("proc", (("hidepid", "ptraceable"),))
     linux.file_system("devpts", (("ptmxmode", "0666"),))

@@ -27,8 +27,9 @@ import sys
 
 from nexis_eval.sandbox import inside, linux, root
 from nexis_eval.sandbox.networks import NetworkPool
+from nexis_eval.sandbox.places import HOST_NAME
 
-NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC
 MAX_DATAGRAM = 512
 MAX_DESCRIPTORS = 6
 
@@ -124,6 +125,9 @@ def prepare() -> tuple[str, int]:
         linux.drop_groups()
         linux.unshare(linux.CLONE_NEWUSER)
         linux.map_user(0, 0, uid, gid)
+        # One for all: no build can change it, and hardly any needs another name.
+        linux.unshare(linux.CLONE_NEWUTS)
+        linux.set_host_name(HOST_NAME)
         root.prepare()
     except OSError as error:
         return str(error.filename), error.errno or 0

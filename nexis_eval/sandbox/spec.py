@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nexis_eval.sandbox.places import HOST_NAME
+
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
@@ -39,7 +41,7 @@ class Limits:
 class Identity:
     """What a build can learn about machine and user. ``repro check`` varies these; nothing else may."""
 
-    hostname: str = "nexis"
+    hostname: str = HOST_NAME
     user: str = "build"
     uid: int = 1000
     gid: int = 1000

@@ -168,6 +168,25 @@ def test_cannot_disturb_the_first_process(room: Room, identity: Identity) -> Non
     assert room.run("kill -9 1; kill -INT 1; kill -TERM 1; sleep 0.05; exit 5", identity=identity).exit_code == 5
 
 
+def test_cannot_look_into_the_first_process(room: Room, perl: str, identity: Identity) -> None:
+    """That one shares the build's user namespace, and knows what the sandbox was told."""
+    ptrace, read_memory = (101, 310) if platform.machine() == "x86_64" else (117, 270)
+    attach, seize = 16, 0x4206
+    program = f"""
+        for ({attach}, {seize}) {{ print "traced\\n" if syscall({ptrace}, $_, 1, 0, 0) == 0 }}
+        my $buffer = "x" x 4096;
+        my $ours = pack("PQ", $buffer, 4096);
+        for my $at (0x400000, 0x555555554000, 0x7ffff7fc0000) {{
+            print "read\\n" if syscall({read_memory}, 1, $ours, 1, pack("QQ", $at, 4096), 1, 0) > 0;
+        }}
+        for (qw(mem maps environ fd root cwd exe stat)) {{ print "saw $_\\n" if -e "/proc/1/$_" }}
+        opendir my $all, "/proc"; print "listed\\n" if grep {{ $_ eq "1" }} readdir $all;
+        print "tried\\n";
+    """
+    assert room.run("", argv=(perl, "-e", program), identity=identity).ok
+    assert room.log.split() == ["tried"]
+
+
 def test_refused_system_calls(room: Room, perl: str, identity: Identity) -> None:
     column = 0 if platform.machine() == "x86_64" else 1
     denied = {name: each[column] for name, each in seccomp._DENIED.items() if each[column] >= 0}
