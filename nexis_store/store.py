@@ -24,7 +24,7 @@ from nexis_store import union as merging
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import NotInStoreError, StoreError, writing
+from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, writing
 from nexis_store.gc import GcPlan, GcResult, Progress
 from nexis_store.generations import Generation
 from nexis_store.history import settle
@@ -554,9 +554,14 @@ def _fill(layout: Layout, profile: str) -> dict[str, object]:
         with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
             there: dict[str, object] = json.loads(file.read())
             return there
+        if any(len(name) == 2 for name in os.listdir(layout.root)):
+            raise DamagedStoreError(f"{layout.format_file} is gone", hint="run 'nexis-store recover'")
+        # A creation that was cut short may have left half a database. There is no artifact, so it says nothing.
+        for leftover in ("data.mdb", "data.mdb-lock", "rocks", "journal"):
+            fs.remove_tree(f"{layout.database}/{leftover}")
         backend = backend_for(layout.root, profile)
         found: dict[str, object] = {"version": FORMAT_VERSION, "backend": backend}
-        fs.make_directory(f"{layout.database}/journal", exist_ok=True)
+        fs.make_directory(f"{layout.database}/journal")
         create_segment(f"{layout.database}/journal", 1)
         open_backend(layout, backend, readonly=False).close()
         # The databases do not sync what they begin with: after a power cut the format would name an empty file.

@@ -222,6 +222,23 @@ def test_opening_what_is_no_store(tmp_path: Path) -> None:
         Store.open(tmp_path / "file/store")
 
 
+@pytest.mark.parametrize("profile", ["desktop", "server"])
+def test_a_creation_that_was_cut_short_is_begun_again(tmp_path: Path, profile: str) -> None:
+    for place in (".db/journal", ".db/rocks"):
+        (tmp_path / place).mkdir(parents=True)
+    for place in (".db/journal/0000000001.log", ".db/data.mdb", ".db/rocks/CURRENT"):
+        (tmp_path / place).write_bytes(bytes(4096))
+    with Store.open(tmp_path, profile=profile) as store:
+        artifact = add(store, "one", {"1": b""})
+        store.set_root("keep", artifact.digest)
+    (tmp_path / ".db/format.json").unlink()
+    with pytest.raises(StoreError, match=r"format\.json is gone"):
+        Store.open(tmp_path, profile=profile)
+    recover(store.layout)
+    with Store.open(tmp_path, create=False) as store:
+        assert store.roots() == {"keep": artifact.digest}
+
+
 def test_two_stores_of_one_process_may_share_a_root(store: Store) -> None:
     with Store.open(store.root) as other:
         artifact = add(other, "one", {"1": b""})
