@@ -33,7 +33,8 @@ class Nix:
         self.directory = directory / "nix"
         self.store = self.directory / "store"
 
-    def _environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str]:
+        """Of its programs."""
         root = str(self.directory)
         return {
             **os.environ,
@@ -52,7 +53,7 @@ class Nix:
         subprocess.run(
             ["nix-store", *arguments],
             check=True,
-            env=self._environment(),
+            env=self.environment(),
             input=stdin,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -36,13 +36,15 @@ class Instantiator:
         toolchain: Callable[[], Toolchain],
         builder: GraphBuilder | None = None,
         memory: Memory | None = None,
+        note: Callable[[str, str, int], None] | None = None,
     ) -> None:
         """``builder`` and ``memory`` are those of a graph that has packages already, if there is one. ``toolchain`` is
-        asked for the tool sets when they are wanted.
+        asked for the tool sets when they are wanted, ``note`` is told of each package: architecture, name, node.
         """
         self._config = config
         self._toolchain = toolchain
         self._builder = builder or GraphBuilder()
+        self._note = note
         self.system: Mapping[str, int] = {}
         """The targets of the system, by number of node."""
         self._making = Making(config, lock, rules, toolchain, self._builder, memory or Memory(), self._native)
@@ -79,6 +81,8 @@ class Instantiator:
                 continue
             pending.pop()
             built[current] = self._making.unit(package, platform, self._made)
+            if self._note is not None:
+                self._note(platform.arch, current, built[current])
         return built[name]
 
     def _native(self, name: str) -> int:
@@ -87,6 +91,12 @@ class Instantiator:
     def memory(self) -> Memory:
         """What can be given to the next one."""
         return self._making.memory()
+
+    @property
+    def toolsets(self) -> Mapping[str, int]:
+        """The targets of tool sets, by number of node."""
+        index = self._builder.nodes.index
+        return {name: index[each] for name, each in self._builder.targets.items() if name.startswith(TARGET)}
 
     @property
     def nodes(self) -> Nodes:

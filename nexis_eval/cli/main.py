@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from nexis_store.cli import dispatch
 from nexis_store.errors import NexisError
@@ -65,10 +68,16 @@ def _report(error: Exception) -> int:
     return report(error)
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Entry point: no traceback ever reaches a user."""
-    return dispatch.main(PROGRAM, _render, _report)
+    code = dispatch.main(PROGRAM, _render, _report)
+    # All is done. Taking a hundred thousand objects apart one by one would take as long as recalling them did.
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -19,9 +19,9 @@ def run(args: argparse.Namespace) -> int:
     take_targets(args, 0, 0)
     evaluation = evaluate(args)
     if args.json:
-        # Line by line: with an indent, Python's encoder takes longer than recalling the evaluation.
-        lines = (f'  {json.dumps(name)}: "{each}"' for name, each in sorted(evaluation.targets.items()))
-        print("{\n" + ",\n".join(lines) + "\n}")
+        # With an indent, Python's encoder takes longer than recalling the evaluation; these separators do the same.
+        ids = {name: each.hex() for name, each in sorted(evaluation.targets.items())}
+        print("{\n  " + json.dumps(ids, separators=(",\n  ", ": "))[1:-1] + "\n}")
         return 0
     graph = evaluation.graph
     width = max(map(len, graph.targets))

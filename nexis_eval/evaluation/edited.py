@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request, program_files, row_of
 from nexis_eval.evaluation.record import decode, encode, graph_of
-from nexis_eval.evaluation.result import Evaluation, decode_summary, encode_summary
+from nexis_eval.evaluation.result import Evaluation, decode_head, encode_summary
 from nexis_eval.evaluation.state import State
 from nexis_eval.evaluation.update import update
 from nexis_eval.places import RULES
@@ -27,7 +27,7 @@ def evaluate_changed(
     summary, graph, remembered = (known.part(number) for number in range(len(known.parts)))
     if summary is None or graph is None or remembered is None:
         return None
-    arch, system, mirrors, targets = decode_summary(summary)
+    arch, system, mirrors = decode_head(summary)
     nodes, rules = decode(graph)
     before = State.decode(remembered)
     lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
@@ -38,7 +38,7 @@ def evaluate_changed(
     except (OSError, UnicodeDecodeError):
         return None
     by_name = {rule.name: rule for rule in rules.values()}
-    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes, targets)
+    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes)
     if made is None:
         return None
     rules = {**rules, **made.rules}

@@ -28,17 +28,25 @@ class Patch(GraphBuilder):
         self.added: list[Node] = []
         self.moved: dict[int, int] = {}
         """Nodes that others stand for now."""
+        self._before: dict[int, int] = {}
+        """The inverse."""
+
+    def move(self, old: int, new: int) -> None:
+        """From now on ``new`` stands for ``old``, wherever that is named."""
+        self.moved[old] = new
+        self._before[new] = old
 
     def add_recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes = b"", path: KeyPath | None = None) -> int:
         """The number of the node, which is one that was there if it is the same."""
-        nodes = self.nodes
-        each = identity(recipe, [nodes.ids[number] for number in needs])
-        number = nodes.index.setdefault(each, len(nodes.ids))
-        if number == len(nodes.ids):
-            nodes.ids.append(each)
+        nodes, ids, before = self.nodes, self.nodes.ids, self._before
+        named = [before.get(number, number) for number in needs] if before else needs
+        each = identity(recipe, [ids[number] for number in named])
+        number = nodes.index.setdefault(each, len(ids))
+        if number == len(ids):
+            ids.append(each)
             self.added.append((recipe, needs, notes))
-        elif notes != self._notes(number):
-            # Another file of the same content, which others may name as well.
+        elif notes != self._notes(number) or (before and [*self.needs(number)] != [*needs]):
+            # Another file of the same content, which others may name as well; or what a package was before it moved.
             raise ReachesFurtherError
         if path is not None:
             self.paths.setdefault(number, path)

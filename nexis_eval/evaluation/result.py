@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
@@ -41,5 +41,13 @@ def encode_summary(
 def decode_summary(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]], dict[str, DerivationId]]:
     """The inverse of ``encode_summary``."""
     arch, system, mirrors, names, ids = marshal.loads(data)
-    each = [DerivationId(ids[start : start + DIGEST_SIZE]) for start in range(0, len(ids), DIGEST_SIZE)]
-    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if each else {}
+    slices = [ids[start : start + DIGEST_SIZE] for start in range(0, len(ids), DIGEST_SIZE)]
+    # Without the check of each length, which takes as long as all the rest.
+    each = map(partial(bytes.__new__, DerivationId), slices)
+    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if slices else {}
+
+
+def decode_head(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]]]:
+    """The same without the targets."""
+    arch, system, mirrors, _, _ = marshal.loads(data)
+    return arch, system, mirrors

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
@@ -15,6 +15,9 @@ from nexis_eval.config.check import DEPENDENCY_KEYS, local_paths
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package, nowhere
 from nexis_eval.config.origin import Directives, Entry, Origins
 from nexis_eval.packages.making import Memory
+
+if TYPE_CHECKING:
+    from nexis_eval.instantiate import Instantiator
 
 Facts = tuple[str, bool, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, str] | None]
 """What the parts of a system read of a package: see ``FACTS``."""
@@ -53,6 +56,8 @@ class State:
     """Of the packages that the parts of a system can tell from any other."""
     system: Mapping[str, int]
     """The targets of the system, by number of node."""
+    toolsets: Mapping[str, int]
+    """The targets of tool sets."""
     paths: Mapping[int, KeyPath]
     """The keys that asked for nodes of the system."""
     memory: Memory
@@ -63,14 +68,15 @@ class State:
         remembered = (memory.units, memory.rule_toolsets, memory.toolset_nodes, memory.tried, memory.runtime)
         files = {file: (*said[:1], tuple(said.directives), *said[2:]) for file, said in self.files.items()}
         head = self.base, files, self.overridden, dict(self.locals), self.lock, dict(self.facts)
-        return marshal.dumps((*head, dict(self.system), dict(self.paths), remembered))
+        numbers = dict(self.system), dict(self.toolsets), dict(self.paths)
+        return marshal.dumps((*head, *numbers, remembered))
 
     @classmethod
     def decode(cls, data: bytes) -> State:
         """The inverse."""
-        base, files, overridden, local, lock, facts, system, paths, remembered = marshal.loads(data)
+        base, files, overridden, local, lock, facts, system, toolsets, paths, remembered = marshal.loads(data)
         said = {file: Said(rank, Directives(*told), *more) for file, (rank, told, *more) in files.items()}
-        return cls(base, said, overridden, local, lock, facts, system, paths, Memory(*remembered))
+        return cls(base, said, overridden, local, lock, facts, system, toolsets, paths, Memory(*remembered))
 
 
 def said(rank: int, directives: Directives, entries: Iterable[Entry]) -> Said:
@@ -130,11 +136,9 @@ def state_of(
     config: Config,
     origins: Origins,
     lock: str,
-    system: Mapping[str, int],
-    paths: Mapping[int, KeyPath],
-    memory: Memory,
+    made: Instantiator,
 ) -> State:
-    """The state of an evaluation of ``config``."""
+    """The state of an evaluation of ``config``, whose graph was ``made``."""
     files = {}
     overridden: set[str] = set()
     for source in sorted(origins.sources, key=lambda each: each.turn):
@@ -150,4 +154,6 @@ def state_of(
         name: found for name, package in config.packages.items() if (found := facts_of(package, kernel)) is not None
     }
     base = pickle.dumps(replace(config, packages={}, place=nowhere))
-    return State(base, files, frozenset(overridden), local, lock, facts, system, paths, memory)
+    return State(
+        base, files, frozenset(overridden), local, lock, facts, made.system, made.toolsets, made.paths, made.memory()
+    )

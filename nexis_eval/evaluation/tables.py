@@ -28,7 +28,9 @@ class Tables(Mapping[str, Package]):
         self.files: dict[str, Said] = dict(state.files)
         """What each file says now, in the order in which that is merged."""
         self._entries: dict[str, dict[str, list[Entry]]] = {}
-        self._owners: dict[str, list[str]] | None = None
+        self._owners: dict[str, list[str]] = {}
+        """The files that have a say in a package."""
+        self._removed: set[str] = set()
         self._known: dict[str, Package] = {}
 
     def again(self, file: str) -> set[str]:
@@ -45,13 +47,16 @@ class Tables(Mapping[str, Package]):
         if self._profiles & ({*old.profiles} - {*new.profiles}):
             raise ReachesFurtherError
         self.files[file] = now
-        self._owners = None
         return {*before.names, *now.names, *(str(path[1]) for path in removals ^ gone)}
 
-    def check(self) -> None:
-        """See that what is removed is there to be removed."""
-        owners = self._by_name()
-        if not all(name in owners for name in self._removed()):
+    def finish(self) -> None:
+        """All files that changed are read: see that what is removed is there to be removed."""
+        for each in self.files.values():
+            self._removed.update(str(path[1]) for path in each.directives.removals if path[0] == "packages")
+        for file, each in self.files.items():
+            for name in each.names:
+                self._owners.setdefault(name, []).append(file)
+        if not self._removed <= self._owners.keys():
             raise ReachesFurtherError
 
     def __getitem__(self, name: str) -> Package:
@@ -61,11 +66,10 @@ class Tables(Mapping[str, Package]):
         return known
 
     def __contains__(self, name: object) -> bool:
-        return name in self._by_name() and name not in self._removed()
+        return name in self._owners and name not in self._removed
 
     def __iter__(self) -> Iterator[str]:
-        removed = self._removed()
-        return (name for name in self._by_name() if name not in removed)
+        return (name for name in self._owners if name not in self._removed)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -74,24 +78,10 @@ class Tables(Mapping[str, Package]):
         """Whether some package may depend on one of these."""
         return any(not set(names).isdisjoint(each.needed) for each in self.files.values())
 
-    def _removed(self) -> set[str]:
-        return {
-            str(path[1]) for each in self.files.values() for path in each.directives.removals if path[0] == "packages"
-        }
-
-    def _by_name(self) -> dict[str, list[str]]:
-        owners = self._owners
-        if owners is None:
-            owners = self._owners = {}
-            for file, each in self.files.items():
-                for name in each.names:
-                    owners.setdefault(name, []).append(file)
-        return owners
-
     def _made(self, name: str) -> Package:
         if name in self._overridden or name not in self:
             raise ReachesFurtherError
-        found = [entry for file in self._by_name()[name] for entry in self._of_file(file).get(name, ())]
+        found = [entry for file in self._owners[name] for entry in self._of_file(file).get(name, ())]
         fields = found[0].fields
         if len(found) > 1 or found[0].rank:
             problems: list[Problem] = []

@@ -56,16 +56,15 @@ def update(
     lock: str,
     rules: Mapping[str, Rule],
     nodes: Nodes,
-    targets: Mapping[str, DerivationId],
 ) -> Update | None:
     """Take an edit of the files ``changed`` into a graph; ``None`` if everything has to be evaluated.
 
-    ``lock`` is the text of ``lock_file`` now; ``rules`` are those that its packages call, by name; ``nodes`` and
-    ``targets`` are those of the graph.
+    ``lock`` is the text of ``lock_file`` now; ``rules`` are those that its packages call, by name; ``nodes`` are
+    those of the graph.
     """
     try:
         edit = _Edit(state, changed, profiles, lock_file, lock)
-        return edit.made(rules, nodes, targets)
+        return edit.made(rules, nodes)
     except (ReachesFurtherError, ConfigError, NexisError, OSError, KeyError):
         # A mistake is reported by the whole evaluation, which knows its place.
         return None
@@ -83,16 +82,16 @@ class _Edit:
         self.lock = parse_lock(lock) if lock else Lock()
         self.facts = dict(state.facts)
         self.system = False
-        names: set[str] = set()
+        names = {name for file in changed if file in state.files for name in self.tables.again(file)}
+        self.tables.finish()
         for file in changed:
             if file in state.files:
-                names |= self.tables.again(file)
-            elif file == lock_file:
+                continue
+            if file == lock_file:
                 before = parse_lock(state.lock) if state.lock else Lock()
                 names |= {each for each in changed_packages(before, self.lock) if each in self.tables}
             else:
                 names |= self._naming(file)
-        self.tables.check()
         self.present = {name: self.tables[name] for name in names if name in self.tables}
         self.gone = {name for name in names if name not in self.present}
         if any(self._runs_otherwise(name) for name in names):
@@ -148,17 +147,15 @@ class _Edit:
             if now is not None:
                 self.facts[name] = now
 
-    def made(self, rules: Mapping[str, Rule], nodes: Nodes, targets: Mapping[str, DerivationId]) -> Update:
+    def made(self, rules: Mapping[str, Rule], nodes: Nodes) -> Update:
         """Make it."""
-        return _Remaking(self, rules, nodes, targets).result()
+        return _Remaking(self, rules, nodes).result()
 
 
 class _Remaking:
     """Makes what is edited."""
 
-    def __init__(
-        self, edit: _Edit, rules: Mapping[str, Rule], nodes: Nodes, targets: Mapping[str, DerivationId]
-    ) -> None:
+    def __init__(self, edit: _Edit, rules: Mapping[str, Rule], nodes: Nodes) -> None:
         self.edit, self.nodes = edit, nodes
         memory = edit.memory
         touched = {*edit.present, *edit.gone}
@@ -171,7 +168,7 @@ class _Remaking:
             self.units[arch] = {**units}
             for name in touched & units.keys():
                 self.before[arch, name] = self.units[arch].pop(name)
-        self.patch = Patch(nodes, {name: each for name, each in targets.items() if name.startswith(TARGET)})
+        self.patch = Patch(nodes, {name: nodes.ids[number] for name, number in edit.state.toolsets.items()})
         self.toolchain = cache(partial(load_toolchain, RULES))
         self.maker = Instantiator(
             replace(edit.base, packages=edit.tables),
@@ -186,6 +183,7 @@ class _Remaking:
                 tuple(name for name in memory.tried if name not in touched),
                 {name: each for name, each in memory.runtime.items() if name not in touched},
             ),
+            self._note_made,
         )
 
     def result(self) -> Update:
@@ -202,7 +200,7 @@ class _Remaking:
         numbers = {name: patch.nodes.index[each] for name, each in patch.targets.items() if name.startswith(TARGET)}
         dropped = self._dropped(made, [*built.values(), *system.values()])
         nodes, place = patch.arranged(dropped, order)
-        numbers = {name: number for name, number in numbers.items() if number not in dropped} | built | system
+        toolsets = {name: number for name, number in numbers.items() if number not in dropped}
         memory = self.maker.memory()
         state = replace(
             edit.state,
@@ -211,6 +209,7 @@ class _Remaking:
             lock=edit.lock_text,
             facts=edit.facts,
             system={name: place[number] for name, number in system.items()},
+            toolsets={name: place[number] for name, number in toolsets.items()},
             paths={place[number]: path for number, path in paths.items() if place[number] != NOWHERE},
             memory=replace(
                 memory,
@@ -224,7 +223,7 @@ class _Remaking:
             ),
         )
         ids = nodes.ids
-        targets = {name: ids[place[number]] for name, number in numbers.items()}
+        targets = {name: ids[place[number]] for name, number in (toolsets | built | system).items()}
         return Update(nodes, targets, self.maker.rules(), state)
 
     def _see_that_nothing_is_contested(self) -> None:
@@ -242,12 +241,12 @@ class _Remaking:
         self._see_that_the_build_machine_has_it(wanted)
         for each, name in wanted:
             self.maker.package(name, platform_named(each))
-        made = self.maker.memory().units
-        for key, (before, _) in self.before.items():
-            after = made[key[0]].get(key[1])
-            if after is not None and after[0][-1] != before[-1]:
-                self.patch.moved[before[-1]] = after[0][-1]
-        return made
+        return self.maker.memory().units
+
+    def _note_made(self, arch: str, name: str, number: int) -> None:
+        before = self.before.get((arch, name))
+        if before is not None and before[0][-1] != number:
+            self.patch.move(before[0][-1], number)
 
     def _see_that_the_build_machine_has_it(self, wanted: Iterable[tuple[str, str]]) -> None:
         """A package that was never made for the build machine may lead to others, and in a circle."""

@@ -51,7 +51,7 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
     files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
     arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    state = state_of(config, origins, text, made.system, made.paths, made.memory()).encode()
+    state = state_of(config, origins, text, made).encode()
     # Half of the memory, and what comes needs as much once more.
     del config, origins, made, graph
     with contextlib.suppress(OSError):
