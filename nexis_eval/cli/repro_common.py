@@ -19,6 +19,7 @@ from nexis_eval.mirrors import Mirrors
 from nexis_eval.places import RULES
 from nexis_eval.plan import make_plan
 from nexis_eval.repro.formats.render import FORMATS, format_of, render
+from nexis_eval.repro.record import BuildRecord, RecordError, decode_record
 from nexis_eval.repro.report import Report
 from nexis_eval.repro.tools import SHIM_FILE, tool_graph
 from nexis_eval.repro.vary import Tools
@@ -82,6 +83,16 @@ def deliver(args: argparse.Namespace, report: Report) -> int:
             raise ReportError(f"{path} cannot be written: {error.strerror}") from error
     print(f"{report.headline()}; written to {', '.join(map(str, args.output))}", file=sys.stderr)
     return report.exit_code
+
+
+def read_record(path: Path, name: str) -> BuildRecord:
+    """The record in a file; raises ``RecordError``, which calls it ``name``."""
+    try:
+        return decode_record(path.read_text(), name)
+    except OSError as error:
+        raise RecordError(f"{name} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise RecordError(f"{name} is no record", hint="'nexis-eval repro record' writes records") from None
 
 
 def realise_steps(

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from nexis_eval.cli.repro_common import read_record
 from nexis_eval.record import FILE, decode
 from nexis_eval.repro.cache import INDEX, MAX_FILE_BYTES, Cache, DirectoryShelf, HttpShelf, Shelf
 from nexis_eval.repro.compare import Tree
-from nexis_eval.repro.record import BuildRecord, decode_record
+from nexis_eval.repro.record import BuildRecord, RecordError
 from nexis_eval.repro.recording import from_build_record
 from nexis_eval.repro.signing import verify
 from nexis_store.digest import TreeDigest
@@ -133,7 +134,7 @@ def resolve(text: str, stores: Stores, signers: Path | None) -> Operand:
             if signers is not None:
                 signer = verify(path, signers)
                 print(f"{text}: signed by {signer}", file=sys.stderr)
-            record = decode_record(path.read_text(), text)
+            record = read_record(path, text)
             return Operand(text, records={f"{record.system}-{record.arch}": record}, store=stores.main_if_there())
         return Operand(text, file=path)
     generation = _generation(text, stores)
@@ -182,4 +183,11 @@ def _last_builds(store: Store) -> dict[str, BuildRecord]:
 
 def _kept(store: Store, name: str, digest: TreeDigest) -> BuildRecord:
     system, _, arch = name.removeprefix(BUILDS).rpartition("-")
-    return from_build_record(store, decode((store.path(digest) / FILE).read_text()), system, arch)
+    try:
+        kept = decode((store.path(digest) / FILE).read_text())
+    except (KeyError, ValueError, TypeError) as error:
+        raise RecordError(
+            f"{name} was recorded by another version of this program, which this one cannot read ({error})",
+            hint=f"build {system} for {arch} again, which takes only what that version did otherwise",
+        ) from None
+    return from_build_record(store, kept, system, arch)

@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import add_store_argument
-from nexis_eval.cli.repro_common import add_jobs_argument, add_report_arguments, deliver, run_to_the_end
+from nexis_eval.cli.repro_common import add_jobs_argument, add_report_arguments, deliver, read_record, run_to_the_end
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.export import export_tree
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
 from nexis_eval.repro.rebuilding import Rebuilt, rebuild
-from nexis_eval.repro.record import BuildRecord, decode_record
+from nexis_eval.repro.record import BuildRecord
 from nexis_eval.repro.report import Status
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store, default_store_root
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Rebuild; returns the exit code."""
     from nexis_eval.sandbox.check import available
 
-    record = decode_record(args.record.read_text(), str(args.record))
+    record = read_record(args.record, str(args.record))
     available()
     root = args.store or default_store_root()
     root.mkdir(parents=True, exist_ok=True)

@@ -68,10 +68,14 @@ def _remove_shallow(path: str) -> bool:
 
 
 class Workspace:
-    """A private directory for one engine; use it as a context manager."""
+    """A private directory for one engine; use it as a context manager.
 
-    def __init__(self, parent: Path) -> None:
+    ``parent`` may be a directory that others use too (``/dev/shm``), as long as ``prefix`` is not theirs.
+    """
+
+    def __init__(self, parent: Path, prefix: str = "engine-") -> None:
         self._parent = parent
+        self._prefix = prefix
         self._lock = -1
         self._numbers = itertools.count(1)
         self.path = parent
@@ -79,15 +83,19 @@ class Workspace:
     def __enter__(self) -> Self:
         self._parent.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        self.path = Path(tempfile.mkdtemp(dir=self._parent, prefix="engine-"))
+        self.path = Path(tempfile.mkdtemp(dir=self._parent, prefix=self._prefix))
         self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         return self
 
     def _sweep(self) -> None:
         """Remove what dead engines left. A directory without its lock file yet belongs to one that is just starting."""
-        for orphan in self._parent.iterdir():
+        for orphan in self._parent.glob(f"{self._prefix}*"):
             try:
+                # Where others may write too, they could have put a link to something of ours there.
+                found = orphan.lstat()
+                if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                    continue
                 descriptor = os.open(orphan / "lock", os.O_RDWR | os.O_CLOEXEC)
             except OSError:
                 continue

@@ -24,6 +24,8 @@ from nexis_store.store import Store
 
 LOG_TAIL_LINES = 12
 OCCUPIED_INODES = 7
+ELSEWHERE = "nexis-repro-"
+"""What the work directories on another file system begin with."""
 DEEP = "another/place/with quite/a-long.name"
 
 
@@ -81,9 +83,8 @@ class Laboratory:
         self.store = self._stack.enter_context(Store.open(self._workspace.path / "store"))
         other = self.tools.other_file_system
         if other is not None:
-            away = tempfile.mkdtemp(prefix="nexis-repro-", dir=other)
-            self._stack.callback(remove_tree, Path(away))
-            self.tools = replace(self.tools, other_file_system=Path(away))
+            away = self._stack.enter_context(Workspace(other, ELSEWHERE))
+            self.tools = replace(self.tools, other_file_system=away.path)
         return self
 
     def __exit__(

@@ -13,13 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nexis_eval.closures import Outputs
+from nexis_eval.derivation import BUILD_KEY_DOMAIN
+from nexis_eval.derivation_encoding import DOMAIN as DERIVATION_DOMAIN
 from nexis_eval.derivation_json import graph_from_json, graph_to_json
 from nexis_eval.graph import DerivationGraph
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError
-from nexis_store.tree import Manifest
+from nexis_store.tree import DIRECTORY_DOMAIN, Manifest
 
-FORMAT = "nexis record 1"
+KIND, VERSION = "nexis record", 2
+FORMAT = f"{KIND} {VERSION}"
+ENCODINGS: Mapping[str, int] = {
+    "build key": BUILD_KEY_DOMAIN[-1],
+    "derivation": DERIVATION_DOMAIN[-1],
+    "tree": DIRECTORY_DOMAIN[-1],
+}
+"""Versions of the encodings that ids and digests are hashes of: where they differ, nothing can be compared."""
 
 
 class RecordError(NexisError):
@@ -61,6 +70,7 @@ def encode_record(record: BuildRecord) -> str:
     graph = graph_to_json(record.graph)
     value = {
         "format": FORMAT,
+        "encodings": dict(ENCODINGS),
         "system": record.system,
         "arch": record.arch,
         "roots": list(record.roots),
@@ -89,14 +99,37 @@ def decode_record(text: str, name: str = "the record") -> BuildRecord:
         value = json.loads(text)
     except ValueError as error:
         raise RecordError(f"{name} is no JSON: {error}") from None
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise RecordError(
-            f"{name} is no record of this version ({FORMAT})", hint="'nexis-eval repro record' writes records"
-        )
+    if not isinstance(value, dict) or not str(value.get("format")).startswith(f"{KIND} "):
+        raise RecordError(f"{name} is no record", hint="'nexis-eval repro record' writes records")
+    _check_versions(value, name)
     try:
         return _decode(value)
     except (KeyError, ValueError, TypeError, AttributeError, DamagedStoreError) as error:
         raise RecordError(f"{name} is damaged: {error}", hint="record the build again") from None
+
+
+def _check_versions(value: Mapping[str, Any], name: str) -> None:
+    """Raise ``RecordError`` if another version of this program made the record, and say what can be done."""
+    found = str(value["format"]).removeprefix(f"{KIND} ")
+    encodings = value.get("encodings")
+    theirs = encodings if isinstance(encodings, dict) else {}
+    pairs = [("it is a record of version", found, VERSION)]
+    if found == str(VERSION):
+        pairs = [(f"its {each} encoding has version", str(theirs.get(each)), mine) for each, mine in ENCODINGS.items()]
+    for what, other, mine in pairs:
+        if other == str(mine):
+            continue
+        is_newer = other.isdecimal() and int(other) > mine
+        environment = value.get("environment")
+        engine = environment.get("engine") if isinstance(environment, dict) else None
+        maker = f"the version that made it ({engine})" if engine else "the version that made it"
+        raise RecordError(
+            f"{name} was made by {'a newer' if is_newer else 'an older'} version of this program: "
+            f"{what} {other}, this program reads {mine}",
+            hint=f"update this program to {maker}, or have the build recorded by this one"
+            if is_newer
+            else f"record the build again with this program, or use {maker}",
+        )
 
 
 def _decode(value: Mapping[str, Any]) -> BuildRecord:

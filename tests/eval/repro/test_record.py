@@ -21,7 +21,7 @@ from nexis_eval.realise import Options, realise
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
 from nexis_eval.repro.rebuilding import rebuild
-from nexis_eval.repro.record import BuildRecord, RecordError, decode_record, encode_record
+from nexis_eval.repro.record import ENCODINGS, BuildRecord, RecordError, decode_record, encode_record
 from nexis_eval.repro.recording import make_record, this_environment
 from nexis_eval.repro.report import Report, Status
 from nexis_eval.repro.signing import SignatureError, sign, verify
@@ -92,11 +92,40 @@ def test_damage_is_noticed(tmp_path: Path, hook: Path) -> None:
         "",
         "[]",
         "{}",
-        json.dumps({**value, "format": "nexis record 99"}),
         json.dumps({**value, "order": []}),
     ):
         with pytest.raises(RecordError):
             decode_record(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "cure"),
+    [
+        (
+            {"format": "nexis record 1"},
+            "an older version of this program: it is a record of version 1, this program reads 2",
+            "record the build again with this program, or use the version that made it (nexis-eval 9.9)",
+        ),
+        (
+            {"format": "nexis record 77"},
+            "a newer version of this program: it is a record of version 77, this program reads 2",
+            "update this program to the version that made it (nexis-eval 9.9), or have the build recorded by this one",
+        ),
+        ({"encodings": {**ENCODINGS, "tree": 200}}, "a newer version of this program: its tree encoding has", "update"),
+        ({"encodings": {**ENCODINGS, "build key": 0}}, "an older version of this program: its build key", "record"),
+        ({"format": "nexis record 1", "environment": None}, "an older version", "or use the version that made it"),
+    ],
+)
+def test_records_of_other_versions_are_told_from_damaged_ones(
+    tmp_path: Path, hook: Path, change: dict[str, object], told: str, cure: str
+) -> None:
+    with Store.open(tmp_path / "store") as store:
+        value = json.loads(encode_record(built(store, system(hook))))
+    value["environment"] = {"engine": "nexis-eval 9.9"}
+    with pytest.raises(RecordError) as caught:
+        decode_record(json.dumps({**value, **change}), "old.json")
+    assert f"old.json was made by {told}" in caught.value.message
+    assert cure in (caught.value.hint or "")
 
 
 def test_two_machines_compare_equal(tmp_path: Path, hook: Path) -> None:

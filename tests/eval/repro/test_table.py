@@ -43,8 +43,8 @@ def test_the_later_report_on_a_step_counts(tmp_path: Path) -> None:
 
 
 def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text('{"format": "nexis record 1"}')
+    (tmp_path / "other.json").write_text('{"format": "nexis record 2"}')
     refused = table(tmp_path / "other.json")
     assert refused.returncode == 2
-    assert "other.json is no report of 'nexis-eval repro check': its format is 'nexis record 1'" in refused.stderr
+    assert "other.json is no report of 'nexis-eval repro check': its format is 'nexis record 2'" in refused.stderr
     assert table().returncode == 2
