@@ -1,7 +1,7 @@
 """Read a configuration with everything it includes and report all mistakes, without building or fetching anything.
 
-Every architecture is checked, unless --arch names one; what is wrong for all of them is told once. The exit code is 0
-if nothing is wrong, else 2.
+Every architecture that the system is meant for is checked, unless --arch names one; what is wrong for all of them is
+told once. The exit code is 0 if nothing is wrong, else 2.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 
 from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
-from nexis_eval.config.errors import ConfigError, ConfigErrors
+from nexis_eval.config.errors import ConfigError, ConfigErrors, is_not_meant
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
 from nexis_eval.diagnostics import as_json, as_sarif, each_error, render
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     found: dict[tuple[str, str, Place | None], tuple[NexisError, list[str]]] = {}
     code = 0
     archs = [arguments.arch] if arguments.arch else list(PLATFORMS)
-    for arch in archs:
+    for arch in tuple(archs):
         arguments.arch = arch
         try:
             config, origins = load_config_with_origins(arguments)
@@ -55,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
                 _make_derivations(config)
             summaries.setdefault(_summary(config), []).append(config.arch)
         except NexisError as error:
+            if is_not_meant(error) and len(archs) > 1:
+                archs.remove(arch)
+                continue
             code = code or error.exit_code
             for each in each_error(error):
                 found.setdefault((each.code, each.message, each.place), (each, []))[1].append(arch)

@@ -35,7 +35,7 @@ def add_variant_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="overrides",
         metavar="KEY=VALUE",
-        help="set a value, stronger than every file (packages.zlib.version='\"1.3\"'); may be repeated",
+        help="set a value, stronger than every file (packages.zlib.version=1.3); may be repeated",
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.cli.common import add_system_arguments
+from nexis_eval.config.errors import is_not_meant
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.lock.model import Lock, LockedSource, LockError, format_lock, load_lock
@@ -88,6 +89,8 @@ def _configs(args: argparse.Namespace) -> list[Config]:
     if not configs:
         raise failed[0][1]
     for arch, mistake in failed:
+        if is_not_meant(mistake):
+            continue
         _tell(f"leaving out {arch}, for which the system has mistakes: {mistake.message.splitlines()[0]}")
     return configs
 

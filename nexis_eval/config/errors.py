@@ -46,6 +46,11 @@ class ConfigError(NexisError):
         """The include statements that led to the file, innermost first."""
 
 
+def is_not_meant(error: NexisError) -> bool:
+    """Whether all that is wrong is that the system is not meant for the architecture."""
+    return isinstance(error, ConfigErrors) and {type(each) for each in error.errors} == {ArchitectureError}
+
+
 class ConfigErrors(NexisError):  # noqa: N818 - it is several
     """The configuration has mistakes; all that were found are listed.
 
@@ -154,7 +159,7 @@ class NameMismatchError(ConfigError):
 
 
 class UnknownArchitectureError(ConfigError):
-    """``[arch.NAME]`` names an architecture that the engine does not know."""
+    """``[arch.NAME]`` or ``[system] architectures`` names an architecture that the engine does not know."""
 
     code = "C0205"
 
@@ -462,6 +467,16 @@ class ContextFileError(ConfigError):
     """
 
     code = "C0516"
+
+
+class ArchitectureError(ConfigError):
+    """The system is not meant for the architecture that is asked for.
+
+    ``architectures`` in ``[system]`` lists those that it is meant for. Choose one of them with ``--arch``, or add the
+    other to the list.
+    """
+
+    code = "C0517"
 
 
 class TemplateFieldError(ConfigError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from nexis_eval.config.model import (
 )
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, included_from, located, shown_path
 from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
-from nexis_eval.config.settings import BY_PATH, Section
+from nexis_eval.config.settings import BY_PATH, SECTIONS, Form, Section
 from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
@@ -181,29 +181,25 @@ class _Loader:
 
     def overrides(self, texts: Sequence[str]) -> None:
         for text in texts:
-            shown = f"--set {text}"
-            source = Source(Path.cwd() / "--set", shown, text=text)
-            key, equals, value = text.partition("=")
+            source = Source(Path.cwd() / "--set", f"--set {text}", text=text)
             try:
-                if not equals:
-                    raise errors.OverrideSyntaxError(
-                        "there is no '=' in it", hint="write KEY=VALUE", place=Place(shown)
-                    )
-                try:
-                    table = toml.parse(text, shown)
-                except ConfigError:
-                    # A bare word is a string: the quotes of TOML inside those of a shell are a nuisance.
-                    table = toml.parse(f'{key} = """{value.strip()}"""', shown)
+                tables = list(_override_tables(text, source.shown))
             except ConfigError as error:
-                hint = (
-                    error.hint if isinstance(error, errors.OverrideSyntaxError) else "write KEY=VALUE, both as in TOML"
-                )
-                self.failed.append(errors.OverrideSyntaxError(error.message, hint=hint, place=Place(shown)))
+                self.failed.append(error)
                 continue
             self.sources.append(source)
-            before = len(self.parts.entries)
-            self.parts.read(source, _packages_by_name(table), OVERRIDE)
-            source.entries = self.parts.entries[before:]
+            readings = [self._reading(source, table) for table in tables]
+            # What suits counts; where nothing does, the text is taken as it is written.
+            own = next((each for each in readings if not each.problems), readings[0])
+            source.entries = own.entries
+            self.parts.entries += own.entries
+            self.parts.problems += own.problems
+            self.parts.elsewhere |= own.elsewhere
+
+    def _reading(self, source: Source, table: Mapping[str, object]) -> Parts:
+        own = replace(self.parts, entries=[], problems=[], elsewhere={})
+        own.read(source, table, OVERRIDE)
+        return own
 
     def check_profiles(self, profiles: Iterable[str]) -> None:
         if self.failed:
@@ -216,12 +212,37 @@ class _Loader:
                 self.failed.append(errors.UnknownProfileError(message, hint=hint, place=Place(self.sources[0].shown)))
 
 
-def _packages_by_name(table: dict[str, object]) -> dict[str, object]:
+def _override_tables(text: str, shown: str) -> Iterator[dict[str, object]]:
+    """What ``KEY=VALUE`` can mean: the value as TOML, or the characters as they are.
+
+    A bare word is a string, and so is ``1.3`` where a string is wanted: the quotes of TOML inside those of a shell are
+    a nuisance. Raises ``OverrideSyntaxError``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise errors.OverrideSyntaxError("there is no '=' in it", hint="write KEY=VALUE", place=Place(shown))
+    written = f'{key} = """{value.strip()}"""'
+    try:
+        try:
+            yield _by_name(toml.parse(text, shown))
+        except ConfigError:
+            yield _by_name(toml.parse(written, shown))
+            return
+    except ConfigError as error:
+        hint = "write KEY=VALUE, both as in TOML"
+        raise errors.OverrideSyntaxError(error.message, hint=hint, place=Place(shown)) from None
+    if value.strip()[:1] not in ('"', "'", "[", "{"):
+        yield _by_name(toml.parse(written, shown))
+
+
+def _by_name(table: dict[str, object]) -> dict[str, object]:
     """An override, in which ``packages.zlib.version`` is a key of the package of that name, as ``explain`` has it."""
-    packages = table.get("packages")
-    if not isinstance(packages, dict) or not all(isinstance(each, dict) for each in packages.values()):
-        return table
-    return {**table, "packages": [{**each, "name": name} for name, each in packages.items()]}
+    found = dict(table)
+    for section in SECTIONS:
+        items = table.get(section.path[0])
+        if section.form is Form.LIST and isinstance(items, dict) and all(isinstance(e, dict) for e in items.values()):
+            found[section.path[0]] = [{**each, section.identity: name} for name, each in items.items()]
+    return found
 
 
 def _finish(loader: _Loader) -> tuple[Config, Origins]:
@@ -232,6 +253,10 @@ def _finish(loader: _Loader) -> tuple[Config, Origins]:
         remove(groups, loader.parts.removals, problems.append)
     origins = Origins(loader.sources, groups, loader.listings)
     config = _build(loader.sources, loader.parts.arch, groups, origins, problems)
+    meant_for = config.system.architectures
+    if meant_for and config.arch not in meant_for:
+        # Whatever else may be wrong for it is of no interest.
+        raise ConfigErrors([_not_meant_for(config.arch, meant_for, origins)])
     if not loader.failed:
         removed = {each.path: Spot(each.source, each.at) for each in loader.parts.removals}
         check(config, origins, problems, Elsewhere(removed, loader.parts.elsewhere))
@@ -241,6 +266,15 @@ def _finish(loader: _Loader) -> tuple[Config, Origins]:
         found.sort(key=lambda error: (order.get(error.place.file, -1), error.place) if error.place else (-1, Place("")))
         raise ConfigErrors(found)
     return with_kernel(config), origins
+
+
+def _not_meant_for(arch: str, meant_for: Sequence[str], origins: Origins) -> ConfigError:
+    return Problem(
+        errors.ArchitectureError,
+        f"this system is not meant for {arch}",
+        f"choose {' or '.join(f'--arch {each}' for each in meant_for)}, or add '{arch}' to the list",
+        origins.spot(("system", "architectures")),
+    ).located()
 
 
 def _build(

@@ -36,7 +36,9 @@ def decide(setters: Sequence[Setter], merge: Merge, report: Report, key: str) ->
                 Problem(
                     errors.ConflictingValuesError,
                     f"'{key}' is set to two different values",
-                    "delete one, or move the weaker below [default.…] or the stronger below [force.…]",
+                    "delete one, or move the weaker below [default.…] or the stronger below [force.…]"
+                    if other.source.text is None
+                    else "give one value to a key",
                     Spot(other.source, other.at),
                     ((Spot(first.source, first.at), "the other value is here"),),
                 )
@@ -99,11 +101,17 @@ def check_changes(groups: Mapping[KeyPath, list[Entry]], report: Report) -> None
             continue
         entry, what = entries[0], section.path[0]
         names = [str(each[1]) for each in groups if each[0] == what and each != path]
+        if entry.source.text is None:
+            message = f"[[force.{what}]] changes '{path[1]}', which is not declared"
+            hint = f"declare it with [[{what}]]"
+        else:
+            message = f"there is no [[{what}]] '{path[1]}' whose keys could be set"
+            hint = f'declare it in a file: [[{what}]] {section.identity} = "{path[1]}"'
         report(
             Problem(
                 errors.NothingToForceError,
-                f"[[force.{what}]] changes '{path[1]}', which is not declared",
-                did_you_mean(str(path[1]), names, f"declare it with [[{what}]]"),
+                message,
+                did_you_mean(str(path[1]), names, hint),
                 Spot(entry.source, (*entry.at, section.identity)),
             )
         )
@@ -113,6 +121,9 @@ def _check_duplicates(section: Section, entries: list[Entry], report: Report) ->
     by_rank: dict[int, Entry] = {}
     name = entries[0].path[-1]
     for entry in list(entries):
+        if entry.source.text is not None:
+            # Each --set gives one key: several may be about one item.
+            continue
         first = by_rank.setdefault(entry.rank, entry)
         if first is not entry:
             entries.remove(entry)

@@ -51,6 +51,8 @@ class System:
     """``[system]``"""
 
     hostname: str = "nexisos"
+    architectures: tuple[str, ...] = ()
+    """What it is meant for; empty is every architecture."""
     timezone: str = "UTC"
     version: str = "0.1.0"
     kernel: str = "linux"

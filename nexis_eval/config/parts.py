@@ -274,12 +274,23 @@ class _Reader:
         if key in PART_DOCS:
             hint = f"'{key}' cannot stand inside of [{'.'.join(str(each) for each in at[:-1])}]"
         else:
-            hint = did_you_mean(key, known, _elsewhere(key) or f"a file has these tables: {', '.join(known)}")
-        self.problem(errors.UnknownKeyError, f"unknown key '{key}' at the top of the file", hint, at, on_key=True)
+            around = _elsewhere(key) if self.source.text is None else _in_full(key)
+            hint = did_you_mean(key, known, around or f"a file has these tables: {', '.join(known)}")
+        where = " at the top of the file" if self.source.text is None else ""
+        self.problem(errors.UnknownKeyError, f"unknown key '{key}'{where}", hint, at, on_key=True)
 
     def unknown_architecture(self, name: str, at: KeyPath) -> None:
         hint = did_you_mean(name, (*PLATFORMS, *ALIASES), f"one of {', '.join(PLATFORMS)}")
         self.problem(errors.UnknownArchitectureError, f"unknown architecture '{name}'", hint, at, on_key=True)
+
+
+def _in_full(key: str) -> str | None:
+    keys = [
+        ".".join((*section.path, *(["NAME"] if section.form in (Form.NAMED, Form.LIST) else []), key))
+        for section in SECTIONS
+        if key in section.settings
+    ]
+    return f"write the whole key: {' or '.join(keys)}" if keys else None
 
 
 def _elsewhere(key: str) -> str | None:

@@ -101,6 +101,13 @@ SYSTEM = Section(
     "The system as a whole.",
     _settings(
         Setting("hostname", values.HOSTNAME, "The name of the machine (`/etc/hostname`).", "system.boot"),
+        Setting(
+            "architectures",
+            values.ARCHITECTURES,
+            "What the system is meant for; every architecture where left out. `check` and `lock` look at these, and "
+            "building for another is an error.",
+            "config.load",
+        ),
         Setting("timezone", TIMEZONE, "Time zone by its IANA name (`/etc/localtime`).", "system.boot"),
         Setting(
             "version",

@@ -20,6 +20,7 @@ from nexis_eval.config.kinds import (
 )
 from nexis_eval.config.model import LocalPath
 from nexis_eval.config.suggest import did_you_mean
+from nexis_eval.platforms import ALIASES, PLATFORMS
 from nexis_eval.sri import from_sri, is_sri
 
 
@@ -70,6 +71,16 @@ def _mode(value: object, _directory: str) -> object:
 
 
 _OCTAL = re.compile(r"[0-7]{3,4}").fullmatch
+
+
+def _architecture(value: object, _directory: str) -> object:
+    if type(value) is not str:
+        wrong_type("a string (an architecture)", value, f"one of {', '.join(PLATFORMS)}")
+    arch = ALIASES.get(value, value)
+    if arch not in PLATFORMS:
+        hint = did_you_mean(value, (*PLATFORMS, *ALIASES), f"one of {', '.join(PLATFORMS)}")
+        fail(errors.UnknownArchitectureError, f"unknown architecture '{value}'", hint)
+    return arch
 
 
 def _restart(value: object, _directory: str) -> object:
@@ -302,6 +313,9 @@ SUBDIRECTORY = text(
     accept=_clean_relative,
     error=errors.RelativePathError,
     hint="relative, and without '..'",
+)
+ARCHITECTURES = list_of(
+    Kind("an architecture", _architecture, {"enum": [*PLATFORMS, *ALIASES]}), "a list of architectures"
 )
 MODE = Kind("a file mode", _mode, {"type": "string", "pattern": "^[0-7]{3,4}$"})
 RESTART = Kind(

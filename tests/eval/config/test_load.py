@@ -303,6 +303,16 @@ def test_an_override_names_a_package_as_explain_does(write: Write) -> None:
     assert codes(file, overrides=["packages.a=2"]) == ["C0202"]
 
 
+def test_an_override_needs_no_quotes_where_a_string_is_wanted(write: Write) -> None:
+    file = write('[[packages]]\nname = "a"\n[[log_rotation]]\npath = "/var/log/a"')
+    changed = load(
+        file, overrides=["packages.a.version=1.10", "packages.a.check=true", 'log_rotation."/var/log/a".max_files=2']
+    )
+    assert (changed.packages["a"].version, changed.packages["a"].check) == ("1.10", True)
+    assert changed.log_rotation[0].max_files == 2
+    assert codes(file, overrides=["packages.a.check=2"]) == ["C0202"]
+
+
 @pytest.mark.parametrize(
     ("name", "meant"), [("arm", "aarch64"), ("armv8", "aarch64"), ("x86-64", "x86_64"), ("riscv", "riscv64")]
 )
@@ -311,6 +321,17 @@ def test_an_unknown_architecture_is_told_which_was_meant(write: Write, name: str
         load(write(""), arch=name)
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(f"did you mean '{meant}'?")
+
+
+def test_a_system_may_be_meant_for_some_architectures(write: Write) -> None:
+    file = write('[system]\narchitectures = ["arm64", "riscv64"]\n[[packages]]\nname = "a"\ndependencies = ["b"]')
+    # Nothing else is said of an architecture that is not meant.
+    assert codes(file, arch="x86_64") == ["C0517"]
+    assert codes(file, arch="aarch64") == ["C0501"]
+    file = write('[system]\narchitectures = ["arm64", "riscv64"]')
+    assert load(file, arch="arm64").system.architectures == ("aarch64", "riscv64")
+    file = write("system.architectures = []")
+    assert load(file, arch="x86_64").system.architectures == ()
 
 
 def test_unknown_profiles_and_architectures(write: Write) -> None:
