@@ -55,7 +55,7 @@ def split(data: bytes) -> list[str]:
     return strings
 
 
-def identity(recipe: bytes, ids: Sequence[bytes]) -> DerivationId:
+def identity(recipe: bytes | memoryview, ids: Sequence[bytes]) -> DerivationId:
     """The derivation id: of the recipe, and of the derivations that it names."""
     digest = blake3(b"".join((DOMAIN, len(ids).to_bytes(4, "big"), *ids, recipe))).digest()
     # Without the check of its length, which takes as long as hashing.

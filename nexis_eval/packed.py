@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from nexis_eval.derivation import Derivation
 from nexis_eval.derivation_encoding import HEAD, Call, decode, identity, split
@@ -112,18 +112,16 @@ class Nodes:
         """The nodes that a node names, in the order of its recipe."""
         return self._needs[self._needs_ends[number - 1] if number else 0 : self._needs_ends[number]]
 
-    def arranged(
-        self, runs: Sequence[range], added: Sequence[Node], moved: Mapping[int, int]
-    ) -> tuple[Nodes, Sequence[int]] | None:
+    def arranged(self, runs: Sequence[range], added: Sequence[Node], moved: Mapping[int, int]) -> Arranged | None:
         """Another graph: nodes of this one and ``added`` ones (numbered on from these) in the order of ``runs``.
 
         What named a node of ``moved`` names what that maps to. A node's identity is made anew where it depends on what
-        was added. Returns the graph and the place of each number in it (``NOWHERE`` for those left out); ``None`` if a
-        node names one that is not before it, or if two are the same.
+        was added. ``None`` if a node names one that is not before it, or if two are the same.
         """
         made, count = Nodes(), len(self._ends)
         place = array("I", [NOWHERE]) * (count + len(added))
         fresh: list[tuple[int, int, Sequence[int]]] = []
+        same = True
         for run in runs:
             start, stop, here = run.start, run.stop, len(made.ids)
             if start >= count:
@@ -138,20 +136,23 @@ class Nodes:
             else:
                 text_start, needs_start = self._starts(start)
                 text_end, needs_end = self._starts(stop)
-                text_shift, needs_shift = len(made._text) - text_start, len(made._needs) - needs_start
+                made._ends += _shifted(self._ends[start:stop], len(made._text) - text_start)
+                made._needs_ends += _shifted(self._needs_ends[start:stop], len(made._needs) - needs_start)
                 made.ids += self.ids[start:stop]
-                made._text += self._text[text_start:text_end]
+                made._text += memoryview(self._text)[text_start:text_end]
                 made._needs += self._needs[needs_start:needs_end]
-                made._ends.extend([end + text_shift for end in self._ends[start:stop]])
-                made._needs_ends.extend([end + needs_shift for end in self._needs_ends[start:stop]])
+                same = same and here == start
             place[start:stop] = array("I", range(here, here + len(run)))
-        named = place[:]
-        for number, other in moved.items():
-            named[number] = place[other]
-        made._needs = array("I", map(named.__getitem__, made._needs))
+        # Mostly all that stays keeps its number, and what is new has that of what it replaces.
+        if not same or any(place[other] != number for number, other in moved.items()):
+            named = place[:]
+            for number, other in moved.items():
+                named[number] = place[other]
+            made._needs = array("I", map(named.__getitem__, made._needs))
         for _, start, needs in fresh:
             made._needs[start : start + len(needs)] = array("I", map(place.__getitem__, needs))
-        if NOWHERE in made._needs:
+        if max(made._needs, default=-1) >= len(made.ids):
+            # Some node names one that is left out.
             return None
         kept = {place[number]: notes for number, notes in self._notes.items()}
         kept.update({place[count + index]: notes for index, (_, _, notes) in enumerate(added) if notes})
@@ -160,23 +161,31 @@ class Nodes:
         made.shared = {place[number] for number in self.shared} - {NOWHERE}
         made.contested = {place[number] for number in self.contested} - {NOWHERE}
         instead = {place[number] for number in moved.values()}
-        return (made, place) if made._identify({number for number, _, _ in fresh}, instead) else None
+        if not made._identify({number for number, _, _ in fresh}, instead):
+            return None
+        return Arranged(made, place, same)
 
     def _identify(self, new: Set[int], changed: set[int]) -> bool:
         """Make the identities of ``new`` nodes, and of all that depend on them or on what else ``changed``.
 
         Returns whether that could be done.
         """
-        ids, needs_ends, all_needs = self.ids, self._needs_ends, self._needs
-        for number in range(min(new | changed, default=len(ids)), len(ids)):
-            needs = all_needs[needs_ends[number - 1] if number else 0 : needs_ends[number]]
+        ids, ends, needs_ends, all_needs = self.ids, self._ends, self._needs_ends, self._needs
+        text = memoryview(self._text)
+        first = min(new | changed, default=len(ids))
+        start, needs_start = self._starts(first)
+        for number in range(first, len(ids)):
+            end, needs_end = ends[number], needs_ends[number]
+            needs = all_needs[needs_start:needs_end]
             if number in new or not changed.isdisjoint(needs):
-                if max(needs, default=-1) >= number:
+                if needs and max(needs) >= number:
                     return False
-                each = identity(self.recipe(number), [ids[item] for item in needs])
+                each = identity(text[start:end], [ids[item] for item in needs])
                 if number in new or each != ids[number]:
                     ids[number] = each
                     changed.add(number)
+            start, needs_start = end, needs_end
+        text.release()
         self.index = {each: number for number, each in enumerate(ids)}
         return len(self.index) == len(ids)
 
@@ -203,6 +212,20 @@ class Nodes:
                     pending.pop()
                     done[each] = 1
                     yield each
+
+
+class Arranged(NamedTuple):
+    """A graph that was made out of another one."""
+
+    nodes: Nodes
+    place: Sequence[int]
+    """The new number of each node; ``NOWHERE`` for those left out."""
+    same: bool
+    """Whether all that stays has the number that it had."""
+
+
+def _shifted(ends: array[int], shift: int) -> array[int]:
+    return array("I", [end + shift for end in ends]) if shift else ends
 
 
 class PackedDerivations(Mapping[DerivationId, Derivation]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import marshal
 import os
 import time
 from collections.abc import Sequence
@@ -24,8 +25,8 @@ def evaluate_changed(
     if any(file in program or file.startswith(f"{RULES}/") for file in changed):
         # What another program remembered may even have another form.
         return None
-    summary, graph, remembered = (known.part(number) for number in range(len(known.parts)))
-    if summary is None or graph is None or remembered is None:
+    summary, graph, remembered, written = (known.part(number) for number in range(len(known.parts)))
+    if summary is None or graph is None or remembered is None or written is None:
         return None
     arch, system, mirrors = decode_head(summary)
     nodes, rules = decode(graph)
@@ -38,7 +39,7 @@ def evaluate_changed(
     except (OSError, UnicodeDecodeError):
         return None
     by_name = {rule.name: rule for rule in rules.values()}
-    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes)
+    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes, marshal.loads(written))
     if made is None:
         return None
     rules = {**rules, **made.rules}
@@ -48,7 +49,9 @@ def evaluate_changed(
     rows += [row_of(file, now) for file in made.state.locals.keys() - {row[0] for row in rows}]
     with contextlib.suppress(OSError):
         encoded = encode_summary(arch, system, mirrors, made.targets)
-        cache.put_rows(request, known.listings, rows, encoded, encode(made.nodes, rules), state)
+        cache.put_rows(
+            request, known.listings, rows, encoded, encode(made.nodes, rules), state, marshal.dumps(made.texts)
+        )
     return Evaluation(
         arch, system, mirrors, made.targets, lambda: graph_of(request, made.nodes, rules, made.targets, state)
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Pin = Callable[[Config], Lock]
     """Pins what the lock lacks, and gives the lock that has it."""
 
-SUMMARY, GRAPH, STATE = range(3)
+SUMMARY, GRAPH, STATE, TEXTS = range(4)
 """The parts of the record of an evaluation."""
 
 

@@ -8,7 +8,7 @@ from nexis_eval.config.model import KeyPath
 from nexis_eval.derivation_encoding import identity
 from nexis_eval.evaluation.tables import ReachesFurtherError
 from nexis_eval.graph import GraphBuilder
-from nexis_eval.packed import Node, Nodes
+from nexis_eval.packed import Arranged, Node, Nodes
 from nexis_store.digest import DerivationId
 
 
@@ -73,8 +73,8 @@ class Patch(GraphBuilder):
                     pending.append(each)
         return found
 
-    def arranged(self, dropped: Set[int], before: Mapping[int, int]) -> tuple[Nodes, Sequence[int]]:
-        """The resulting graph, without some nodes, and the place of each number in it.
+    def arranged(self, dropped: Set[int], before: Mapping[int, int]) -> Arranged:
+        """The resulting graph, without some nodes.
 
         ``before`` says of new nodes which old one they come before; the others come last. Where that is not after all
         that they need, everything is put into another order.

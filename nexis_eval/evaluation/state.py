@@ -33,9 +33,9 @@ class Said(NamedTuple):
     rest: bytes
     """A digest of all that is not about packages."""
     names: tuple[str, ...]
-    """The packages that it says something about."""
+    """The packages that it says something about, as often as it does."""
     needed: tuple[str, ...]
-    """The packages that these depend on, in any way."""
+    """The packages that these depend on, in any way; maybe more, after edits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,14 @@ class State:
 
 def said(rank: int, directives: Directives, entries: Iterable[Entry]) -> Said:
     """What a file says that has these entries."""
-    names: dict[str, None] = {}
+    names: list[str] = []
     needed: set[str] = set()
     rest = []
     for path, strength, _source, at, fields in entries:
         if path[0] != "packages":
             rest.append((path, strength, at, fields))
             continue
-        names[path[1]] = None  # type: ignore[index]
+        names.append(path[1])  # type: ignore[arg-type]
         for key in DEPENDENCY_KEYS:
             if key in fields:
                 needed.update(fields[key])  # type: ignore[arg-type]

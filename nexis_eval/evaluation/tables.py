@@ -11,6 +11,7 @@ from nexis_eval.config.model import Config, Package
 from nexis_eval.config.origin import Directives, Entry, Problem, Source, shown_path
 from nexis_eval.config.parts import Parts
 from nexis_eval.config.settings import BY_PATH
+from nexis_eval.evaluation.excerpt import Excerpt, differing
 from nexis_eval.evaluation.state import Said, State, said
 
 
@@ -21,12 +22,17 @@ class ReachesFurtherError(Exception):
 class Tables(Mapping[str, Package]):
     """By name. Raises ``ReachesFurtherError`` for whatever is not as plain as it should be."""
 
-    def __init__(self, state: State, config: Config, profiles: Collection[str]) -> None:
+    def __init__(self, state: State, config: Config, profiles: Collection[str], texts: Mapping[str, str]) -> None:
+        """``texts`` are those of the files as they were."""
         self._config = config
         self._profiles = frozenset(profiles)
         self._overridden = state.overridden
         self.files: dict[str, Said] = dict(state.files)
         """What each file says now, in the order in which that is merged."""
+        self.texts = dict(texts)
+        """Of each file that was read again, what it is now."""
+        self._in_part: set[str] = set()
+        """Files of which only what differs was read."""
         self._entries: dict[str, dict[str, list[Entry]]] = {}
         self._owners: dict[str, list[str]] = {}
         """The files that have a say in a package."""
@@ -35,9 +41,12 @@ class Tables(Mapping[str, Package]):
 
     def again(self, file: str) -> set[str]:
         """Read a file that changed; returns the packages that it had, has or lets go a say in."""
-        before = self.files[file]
-        entries, directives = self._read(file, before.rank)
-        now = said(before.rank, directives, entries)
+        before, text = self.files[file], self._text(file)
+        part = differing(self.texts[file], text) if file in self.texts else None
+        self.texts[file] = text
+        if part is not None:
+            return self._again_in_part(file, part)
+        now = said(before.rank, *self._read(file))
         old, new = before.directives, now.directives
         removals, gone = {*new.removals}, {*old.removals}
         if now.rest != before.rest or new.includes != old.includes:
@@ -48,6 +57,16 @@ class Tables(Mapping[str, Package]):
             raise ReachesFurtherError
         self.files[file] = now
         return {*before.names, *now.names, *(str(path[1]) for path in removals ^ gone)}
+
+    def _again_in_part(self, file: str, part: Excerpt) -> set[str]:
+        known = self.files[file]
+        before, after = (said(known.rank, *self._parsed(file, {"packages": each})) for each in part)
+        names = [*known.names]
+        for name in before.names:
+            names.remove(name)
+        self.files[file] = known._replace(names=(*names, *after.names), needed=(*known.needed, *after.needed))
+        self._in_part.add(file)
+        return {*before.names, *after.names}
 
     def finish(self) -> None:
         """All files that changed are read: see that what is removed is there to be removed."""
@@ -76,12 +95,21 @@ class Tables(Mapping[str, Package]):
 
     def mentioned(self, names: Collection[str]) -> bool:
         """Whether some package may depend on one of these."""
-        return any(not set(names).isdisjoint(each.needed) for each in self.files.values())
+        for file, each in [*self.files.items()]:
+            if not set(names).isdisjoint(each.needed):
+                self.files[file] = said(each.rank, *self._read(file))
+                if not set(names).isdisjoint(self.files[file].needed):
+                    return True
+        return False
 
     def _made(self, name: str) -> Package:
         if name in self._overridden or name not in self:
             raise ReachesFurtherError
-        found = [entry for file in self._owners[name] for entry in self._of_file(file).get(name, ())]
+        owners = self._owners[name]
+        if len(owners) == 1 and owners[0] in self._in_part and name in self._entries[owners[0]]:
+            found = self._entries[owners[0]][name]
+        else:
+            found = [entry for file in dict.fromkeys(owners) for entry in self._of_file(file).get(name, ())]
         fields = found[0].fields
         if len(found) > 1 or found[0].rank:
             problems: list[Problem] = []
@@ -93,21 +121,30 @@ class Tables(Mapping[str, Package]):
         return Package(**fields)  # type: ignore[arg-type]
 
     def _of_file(self, file: str) -> dict[str, list[Entry]]:
-        known = self._entries.get(file)
-        if known is None:
-            self._read(file, self.files[file].rank)
-            known = self._entries[file]
-        return known
+        if file not in self._entries or file in self._in_part:
+            self._read(file)
+        return self._entries[file]
 
-    def _read(self, file: str, rank: int) -> tuple[list[Entry], Directives]:
+    def _text(self, file: str) -> str:
         path = Path(file)
-        source = Source(path, shown_path(path))
+        return toml.read_text(path, shown_path(path))
+
+    def _read(self, file: str) -> tuple[Directives, list[Entry]]:
+        """Read a whole file."""
+        text = self.texts.get(file)
+        if text is None:
+            text = self.texts[file] = self._text(file)
+        self._in_part.discard(file)
+        return self._parsed(file, toml.parse(text, file))
+
+    def _parsed(self, file: str, table: dict[str, object]) -> tuple[Directives, list[Entry]]:
+        path = Path(file)
         parts = Parts(self._config.arch, self._profiles)
-        parts.read(source, toml.parse(toml.read_text(path, source.shown), source.shown), rank)
+        parts.read(Source(path, shown_path(path)), table, self.files[file].rank)
         if parts.problems:
             raise ReachesFurtherError
         by_name = self._entries[file] = {}
         for entry in parts.entries:
             if entry.path[0] == "packages":
                 by_name.setdefault(str(entry.path[1]), []).append(entry)
-        return parts.entries, parts.directives()
+        return parts.directives(), parts.entries

@@ -10,7 +10,7 @@ The result is that of a whole evaluation, to the byte; ``tests/eval/evaluation/t
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
@@ -46,6 +46,8 @@ class Update:
     rules: Mapping[str, Rule]
     """The rules that were called anew, by digest."""
     state: State
+    texts: dict[str, str]
+    """Of the files of the configuration, now."""
 
 
 def update(
@@ -56,14 +58,15 @@ def update(
     lock: str,
     rules: Mapping[str, Rule],
     nodes: Nodes,
+    texts: Mapping[str, str],
 ) -> Update | None:
     """Take an edit of the files ``changed`` into a graph; ``None`` if everything has to be evaluated.
 
     ``lock`` is the text of ``lock_file`` now; ``rules`` are those that its packages call, by name; ``nodes`` are
-    those of the graph.
+    those of the graph, ``texts`` those of the files of the configuration before the edit.
     """
     try:
-        edit = _Edit(state, changed, profiles, lock_file, lock)
+        edit = _Edit(state, changed, profiles, lock_file, lock, texts)
         return edit.made(rules, nodes)
     except (ReachesFurtherError, ConfigError, NexisError, OSError, KeyError):
         # A mistake is reported by the whole evaluation, which knows its place.
@@ -74,12 +77,17 @@ class _Edit:
     """What is edited: which packages are made again, which are gone, and whether the system is made again."""
 
     def __init__(
-        self, state: State, changed: Sequence[str], profiles: Sequence[str], lock_file: str, lock: str
+        self,
+        state: State,
+        changed: Sequence[str],
+        profiles: Sequence[str],
+        lock_file: str,
+        lock: str,
+        texts: Mapping[str, str],
     ) -> None:
         self.state, self.memory, self.lock_text = state, state.memory, lock
         self.base: Config = pickle.loads(state.base)
-        self.tables = Tables(state, self.base, profiles)
-        self.lock = parse_lock(lock) if lock else Lock()
+        self.tables = Tables(state, self.base, profiles, texts)
         self.facts = dict(state.facts)
         self.system = False
         names = {name for file in changed if file in state.files for name in self.tables.again(file)}
@@ -88,8 +96,8 @@ class _Edit:
             if file in state.files:
                 continue
             if file == lock_file:
-                before = parse_lock(state.lock) if state.lock else Lock()
-                names |= {each for each in changed_packages(before, self.lock) if each in self.tables}
+                locks = [parse_lock(text) if text else Lock() for text in (state.lock, lock)]
+                names |= {each for each in changed_packages(*locks) if each in self.tables}
             else:
                 names |= self._naming(file)
         self.present = {name: self.tables[name] for name in names if name in self.tables}
@@ -97,6 +105,8 @@ class _Edit:
         if any(self._runs_otherwise(name) for name in names):
             # A smoke test sees all that its package needs at run time.
             self.present.update({name: self.tables[name] for name in self.memory.tried if name not in self.gone})
+        # Reading it takes longer than most edits, and most edits are of packages that are not in it.
+        self.lock = parse_lock(lock) if any(name in lock for name in self.present) else Lock()
         self._check()
         self._find_facts()
 
@@ -199,7 +209,7 @@ class _Remaking:
         system, paths = self._system(built) if edit.system else (dict(edit.state.system), edit.state.paths)
         numbers = {name: patch.nodes.index[each] for name, each in patch.targets.items() if name.startswith(TARGET)}
         dropped = self._dropped(made, [*built.values(), *system.values()])
-        nodes, place = patch.arranged(dropped, order)
+        nodes, place, same = patch.arranged(dropped, order)
         toolsets = {name: number for name, number in numbers.items() if number not in dropped}
         memory = self.maker.memory()
         state = replace(
@@ -213,7 +223,10 @@ class _Remaking:
             paths={place[number]: path for number, path in paths.items() if place[number] != NOWHERE},
             memory=replace(
                 memory,
-                units={arch: dict(_placed(each | made[arch], place)) for arch, each in self.units.items()},
+                units={
+                    arch: (each if same else _placed(each, place)) | _placed(made[arch], place)
+                    for arch, each in self.units.items()
+                },
                 rule_toolsets={**edit.memory.rule_toolsets, **memory.rule_toolsets},
                 toolset_nodes={
                     names: tuple(found)
@@ -224,7 +237,7 @@ class _Remaking:
         )
         ids = nodes.ids
         targets = {name: ids[place[number]] for name, number in (toolsets | built | system).items()}
-        return Update(nodes, targets, self.maker.rules(), state)
+        return Update(nodes, targets, self.maker.rules(), state, edit.tables.texts)
 
     def _see_that_nothing_is_contested(self) -> None:
         """A node that others have as well may have what is no part of its identity from a package that is edited."""
@@ -325,6 +338,5 @@ def _with_others(rules: Mapping[str, Rule], packages: Iterable[Package]) -> Mapp
     return rules if wanted <= rules.keys() else load_rules(RULES / "build")
 
 
-def _placed(units: Mapping[str, Unit], place: Sequence[int]) -> Iterator[tuple[str, Unit]]:
-    for name, (numbers, keys) in units.items():
-        yield name, (tuple([place[number] for number in numbers]), keys)
+def _placed(units: Mapping[str, Unit], place: Sequence[int]) -> dict[str, Unit]:
+    return {name: (tuple([place[number] for number in numbers]), keys) for name, (numbers, keys) in units.items()}

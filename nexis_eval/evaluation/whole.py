@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import marshal
 import os
 from collections.abc import Iterable, Iterator
 from functools import cache as cache_of
@@ -13,6 +14,7 @@ from nexis_eval.config.cache import EvaluationCache, Request, program_files
 from nexis_eval.config.check import local_paths
 from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
+from nexis_eval.config.toml import read_text
 from nexis_eval.evaluation.record import encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, encode_summary
 from nexis_eval.evaluation.state import state_of
@@ -51,13 +53,20 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
     files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
     arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
     text = path.read_text(encoding="utf-8") if path.exists() else ""
+    texts = marshal.dumps({str(each): read_text(each, str(each)) for each in config.files})
     state = state_of(config, origins, text, made).encode()
     # Half of the memory, and what comes needs as much once more.
     del config, origins, made, graph
     with contextlib.suppress(OSError):
         # A cache that cannot be written is a cache that is not there.
         cache.put(
-            request, listings, files, encode_summary(arch, system, mirrors, targets), encode(nodes, called), state
+            request,
+            listings,
+            files,
+            encode_summary(arch, system, mirrors, targets),
+            encode(nodes, called),
+            state,
+            texts,
         )
     return Evaluation(arch, system, mirrors, targets, lambda: graph_of(request, nodes, called, targets, state))
 
