@@ -120,13 +120,15 @@ def _step(
     if changes:
         notes = tuple(f"the recipe changed: {change.describe()}" for change in changes)
         why = (f"the recipe changed: {', '.join(change.field for change in changes)}",)
-        return replace(base, status=Status.DIFFERS, differences=_because(differences, why), notes=notes)
+        return replace(base, status=Status.DIFFERS, differences=_because(differences, Cause.RECIPE, why), notes=notes)
     if old.key != new.key:
         derivations = after.record.graph.derivations
         changed = (item for item in visible(derivations, derivation) if item in differing)
         inputs = tuple(dict.fromkeys(derivations[each].label for each in changed))
         follows = f"follows from {', '.join(inputs)}" if inputs else "follows from an input that is not in both records"
-        return replace(base, status=Status.FOLLOWS, differences=_because(differences, (follows,)), notes=(follows,))
+        return replace(
+            base, status=Status.FOLLOWS, differences=_because(differences, Cause.INPUT, (follows,)), notes=(follows,)
+        )
     notes = ("the same build key gave two outputs: this build is not reproducible",)
     return replace(base, status=Status.DIFFERS, differences=differences, notes=notes)
 
@@ -135,9 +137,9 @@ def _spelt(outputs: Mapping[str, TreeDigest]) -> str:
     return " ".join(f"{name}={digest}" if name != "out" else str(digest) for name, digest in sorted(outputs.items()))
 
 
-def _because(differences: Iterable[Difference], why: tuple[str, ...]) -> tuple[Difference, ...]:
+def _because(differences: Iterable[Difference], cause: Cause, why: tuple[str, ...]) -> tuple[Difference, ...]:
     """Differences whose reason is known from the recipe need no guess from the bytes."""
-    return tuple(replace(each, verdict=Verdict(Cause.INPUT, why), more_verdicts=()) for each in differences)
+    return tuple(replace(each, verdict=Verdict(cause, why), more_verdicts=()) for each in differences)
 
 
 def _outputs(before: Side, after: Side, old: Step, new: Step) -> tuple[Difference, ...]:

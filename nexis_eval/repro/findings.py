@@ -23,6 +23,7 @@ class Cause(StrEnum):
     KERNEL = "kernel"
     FILESYSTEM = "file system"
     ENVIRONMENT = "environment"
+    RECIPE = "recipe"
     INPUT = "input"
     UNKNOWN = "unknown"
 
@@ -47,6 +48,7 @@ CURES: dict[Cause, str] = {
     Cause.KERNEL: "do not record `uname`: take versions from the target's headers",
     Cause.FILESYSTEM: "do not record inode numbers, block counts or sizes of directories",
     Cause.ENVIRONMENT: "record named variables only, never all of `env`",
+    Cause.RECIPE: "build both from one configuration and one nexis.lock; a change that is meant needs no cure",
     Cause.INPUT: "nothing to cure here: it follows from an input that differs",
     Cause.UNKNOWN: "compare the two outputs by hand, with diffoscope for example (`--keep DIR` keeps both)",
 }

@@ -71,6 +71,7 @@ def _dependencies(record: BuildRecord) -> Iterator[dict[str, Any]]:
         if isinstance(builder, Fetch):
             yield {"name": builder.filename, "uri": builder.urls[0], "digest": {builder.algorithm: builder.hash}}
         elif isinstance(builder, FetchGit):
-            yield {"name": derivation.label, "uri": f"git+{builder.url}", "digest": {"gitCommit": builder.commit}}
+            uri = f"git+{builder.urls[0].removeprefix('git+')}"
+            yield {"name": derivation.label, "uri": uri, "digest": {"gitCommit": builder.commit}}
         elif isinstance(builder, Local):
             yield {"name": derivation.label, "digest": {"nexisTree": str(builder.tree)}}

@@ -125,9 +125,28 @@ def test_html_is_well_formed_self_contained_and_escaped(report: Report) -> None:
     checker = Checker()
     checker.feed(text)
     assert checker.open == []
-    assert checker.addresses == []
+    assert all(address.startswith("#s") and f'id="{address[1:]}"' in text for address in checker.addresses)
     assert "url(" not in text and "@import" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_html_puts_aside_what_is_the_same_and_leads_to_what_is_not(report: Report) -> None:
+    same = tuple(Subject(f"same-{number}", "x86_64", rounds=2) for number in range(20))
+    text = render(replace(report, subjects=(*same, *report.subjects)), "html")
+    assert "<summary>21 are the same: same-0 … good-1.0</summary>" in text
+    assert re.findall(r'<a href="#(s\d+)">([^<]*)</a>', text) == [("s21", "bad-1.0"), ("s23", "broken-1.0")]
+    alone = render(replace(report, subjects=same), "html")
+    assert "are the same:" not in alone
+    assert alone.count('<th scope="row">') == 20
+
+
+def test_html_tells_a_cure_once_for_a_subject(report: Report) -> None:
+    bad = report.subjects[1]
+    several = replace(bad, differences=tuple(replace(bad.differences[0], path=f"p{n}") for n in range(9)))
+    text = render(replace(report, subjects=(several,)), "html")
+    assert text.count("<b>Cure:</b>") == 1
+    assert text.count('<details class="path" open>') == 5
+    assert text.count('<details class="path">') == 4
 
 
 def test_colours_only_when_asked(report: Report) -> None:

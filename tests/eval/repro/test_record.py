@@ -20,6 +20,7 @@ from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
+from nexis_eval.repro.findings import Cause
 from nexis_eval.repro.rebuilding import rebuild
 from nexis_eval.repro.record import ENCODINGS, BuildRecord, RecordError, decode_record, encode_record
 from nexis_eval.repro.recording import make_record, this_environment
@@ -151,6 +152,7 @@ def test_a_change_is_the_cause_and_the_rest_follows(tmp_path: Path, hook: Path) 
     banner = report.subjects[0]
     assert "hello → goodbye" in banner.notes[0]
     assert [each.path for each in banner.differences] == ["etc/banner"]
+    assert dict(report.causes()) == {Cause.RECIPE: 1, Cause.INPUT: 2}
     assert dict(report.facts)["first cause"] == "banner"
     assert report.exit_code == 1
 

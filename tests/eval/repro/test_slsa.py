@@ -113,7 +113,7 @@ def test_every_kind_of_source_is_a_dependency(record: BuildRecord) -> None:
                     ("mirror://debian/pool/z/z.tar.gz", "https://example.org/z.tar.gz"), "sha256", "ab" * 32, "z.tar"
                 ),
                 Fetch(("https://example.org/y.zip",), "sha512", "cd" * 64, "y.zip"),
-                FetchGit("https://example.org/x.git", "0123456789" * 4, TreeDigest(bytes(32))),
+                FetchGit(("https://example.org/x.git",), "0123456789" * 4, TreeDigest(bytes(32))),
             )
         )
     }
