@@ -24,6 +24,7 @@ from nexis_store.digest import encode_fields
 
 _DOMAIN = b"nexis evaluation cache\x02"
 _DIGEST_BYTES = 32
+_PROGRAM = os.path.abspath(__file__)  # noqa: PTH100 - pathlib is slow
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was recorded may change again without a new time stamp."""
 
@@ -44,8 +45,8 @@ class Request:
     def name(self) -> str:
         """The name of the record: one a request."""
         file = os.path.abspath(self.file)  # noqa: PTH100 - no links
-        # The record is in a form of this very Python's.
-        parts = [sys.version, file, self.arch, *self.profiles, "", *self.overrides]
+        # The record is in a form of this very Python's and of this program's: there may be another one elsewhere.
+        parts = [sys.version, _PROGRAM, file, self.arch, *self.profiles, "", *self.overrides]
         encoded = encode_fields(_DOMAIN, [part.encode(errors="surrogateescape") for part in parts])
         return blake3(encoded).hexdigest()[:32]
 

@@ -138,3 +138,10 @@ def test_it_says_what_changed(cache: EvaluationCache, system: Path) -> None:
 
 def test_the_program_is_part_of_it() -> None:
     assert Path(__file__).parents[3] / "nexis_eval/config/load.py" in program_files()
+
+
+def test_another_installation_keeps_records_of_its_own(monkeypatch: pytest.MonkeyPatch, system: Path) -> None:
+    request = Request(system, "x86_64")
+    name = request.name()
+    monkeypatch.setattr("nexis_eval.config.cache._PROGRAM", "/elsewhere/nexis_eval/config/cache.py")
+    assert request.name() != name
