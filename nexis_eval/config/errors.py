@@ -479,6 +479,17 @@ class ArchitectureError(ConfigError):
     code = "C0517"
 
 
+class HashConflictError(ConfigError):
+    """The hash of a file in the configuration is not the one that the lock has for the same file.
+
+    Both were written down for one URL, so one of them is of another file. The one of the configuration is meant to win:
+    if it is right, ``nexis-eval lock --update PACKAGE`` pins what is there now; if not, correct or delete it. A file that
+    upstream replaced without giving it another name deserves a look before it is built.
+    """
+
+    code = "C0518"
+
+
 class TemplateFieldError(ConfigError):
     """A URL has a field in braces that stands for nothing.
 

@@ -51,6 +51,8 @@ class LockedSource:
     urls: tuple[str, ...]
     algorithm: str = ""
     hash: str = ""
+    others: tuple[str, ...] = ()
+    """The hashes of the same file by the other algorithms, as ``algorithm:hexadecimal``."""
     size: int | None = None
     version: str = ""
     tag: str = ""
@@ -58,6 +60,12 @@ class LockedSource:
     submodules: bool = False
     tree: TreeDigest | None = None
     absent: str = ""
+
+    def digest(self, algorithm: str) -> str | None:
+        """Its hash by ``algorithm``, hexadecimal; ``None`` where that was not written down."""
+        if algorithm == self.algorithm:
+            return self.hash
+        return next((each.partition(":")[2] for each in self.others if each.startswith(f"{algorithm}:")), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,7 @@ def format_lock(lock: Lock) -> str:
                     ("commit", source.commit),
                     ("submodules", source.submodules or None),
                     ("hash", f"{source.algorithm}:{source.hash}" if source.hash else ""),
+                    ("hashes", source.others),
                     ("size", source.size),
                     ("tree", str(source.tree) if source.tree else ""),
                     ("absent", source.absent),
@@ -199,6 +208,7 @@ def _source(table: Mapping[str, Any]) -> LockedSource:
         urls=tuple(table["urls"]),
         algorithm=algorithm,
         hash=digest,
+        others=tuple(table.get("hashes", ())),
         size=table.get("size"),
         version=table.get("version", ""),
         tag=table.get("tag", ""),

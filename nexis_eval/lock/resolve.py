@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.config.model import Config, Package
+from nexis_eval.config.values import HASH_LENGTHS
 from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
 from nexis_eval.fetch.git import check_out, is_git_url, plain_url, references
+from nexis_eval.fetch.hashes import new_hasher
 from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.fetch.url import download
+from nexis_eval.lock.agreement import check_agreement, comparable
 from nexis_eval.lock.debian import Index, load_index
 from nexis_eval.lock.fits import (
     LATEST,
@@ -92,6 +95,10 @@ class Resolver:
     async def package(self, config: Config, package: Package) -> None:
         """Pin whatever of ``package`` is not pinned for the architecture of ``config``; raises ``NexisError``."""
         platform = platform_named(config.arch)
+        for field in ("source", "prebuilt"):
+            locked = self._fitting(package, field, platform)
+            if locked is not None:
+                check_agreement(config, package, locked)
         steps: list[tuple[str, Callable[[Package, Platform], Awaitable[None]]]] = []
         if package.debian and not self._debian_is_pinned(package, platform):
             steps.append(("debian", self._pin_debian))
@@ -108,18 +115,24 @@ class Resolver:
                 raise
 
     def _is_pinned(self, package: Package, field: str, platform: Platform) -> bool:
-        if (
+        locked = self._fitting(package, field, platform)
+        if locked is not None:
+            return comparable(package, locked)
+        for arch in (platform.arch, ""):
+            self._sources.pop((package.name, field, arch), None)
+        return (
             declared_hash_of(package, field) is not None
             and package.version != LATEST
             and not is_git_url(templates_of(package, field)[0])
-        ):
-            return True
+        )
+
+    def _fitting(self, package: Package, field: str, platform: Platform) -> LockedSource | None:
+        """What pins a field, if it is for what the configuration names now."""
         for arch in (platform.arch, ""):
             locked = self._sources.get((package.name, field, arch))
             if locked is not None and source_fits(package, field, platform, locked):
-                return True
-            self._sources.pop((package.name, field, arch), None)
-        return False
+                return locked
+        return None
 
     def _debian_is_pinned(self, package: Package, platform: Platform) -> bool:
         key = (package.name, platform.arch)
@@ -187,31 +200,29 @@ class Resolver:
     async def _pin_url(self, package: Package, field: str, platform: Platform) -> None:
         release = await self._release(package, platform)
         per_arch = any(PER_ARCH_FIELDS & fields_of(each) for each in templates_of(package, field))
-        algorithm, _, expected = (declared_hash_of(package, field) or "sha256:").partition(":")
+        before = self._fitting(package, field, platform)
+        declared = declared_hash_of(package, field)
+        algorithm = before.algorithm if before else (declared or "sha256").partition(":")[0]
         with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
             path = Path(directory) / "file"
             urls, digest, size = await self._first_named(package, field, platform, release, algorithm, path)
-            if expected and digest != expected:
-                raise LockError(
-                    f"the file at {shown(urls[0])} has the hash {algorithm}:{digest}, "
-                    f"the configuration says {algorithm}:{expected}",
-                    hint="if upstream has released a new version, correct the hash; if not, beware of this file",
-                )
             tree = await asyncio.to_thread(archive_tree, path)
-        self._keep(
-            LockedSource(
-                package=package.name,
-                field=field,
-                arch=platform.arch if per_arch else "",
-                urls=urls,
-                algorithm=algorithm,
-                hash=digest,
-                size=size,
-                version=release.version,
-                tag=release.tag,
-                tree=tree,
-            )
+            others = await asyncio.to_thread(_other_hashes, path, algorithm)
+        found = LockedSource(
+            package=package.name,
+            field=field,
+            arch=platform.arch if per_arch else "",
+            urls=urls,
+            algorithm=algorithm,
+            hash=digest,
+            others=others,
+            size=size,
+            version=release.version,
+            tag=release.tag,
+            tree=tree,
         )
+        _see_that_it_is_meant(found, declared, before)
+        self._keep(found)
         self._tell(f"pinned the {field} of {package.name} {release.version}: {size:,} bytes")
 
     async def _first_named(
@@ -295,6 +306,32 @@ class Resolver:
 
     def _keep(self, source: LockedSource) -> None:
         self._sources[source.package, source.field, source.arch] = source
+
+
+def _see_that_it_is_meant(found: LockedSource, declared: str | None, before: LockedSource | None) -> None:
+    """Raise ``LockError`` if what was downloaded is not what is declared, or not what was pinned for the same URL."""
+    known = [(declared, "the configuration says")] if declared else []
+    if before is not None and before.tree != found.tree:
+        known.append((f"{before.algorithm}:{before.hash}", "nexis.lock has"))
+    for expected, who in known:
+        algorithm, _, digest = expected.partition(":")
+        now = found.digest(algorithm)
+        if now != digest:
+            raise LockError(
+                f"the file at {shown(found.urls[0])} has the hash {algorithm}:{now}, {who} {expected}",
+                hint="if upstream has released a new version, correct the hash or run 'nexis-eval lock --update "
+                f"{found.package}'; if not, beware of this file",
+            )
+
+
+def _other_hashes(path: Path, algorithm: str) -> tuple[str, ...]:
+    """The hashes of a file by all other algorithms: whichever the configuration will declare can be compared."""
+    hashers = {name: new_hasher(name) for name in sorted(HASH_LENGTHS) if name != algorithm}
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            for each in hashers.values():
+                each.update(block)
+    return tuple(f"{name}:{each.hexdigest()}" for name, each in hashers.items())
 
 
 def _urls(package: Package, field: str, platform: Platform, release: Release, arch_name: str = "") -> tuple[str, ...]:

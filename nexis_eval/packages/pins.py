@@ -8,9 +8,10 @@ from nexis_eval.config.hashes import declared_hash
 from nexis_eval.config.model import Config, Package
 from nexis_eval.config.values import is_placeholder
 from nexis_eval.derivation import Fetch, FetchGit
+from nexis_eval.lock.agreement import check_agreement
 from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource
-from nexis_eval.packages.errors import NotLockedError, PackageError
+from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.platforms import Platform
 from nexis_eval.templates import expand
 from nexis_store.errors import Place
@@ -37,7 +38,7 @@ class Pins:
     def download(self, package: Package, field: str, platform: Platform) -> tuple[Fetch | FetchGit, str]:
         """What gets ``source`` or ``prebuilt``, and its version. A hash in the configuration wins over the lock.
 
-        Raises ``NotLockedError``, and ``PackageError`` where configuration and lock contradict each other.
+        Raises ``NotLockedError``, and ``ConfigErrors`` where configuration and lock contradict each other.
         """
         locked = self._locked(package, field, platform)
         version = (locked.version if locked else "") or package.version
@@ -75,8 +76,8 @@ class Pins:
         if locked is not None:
             algorithm, digest = locked.algorithm, locked.hash
             if declared is not None and not is_placeholder(declared):
+                check_agreement(self._config, package, locked)
                 algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
-                self._agree(package, field, locked, algorithm, digest)
             return Fetch(locked.urls, algorithm, digest, _filename(locked.urls[0]), locked.size, locked.tree)
         if declared is not None and package.version != LATEST:
             algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
@@ -86,16 +87,6 @@ class Pins:
             f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
             hint="run 'nexis-eval lock' to download and pin it",
             place=self._place(package, field),
-        )
-
-    def _agree(self, package: Package, field: str, locked: LockedSource, algorithm: str, digest: str) -> None:
-        if locked.algorithm != algorithm or locked.hash == digest:
-            return
-        raise PackageError(
-            f"the hash of '{package.name}' here ({algorithm}:{digest[:12]}…) is not the one in nexis.lock "
-            f"({locked.algorithm}:{locked.hash[:12]}…)",
-            hint=f"if the new one is meant, run 'nexis-eval lock --update {package.name}'",
-            place=self._config.place(_hash_path(package, field)),
         )
 
 

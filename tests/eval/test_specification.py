@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.config.errors import ConfigErrors
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
 from nexis_eval.derivation import Fetch, FetchGit, Files, Script
@@ -17,7 +18,7 @@ from nexis_eval.graph import DerivationGraph
 from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.fits import LATEST, arch_names, debian_request, declared_hash_of, templates_of, urls_of
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, format_lock, load_lock
-from nexis_eval.packages.errors import NotLockedError, PackageError
+from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS, Platform
 from nexis_eval.rules import load_rules
@@ -49,7 +50,7 @@ def pin(package: Package, field: str, platform: Platform) -> LockedSource:
     )
     found = LockedSource(package.name, field, platform.arch, urls, version=version, tag=tag)
     if urls[0].endswith(".git"):
-        return replace(found, urls=urls[:1], commit=COMMIT, tree=TREE)
+        return replace(found, commit=COMMIT, tree=TREE)
     return replace(found, algorithm="sha256", hash=hashlib.sha256(urls[0].encode()).hexdigest(), size=1)
 
 
@@ -114,8 +115,10 @@ def test_a_hash_that_is_not_the_one_of_the_lock_is_told_with_both() -> None:
     assert pinned is not None
     packages = dict(config.packages)
     packages["libpng"] = replace(packages["libpng"], hash=f"sha256:{here}")
-    with pytest.raises(PackageError) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         evaluated(replace(config, packages=packages), lock)
-    assert f"sha256:{here[:12]}" in caught.value.message
-    assert f"sha256:{pinned.hash[:12]}" in caught.value.message
-    assert caught.value.hint == "if the new one is meant, run 'nexis-eval lock --update libpng'"
+    (error,) = caught.value.errors
+    assert f"sha256:{here[:12]}" in error.message
+    assert f"sha256:{pinned.hash[:12]}" in error.message
+    assert error.hint is not None
+    assert error.hint.startswith("if the new one is meant, run 'nexis-eval lock --update libpng'")

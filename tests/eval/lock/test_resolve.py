@@ -15,7 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
+from nexis_eval.config.errors import ConfigErrors
+from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
 from nexis_eval.fetch.client import FetchError, SecretInUrlError
 from nexis_eval.lock.fits import debian_request, source_fits
@@ -222,6 +225,65 @@ def test_what_is_downloaded_must_be_what_is_declared(site: Site) -> None:
     assert isinstance(error, LockError)
     assert declared in error.message
     assert hashlib.sha512(b"wrong").hexdigest() in error.message
+
+
+# Hashes of the configuration and of the lock
+
+
+def algorithms(data: bytes) -> dict[str, str]:
+    return {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha512": hashlib.sha512(data).hexdigest(),
+        "blake3": blake3(data).hexdigest(),
+    }
+
+
+@pytest.mark.parametrize("declared", ["sha256", "sha512", "blake3"])
+def test_a_hash_of_any_algorithm_is_compared_without_a_download(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = f'[[packages]]\nname = "a"\nversion = "1"\nsource = "{site.page("/a.tar", tarball())}"\n'
+    Path("system.toml").write_text(table)
+    lock = pin(load(Path("system.toml"))).lock
+    Path("nexis.lock").write_text(format_lock(lock))
+    asked = len(site.requests)
+    Path("system.toml").write_text(f'{table}hash = "{declared}:{algorithms(tarball())[declared]}"\n')
+    assert pin(load(Path("system.toml")), old=lock).lock == lock
+    wrong = f"{declared}:{algorithms(b'other')[declared]}"
+    Path("system.toml").write_text(f'{table}hash = "{wrong}"\n')
+    (error,) = pin(load(Path("system.toml")), old=lock).errors
+    assert isinstance(error, ConfigErrors)
+    (conflict,) = error.errors
+    assert conflict.code == "C0518"
+    assert str(conflict.place) == "system.toml:5:8"
+    text = Path("nexis.lock").read_text().splitlines()
+    (note,) = conflict.notes
+    assert note.place.file == "nexis.lock"
+    assert algorithms(tarball())[declared] in text[note.place.line - 1][note.place.column - 1 :]
+    assert wrong[:19] in conflict.message
+    assert f"{declared}:{algorithms(tarball())[declared][:12]}" in conflict.message
+    assert len(site.requests) == asked
+
+
+def test_a_lock_without_the_algorithm_is_completed_and_compared(site: Site) -> None:
+    url = site.page("/a.tar", tarball())
+    old = pinned(Package("a", "1", (url,)))
+    known = old.sources["a", "source", ""]
+    assert known.algorithm == "sha256"
+    without = Lock({("a", "source", ""): replace(known, others=())})
+    declared = algorithms(tarball())["sha512"]
+    assert pinned(Package("a", "1", (url,), hash=f"sha512:{declared}"), old=without) == old
+    (error,) = pin(config(Package("a", "1", (url,), hash=f"sha512:{'0' * 128}")), old=without).errors
+    assert f"sha512:{declared}" in error.message
+    assert f"the configuration says sha512:{'0' * 128}" in error.message
+    # What is there now is what is declared, and not what was pinned.
+    site.page("/a.tar", tarball("other"))
+    declared = algorithms(tarball("other"))["sha512"]
+    (error,) = pin(config(Package("a", "1", (url,), hash=f"sha512:{declared}")), old=without).errors
+    assert f"nexis.lock has sha256:{known.hash}" in error.message
+    assert error.hint is not None
+    assert "nexis-eval lock --update a" in error.hint
 
 
 # The latest version
