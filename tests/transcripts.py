@@ -23,6 +23,7 @@ def transcript(commands: list[str], directory: Path, store: Path) -> str:
         "COLUMNS": "100",
         "NEXIS_STORE": str(store),
         "LC_ALL": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # as on a terminal: what is printed first is seen first
     }
     lines = []
     for command in commands:

@@ -11,7 +11,6 @@ That command runs with $NEXIS_STORE set to a store that has everything but what 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from nexis_store.checking import check_contents
@@ -66,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"repaired: {each}")
         for each in left:
             print(each)
-        print(f"{len(left)} problems" if left else "no problems")
+        print(f"{len(left)} problem{'s' if len(left) > 1 else ''}" if left else "no problems")
         if left and not _wants_repair(args):
-            print("'nexis-store verify --contents --repair' replaces what other copies can replace", file=sys.stderr)
+            print("'nexis-store verify --contents --repair' replaces what other copies can replace")
     return 4 if left else 0
 
 
