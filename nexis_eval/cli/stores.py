@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import sys
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import take_targets
+from nexis_eval.config.listing import list_files
 from nexis_store.layout import Layout
 from nexis_store.maintenance import backend_of
 from nexis_store.metadata.choose import migration
 from nexis_store.store import Store, default_store_root
+
+_PATHS = re.compile(r"\bpaths\s*=\s*\[([^\]]*)\]")
+_TEXT = re.compile(r"""["']([^"']+)["']""")
 
 
 def open_store(args: argparse.Namespace) -> Store:
@@ -40,11 +46,27 @@ def _may_choose(args: argparse.Namespace) -> bool:
     """Whether it is worth loading the configuration, which takes longer than everything else that opens a store."""
     if any(each.startswith("store.") for each in args.overrides):
         return True
+    return _mentions_profile(os.path.abspath(_file(args)), set())  # noqa: PTH100 - as the loader does
+
+
+def _mentions_profile(file: str, seen: set[str]) -> bool:
+    """Whether the words are in a file or in what it includes, under whatever condition."""
+    seen.add(file)
     try:
-        text = _file(args).read_bytes()
-    except OSError:
+        with open(file, encoding="utf-8") as stream:
+            text = stream.read()
+    except (OSError, ValueError):
         return False
-    return b"store" in text and b"profile" in text
+    if "store" in text and "profile" in text:
+        return True
+    if "includes" not in text:
+        return False
+    directory = os.path.dirname(file)  # noqa: PTH120
+    below: set[str] = set()
+    for paths in _PATHS.findall(text):
+        for written in _TEXT.findall(paths):
+            below.update(list_files(directory, written) or [os.path.normpath(os.path.join(directory, written))])  # noqa: PTH118
+    return any(_mentions_profile(each, seen) for each in sorted(below - seen))
 
 
 def _profile(args: argparse.Namespace) -> str:

@@ -51,3 +51,15 @@ def test_a_store_that_is_there_keeps_its_backend(tmp_path: Path, capsys: pytest.
     assert backend(open_store(arguments(tmp_path, "auto"))) == "rocksdb"
     assert backend(open_store(arguments(tmp_path))) == "rocksdb"
     assert capsys.readouterr().err == ""
+
+
+def test_an_include_may_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert backend(open_store(arguments(tmp_path, "desktop"))) == "lmdb"
+    given = arguments(tmp_path)
+    (tmp_path / "deep").mkdir()
+    system = tmp_path / "system.toml"
+    system.write_text('includes.paths = ["deep"]\n' + system.read_text())
+    (tmp_path / "deep/more.toml").write_text("[arch.x86_64.includes]\npaths = [\n  '../store.inc',\n]\n")
+    (tmp_path / "store.inc").write_text('store.profile = "server"\n')
+    assert backend(open_store(given)) == "lmdb"
+    assert "'nexis-store migrate --to rocksdb' moves them" in capsys.readouterr().err
