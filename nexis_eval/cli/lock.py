@@ -25,6 +25,7 @@ from nexis_eval.mirrors import default_mirrors
 from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS
 from nexis_eval.toolchain import PINS, format_pins, load_toolchain
+from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
         write_atomically(path, format_lock(after))
         for line in changes(before, after):
             print(line)
-        print(f"wrote {path}: {len(after.sources)} downloads, {len(after.debian)} sets of Debian packages")
+        sets = plural(len(after.debian), "set")
+        print(f"wrote {path}: {plural(len(after.sources), 'download')}, {sets} of Debian packages")
     raise_all(resolution.errors)
     return 0
 
@@ -153,7 +155,7 @@ def raise_all(errors: Sequence[NexisError]) -> None:
         raise errors[0]
     if errors:
         listing = "\n".join(f"- {str(each).replace(chr(10), chr(10) + '  ')}" for each in errors)
-        raise LockError(f"{len(errors)} packages cannot be pinned; the rest is\n{listing}")
+        raise LockError(f"{plural(len(errors), 'package')} cannot be pinned; the rest is\n{listing}")
 
 
 def resolved(configs: Sequence[Config], lock: Lock, update: Collection[str] = ()) -> Resolution:
