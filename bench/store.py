@@ -29,6 +29,7 @@ from nix import version as nix_version
 
 from nexis_store.checking import check_contents
 from nexis_store.digest import TreeDigest
+from nexis_store.fs import sync_file_system
 from nexis_store.metadata.choose import file_system_type
 from nexis_store.store import Store
 
@@ -72,7 +73,7 @@ def make(root: str, count: str, dead: str, files: str, size: str = "720", leaf_r
         store.durability.sync = lambda: None  # type: ignore[method-assign]
         populate(store, int(count), int(dead), int(files), size=int(size), leaf_roots=bool(leaf_roots))
         store.database.checkpoint()
-    os.sync()
+    sync_file_system(root)
     return {"seconds": time.perf_counter() - started}
 
 
@@ -82,13 +83,13 @@ def more(root: str, dead: str) -> Figures:
         store.durability.sync = lambda: None  # type: ignore[method-assign]
         populate(store, int(dead), int(dead), 10, seed=2)
         store.database.checkpoint()
-    os.sync()
+    sync_file_system(root)
     return {}
 
 
 def gc(root: str) -> Figures:
     """Collect: until the garbage is out of the store, until its space is free."""
-    os.sync()
+    sync_file_system(root)
     started = time.perf_counter()
     with Store.open(Path(root), create=False) as store:
         plan = store.plan_gc()
@@ -118,7 +119,7 @@ def warm(path: Path) -> None:
 def add(root: str, source: str) -> Figures:
     """Add a directory: until it is in the store and durable, and the store closed."""
     warm(Path(source))
-    os.sync()
+    sync_file_system(source)
     started, cpu = time.perf_counter(), time.process_time()
     with Store.open(Path(root)) as store:
         store.add_directory(Path(source), "added")
@@ -152,7 +153,7 @@ def startup(root: str) -> Figures:
 def nix_make(directory: str, count: str, dead: str, leaf_roots: str = "") -> Figures:
     """Make the same with Nix."""
     Nix(Path(directory)).populate(int(count), int(dead), 10, leaf_roots=bool(leaf_roots))
-    os.sync()
+    sync_file_system(directory)
     return {}
 
 
@@ -160,7 +161,7 @@ def nix(directory: str, *arguments: str) -> Figures:
     """Run ``nix-store`` from start to end."""
     if "--add" in arguments:
         warm(Path(arguments[-1]))
-    os.sync()
+    sync_file_system(directory)
     return Nix(Path(directory)).run(*arguments)
 
 

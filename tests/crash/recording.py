@@ -124,6 +124,10 @@ class Recorder:
         """Put a note behind what has been written so far."""
         self.log.append(Note(text))
 
+    def disown(self) -> None:
+        """For a forked child: if the parent is killed the device must end, or the child would wait for it forever."""
+        os.close(self._fuse)
+
     def close(self) -> None:
         """Take the file away; the log stays."""
         subprocess.run(["umount", str(self._place)], check=True)

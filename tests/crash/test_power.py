@@ -147,6 +147,7 @@ def record_run(base: Path, directory: Path, profile: str) -> Log:
 
     def body() -> None:
         ours.close()
+        recorder.disown()
         fs.intercept = lambda call, path: say(f"{call} {path}")
         Run(place / "store", profile, lambda step: say(f"+{step}")).all()
         fs.intercept = None
