@@ -88,18 +88,20 @@ class Fetch:
 class FetchGit:
     """Check out one commit of a git repository, without its ``.git``; submodules included when asked.
 
-    Fixed-output: ``commit`` is a full SHA-1 or SHA-256 object name, ``tree`` the tree digest of the check-out.
+    ``urls`` are tried in order and may use mirror sets. Fixed-output: ``commit`` is a full SHA-1 or SHA-256 object
+    name, ``tree`` the tree digest of the check-out.
     """
 
     kind: ClassVar[str] = "git"
-    url: str
+    urls: tuple[str, ...]
     commit: str
     tree: TreeDigest
     submodules: bool = False
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""
-        yield "url", self.url
+        for index, url in enumerate(self.urls):
+            yield f"url[{index}]" if index else "url", url
         yield "commit", self.commit
         yield "submodules", str(self.submodules)
         yield from self.fixed()

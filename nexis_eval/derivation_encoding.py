@@ -194,7 +194,8 @@ def _builder_strings(builder: Builder) -> Iterable[str]:
         case Fetch():
             return (*_list(builder.urls), builder.algorithm, builder.hash, builder.filename)
         case FetchGit():
-            return (builder.url, builder.commit, str(builder.tree), _flag(builder.submodules))
+            first, *others = builder.urls
+            return (first, builder.commit, str(builder.tree), _flag(builder.submodules), *others)
         case Local():
             return (str(builder.tree),)
         case Files():
@@ -278,7 +279,8 @@ def _fetch(reader: _Reader, notes: list[str], _call: Call) -> Builder:
 
 
 def _git(reader: _Reader, _notes: list[str], _call: Call) -> Builder:
-    return FetchGit(reader.take(), reader.take(), TreeDigest.parse(reader.take()), bool(reader.take()))
+    first, commit, tree, submodules = reader.take(), reader.take(), TreeDigest.parse(reader.take()), reader.take()
+    return FetchGit((first, *reader.rest()), commit, tree, bool(submodules))
 
 
 def _local(reader: _Reader, notes: list[str], _call: Call) -> Builder:

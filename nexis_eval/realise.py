@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from nexis_eval import events
 from nexis_eval.closures import Closures, Outputs
 from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack, Use
+from nexis_eval.execute.adopt import adopt, references
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
 from nexis_eval.execute.committer import Committer, Landed
@@ -256,7 +257,7 @@ class Engine:
         key = resolve_inputs(derivation, self._closures, self._unavailable)
         known = self._store.realisation(key)
         if known is not None:
-            return self._take(each, derivation, known, recorded_as=each)
+            return self._take(each, derivation, known)
         before = self._store.last_realisation(derivation.label, derivation.platform)
         wait = FIRST_LOOK_SECONDS
         while True:
@@ -266,7 +267,7 @@ class Engine:
                     try:
                         known = self._store.realisation(key)
                         if known is not None:
-                            return self._take(each, derivation, known, recorded_as=each)
+                            return self._take(each, derivation, known)
                         return await self._make(each, derivation, key, before, slot)
                     finally:
                         release()
@@ -276,7 +277,7 @@ class Engine:
             wait = min(wait * 2, LAST_LOOK_SECONDS)
             known = self._store.realisation(key)
             if known is not None:
-                return self._take(each, derivation, known, recorded_as=each)
+                return self._take(each, derivation, known)
 
     @asynccontextmanager
     async def _slot(self, derivation: Derivation) -> AsyncIterator[Slot]:
@@ -306,11 +307,11 @@ class Engine:
         finally:
             self._memory.release(wanted)
 
-    def _take(self, each: DerivationId, derivation: Derivation, known: Realisation, recorded_as: DerivationId) -> str:
+    def _take(self, each: DerivationId, derivation: Derivation, known: Realisation) -> str:
         for digest in known.outputs.values():
             self._store.temporary_root(digest)
-        self._store.record_alias(recorded_as, known.key)
         self._outputs[each] = known.outputs
+        adopt(self._store, each, derivation, known.key, self._outputs)
         self._emit(events.StepCached(each, derivation.label, cut_off=True))
         return "cut_off"
 
@@ -463,7 +464,7 @@ class Engine:
 
         directory = self._workspace.directory(derivation.name)
         try:
-            with self._fetching(each, f"{builder.url} at {builder.commit}"):
+            with self._fetching(each, f"{builder.urls[0]} at {builder.commit}"):
                 tree = await fetch_git(builder, directory, mirrors=self._mirrors, client=self._connections())
             return await asyncio.to_thread(self._store.add_directory, tree, derivation.name, normalise=False, move=True)
         finally:
@@ -513,13 +514,13 @@ class Engine:
         self, begun: _Begun, script: Script, result: BuildResult, directory: Path, slot: Slot
     ) -> Realisation:
         """From what the build left in ``directory``, which is removed, to a durable realisation."""
-        references = [self._outputs[needed]["out"] for needed in begun.derivation.runtime]
+        needed = references(begun.derivation, self._outputs)
 
         def work() -> Landed:
             self._store.put_log(begun.key, (directory / "log").read_bytes())
             if script.call:
-                self._check_linkage(begun.derivation, script, directory, references)
-            prepared = prepare(self._store, begun.derivation, script, directory, references)
+                self._check_linkage(begun.derivation, script, directory, needed)
+            prepared = prepare(self._store, begun.derivation, script, directory, needed)
             outputs = {name: each.digest for name, each in prepared.items()}
             return tuple(prepared.values()), self._realisation(begun, outputs, result)
 

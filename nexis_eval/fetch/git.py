@@ -58,10 +58,13 @@ async def _client(given: httpx.AsyncClient | None) -> AsyncIterator[httpx.AsyncC
         yield client
 
 
-async def _from_any(url: str, mirrors: Mirrors, what: str, attempt: Callable[[str], Awaitable[Result]]) -> Result:
-    """Run ``attempt`` with each mirror's URL until one succeeds; raises ``FetchError`` naming all and why."""
+async def _from_any(
+    urls: Sequence[str], mirrors: Mirrors, what: str, attempt: Callable[[str], Awaitable[Result]]
+) -> Result:
+    """Run ``attempt`` with each URL, mirrors included, until one succeeds; raises ``FetchError`` with all and why."""
     failures: dict[str, str] = {}
-    pending = mirrors.expand(refuse_secrets(plain_url(url)))
+    plain = (refuse_secrets(plain_url(each)) for each in urls)
+    pending = list(dict.fromkeys(mirror for each in plain for mirror in mirrors.expand(each)))
     delay = FIRST_DELAY_SECONDS
     for round_number in range(ROUNDS):
         again = []
@@ -89,9 +92,12 @@ async def _from_any(url: str, mirrors: Mirrors, what: str, attempt: Callable[[st
 
 
 async def references(
-    url: str, prefixes: Sequence[str], *, mirrors: Mirrors, client: httpx.AsyncClient
+    urls: Sequence[str], prefixes: Sequence[str], *, mirrors: Mirrors, client: httpx.AsyncClient
 ) -> list[Reference]:
-    """The references of a repository whose names begin with one of ``prefixes``; raises ``FetchError``."""
+    """The references whose names begin with one of ``prefixes``, of the first of ``urls`` that answers.
+
+    The URLs are of one repository. Raises ``FetchError``.
+    """
 
     async def attempt(each: str) -> list[Reference]:
         async with connect(each, client) as server:
@@ -101,7 +107,7 @@ async def references(
         # Servers may send more than was asked for.
         return [each for each in found if each.name.startswith(tuple(prefixes))]
 
-    return await _from_any(url, mirrors, f"list what is in {shown(plain_url(url))}", attempt)
+    return await _from_any(urls, mirrors, f"list what is in {shown(plain_url(urls[0]))}", attempt)
 
 
 @dataclass(slots=True)
@@ -248,7 +254,7 @@ async def _receive(url: str, commit: str, work: Path, client: httpx.AsyncClient,
 
 
 async def check_out(
-    url: str,
+    urls: Sequence[str],
     commit: str,
     directory: Path,
     *,
@@ -261,10 +267,13 @@ async def check_out(
 ) -> bool:
     """Write the files of ``commit`` to ``directory``, which is made; returns whether submodules took part.
 
+    ``urls`` are of one repository and tried in order; submodules with a relative URL are looked for beside each.
     ``work`` is a directory to work in, on the same file system; by default one beside ``directory``. Raises
     ``FetchError``.
     """
     work = work or directory.with_name(f"{directory.name}.objects")
+    bases = [plain_url(each) for each in urls]
+    label = shown(bases[0])
 
     async def attempt(each: str) -> dict[str, str]:
         objects = await _receive(each, commit, work, client, progress)
@@ -272,28 +281,25 @@ async def check_out(
         return await asyncio.to_thread(_write_tree, objects, commit, directory)
 
     try:
-        links = await _from_any(url, mirrors, f"fetch {commit} of {shown(plain_url(url))}", attempt)
+        links = await _from_any(urls, mirrors, f"fetch {commit} of {label}", attempt)
     finally:
         await asyncio.to_thread(shutil.rmtree, work, True)
     modules = directory / ".gitmodules"
     if not submodules or not links or not modules.is_file() or modules.is_symlink():
         return False
     if depth >= MAX_SUBMODULE_DEPTH:
-        raise FetchError(
-            f"{shown(plain_url(url))} has submodules within submodules, {depth} deep", hint="unlikely to end"
-        )
-    urls = parse_modules(modules.read_text(errors="replace"))
+        raise FetchError(f"{label} has submodules within submodules, {depth} deep", hint="unlikely to end")
+    named = parse_modules(modules.read_text(errors="replace"))
     for path, wanted in sorted(links.items()):
-        if path not in urls:
+        if path not in named:
             continue
-        source = submodule_url(plain_url(url), urls[path])
-        if urlsplit(source).scheme == "file" and urlsplit(plain_url(url)).scheme != "file":
-            raise FetchError(
-                f"the submodule '{path}' of {shown(plain_url(url))} names a file of this machine: {source}"
-            )
+        sources = [submodule_url(base, named[path]) for base in bases]
+        for base, source in zip(bases, sources, strict=True):
+            if urlsplit(source).scheme == "file" and urlsplit(base).scheme != "file":
+                raise FetchError(f"the submodule '{path}' of {shown(base)} names a file of this machine: {source}")
         (directory / path).rmdir()
         await check_out(
-            source,
+            sources,
             wanted,
             directory / path,
             mirrors=mirrors,
@@ -320,7 +326,7 @@ async def fetch_git(
     target = directory / "tree"
     async with _client(client) as active:
         await check_out(
-            source.url,
+            source.urls,
             source.commit,
             target,
             mirrors=mirrors,
@@ -331,7 +337,7 @@ async def fetch_git(
     found = (await asyncio.to_thread(tree_of_path, target)).digest
     if found != source.tree:
         raise FetchError(
-            f"commit {source.commit} of {shown(plain_url(source.url))} holds other files than were pinned: "
+            f"commit {source.commit} of {shown(plain_url(source.urls[0]))} holds other files than were pinned: "
             f"tree {source.tree} was expected, {found} came",
             hint="a submodule may have moved: run 'nexis-eval lock --update PACKAGE' and look at the difference",
         )

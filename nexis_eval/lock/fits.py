@@ -47,8 +47,7 @@ def urls_of(
 
 def _possible_urls(package: Package, field: str, platform: Platform, locked: LockedSource) -> Iterator[tuple[str, ...]]:
     for name in arch_names(package, field, platform):
-        urls = urls_of(package, field, platform, version=locked.version, tag=locked.tag, arch_name=name)
-        yield urls[:1] if locked.commit else urls
+        yield urls_of(package, field, platform, version=locked.version, tag=locked.tag, arch_name=name)
 
 
 def source_fits(package: Package, field: str, platform: Platform, locked: LockedSource) -> bool:

@@ -254,14 +254,15 @@ class Resolver:
 
     async def _pin_git(self, package: Package, platform: Platform) -> None:
         release = await self._release(package, platform)
-        written = _urls(package, "source", platform, release)[0]
-        url = written.partition("#")[0]
+        written = _urls(package, "source", platform, release)
+        _see_that_they_are_alike(written)
+        urls = [each.partition("#")[0] for each in written]
         commit, tag = await self._commit(package, written, release)
         with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
-            self._tell(f"fetching {commit[:12]} of {shown(plain_url(url))}")
+            self._tell(f"fetching {commit[:12]} of {shown(plain_url(urls[0]))}")
             target = Path(directory) / "tree"
             submodules = await check_out(
-                url, commit, target, mirrors=self._mirrors, client=self._client, submodules=True
+                urls, commit, target, mirrors=self._mirrors, client=self._client, submodules=True
             )
             tree = (await asyncio.to_thread(tree_of_path, target)).digest
         self._keep(
@@ -269,7 +270,7 @@ class Resolver:
                 package=package.name,
                 field="source",
                 arch="",
-                urls=(written,),
+                urls=written,
                 version=release.version,
                 tag=tag,
                 commit=commit,
@@ -279,15 +280,15 @@ class Resolver:
         )
         self._tell(f"pinned the source of {package.name} {release.version}: commit {commit[:12]} {tag}".rstrip())
 
-    async def _commit(self, package: Package, written: str, release: Release) -> tuple[str, str]:
-        """Commit and tag: what the URL's fragment names, else the tag of the version, else the default branch."""
-        url, _, fragment = written.partition("#")
+    async def _commit(self, package: Package, written: Sequence[str], release: Release) -> tuple[str, str]:
+        """Commit and tag: what the URLs' fragment names, else the tag of the version, else the default branch."""
+        url, _, fragment = written[0].partition("#")
         if len(fragment) in OBJECT_NAME_LENGTHS and set(fragment) <= set("0123456789abcdef"):
             return fragment, ""
         prefixes = ("HEAD", "refs/heads/", TAGS) if fragment else ("HEAD", TAGS)
         found = {
             each.name: each.commit
-            for each in await references(url, prefixes, mirrors=self._mirrors, client=self._client)
+            for each in await references(written, prefixes, mirrors=self._mirrors, client=self._client)
         }
         if fragment:
             for name in (f"{TAGS}{fragment}", f"refs/heads/{fragment}"):
@@ -337,6 +338,21 @@ def _other_hashes(path: Path, algorithm: str) -> tuple[str, ...]:
 def _urls(package: Package, field: str, platform: Platform, release: Release, arch_name: str = "") -> tuple[str, ...]:
     found = urls_of(package, field, platform, version=release.version, tag=release.tag, arch_name=arch_name)
     return tuple(map(refuse_secrets, found))
+
+
+def _see_that_they_are_alike(urls: Sequence[str]) -> None:
+    """Raise ``LockError`` unless all of ``urls`` are of repositories, and ask for the same of them."""
+    for each in urls[1:]:
+        if not is_git_url(each):
+            raise LockError(
+                f"{shown(plain_url(urls[0]))} is a repository, {shown(each)} is a file: neither can stand in",
+                hint="give a package either repositories or files (git+https://… is a repository)",
+            )
+        if each.partition("#")[2] != urls[0].partition("#")[2]:
+            raise LockError(
+                f"{shown(urls[0])} and {shown(each)} ask for different commits of one source",
+                hint="write the same after '#' in each URL",
+            )
 
 
 def _no_reference(url: str, what: str, wanted: str, found: Collection[str]) -> LockError:

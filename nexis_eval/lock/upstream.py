@@ -120,7 +120,7 @@ async def _latest(
 async def _from_tags(
     url: str, name: str, mirrors: Mirrors, client: httpx.AsyncClient, failures: list[str]
 ) -> Release | None:
-    found = await references(url, (TAGS,), mirrors=mirrors, client=client)
+    found = await references((url,), (TAGS,), mirrors=mirrors, client=client)
     newest_found = newest_tag((each.name.removeprefix(TAGS) for each in found), name)
     if newest_found is None:
         failures.append(f"  {shown(url)}: has no tags that look like versions")

@@ -44,7 +44,7 @@ class Pins:
         version = (locked.version if locked else "") or package.version
         if locked is not None and locked.commit:
             assert locked.tree is not None
-            return FetchGit(locked.urls[0], locked.commit, locked.tree, locked.submodules), version
+            return FetchGit(locked.urls, locked.commit, locked.tree, locked.submodules), version
         return self._fetch(package, field, platform, locked), version
 
     def absence(self, package: Package, platform: Platform) -> LockedSource | None:

@@ -31,7 +31,7 @@ from tests.eval.graphs import leaf, random_graphs, union
 TREE = TreeDigest.of(b"tree")
 SAMPLES = {
     "fetch": Derivation("zlib-source", Fetch(("mirror://m/z.tar",), "sha256", "ab" * 32, "z.tar", 12), "x86_64"),
-    "git": Derivation("vim-source", FetchGit("https://example.org/vim.git", "c" * 40, TREE), "x86_64"),
+    "git": Derivation("vim-source", FetchGit(("https://example.org/vim.git",), "c" * 40, TREE), "x86_64"),
     "local": Derivation("a.patch", Local("/home/me/a.patch", TREE), "x86_64"),
     "files": Derivation("etc", Files((Entry("etc/motd", text="hi\n", mode=0o600, owner="me"),)), "aarch64"),
     "unpack": Derivation("dash", Unpack("deb", exclude=("usr/share/doc",)), "x86_64", version="0.5"),
@@ -89,7 +89,7 @@ def test_the_key_covers_every_field_that_can_change_the_output(kind: str) -> Non
     builder = sample.builder
     outside = {
         "fetch": {"urls", "size", "tree"},
-        "git": {"url", "commit", "submodules"},
+        "git": {"urls", "commit", "submodules"},
         "local": {"path"},
         "script": {"call"},
     }.get(kind, set())

@@ -48,7 +48,7 @@ SCRIPTS = st.builds(Script, TEXTS, PAIRS, st.booleans(), several(st.builds(Attri
 CALLS = st.lists(TEXTS, min_size=1, max_size=3).map(lambda each: Script(*called(tuple(each)), call=tuple(each)))
 BUILDERS: st.SearchStrategy[Builder] = st.one_of(
     st.builds(Fetch, several(TEXTS), TEXTS, TEXTS, TEXTS, st.none() | st.integers(0, 9), st.none() | TREES),
-    st.builds(FetchGit, TEXTS, TEXTS, TREES, st.booleans()),
+    st.builds(FetchGit, st.lists(TEXTS, min_size=1, max_size=3).map(tuple), TEXTS, TREES, st.booleans()),
     st.builds(Local, TEXTS, TREES),
     st.builds(Files, several(st.builds(Entry, TEXTS, st.none() | TEXTS, st.none() | TEXTS, MODES, TEXTS, TEXTS))),
     st.builds(Unpack, st.sampled_from(["deb", "tar"]), st.integers(0, 2), several(TEXTS), TEXTS),

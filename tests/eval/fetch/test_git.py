@@ -62,7 +62,7 @@ def out(
 
     async def run() -> None:
         async with new_client() as client:
-            await check_out(url, commit, target, mirrors=Mirrors(sets or {}), client=client, submodules=submodules)
+            await check_out((url,), commit, target, mirrors=Mirrors(sets or {}), client=client, submodules=submodules)
 
     asyncio.run(run())
     assert [each.name for each in target.parent.iterdir()] == ["tree"]
@@ -85,7 +85,7 @@ def content(repository: Repository) -> TreeDigest:
 def list_of(url: str, *prefixes: str) -> list[Reference]:
     async def run() -> list[Reference]:
         async with new_client() as client:
-            return await references(url, prefixes, mirrors=Mirrors({}), client=client)
+            return await references((url,), prefixes, mirrors=Mirrors({}), client=client)
 
     return asyncio.run(run())
 
@@ -232,12 +232,12 @@ def test_submodules_may_not_name_files_of_this_machine(tmp_path: Path, server: S
 def test_the_pinned_tree_must_come(tmp_path: Path, server: Site, repository: Repository) -> None:
     commit = repository.commit({"a": "a"})
     url = f"git+{server.url}/vim.git/.git"
-    wrong = FetchGit(url, commit, TreeDigest.of(b"other"))
+    wrong = FetchGit((url,), commit, TreeDigest.of(b"other"))
     (tmp_path / "out").mkdir()
     with pytest.raises(FetchError, match="holds other files than were pinned"):
         asyncio.run(fetch_git(wrong, tmp_path / "out", mirrors=Mirrors({})))
     (tmp_path / "good").mkdir()
-    good = FetchGit(url, commit, content(repository))
+    good = FetchGit((url,), commit, content(repository))
     repository.git("init", "-q")
     with pytest.raises(FetchError, match="not our ref"):
         asyncio.run(fetch_git(good, tmp_path / "good", mirrors=Mirrors({})))
@@ -247,10 +247,37 @@ def test_it_is_fetched_as_pinned(tmp_path: Path, server: Site, repository: Repos
     commit = repository.commit({"a": "a", "b/c": "c"})
     copy = tmp_path / "copy"
     shutil.copytree(repository.path, copy, ignore=shutil.ignore_patterns(".git"))
-    source = FetchGit("mirror://forge/vim.git/.git", commit, tree_of_path(copy).digest)
+    source = FetchGit(("mirror://forge/vim.git/.git",), commit, tree_of_path(copy).digest)
     (tmp_path / "out").mkdir()
     sets = {"forge": (f"{server.url}/nowhere", server.url)}
     assert asyncio.run(fetch_git(source, tmp_path / "out", mirrors=Mirrors(sets))) == tmp_path / "out" / "tree"
+
+
+def test_the_second_url_serves_where_the_first_does_not(tmp_path: Path, server: Site, repository: Repository) -> None:
+    inner = Repository(tmp_path / "srv" / "inner.git")
+    inner.commit({"in": "in"})
+    repository.commit({"a": "a"})
+    repository.git("remote", "add", "origin", f"{server.url}/vim.git/.git")
+    repository.git("submodule", "--quiet", "add", "../../inner.git/.git", "x")
+    commit = repository.commit({})
+    gone, good = f"git+{server.url}/gone/vim.git/.git", f"git+{server.url}/vim.git/.git#{commit}"
+    reference = out(tmp_path, good, commit, submodules=True)
+    (tmp_path / "two").mkdir()
+    source = FetchGit((gone, good), commit, tree_of_path(reference).digest, submodules=True)
+    tree = asyncio.run(fetch_git(source, tmp_path / "two", mirrors=Mirrors({})))
+    assert (tree / "x/in").read_text() == "in", "a relative submodule is found beside the URL that answers"
+
+    async def listed() -> list[Reference]:
+        async with new_client() as client:
+            return await references((gone, good), ("refs/heads/",), mirrors=Mirrors({}), client=client)
+
+    assert [each.commit for each in asyncio.run(listed())] == [commit]
+    (tmp_path / "none").mkdir()
+    nowhere = FetchGit((gone, f"{gone}2"), commit, source.tree)
+    with pytest.raises(FetchError) as caught:
+        asyncio.run(fetch_git(nowhere, tmp_path / "none", mirrors=Mirrors({})))
+    tried = [line.split(": ")[0].strip() for line in caught.value.message.splitlines()[1:]]
+    assert tried == [plain_url(gone), plain_url(f"{gone}2")]
 
 
 def test_errors_say_what_was_tried(tmp_path: Path, server: Site, repository: Repository) -> None:
