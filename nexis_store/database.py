@@ -5,12 +5,11 @@ What the journal says stands before what the database says (``docs/store.md``). 
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from nexis_store import fs
 from nexis_store.errors import StoreError, cannot_write, writing
@@ -24,7 +23,8 @@ from nexis_store.journal import (
     segment_path,
     segments,
 )
-from nexis_store.metadata.base import Backend, Reading
+from nexis_store.metadata.base import Backend
+from nexis_store.overlay import Overlay, Snapshot, merged
 
 APPLIED = b"sapplied"
 """Key of the number of the last segment that is wholly in the database."""
@@ -36,84 +36,12 @@ CLOSE_BYTES = 32 << 10
 """A store that is closed checkpoints a segment of at least this size, if nobody else is writing."""
 
 
-class Overlay:
-    """The keys that the journal has changed since the last checkpoint; ``None`` is a deleted key."""
-
-    def __init__(self) -> None:
-        self._keys: dict[bytes, bytes | None] = {}
-        self._sorted: list[bytes] = []
-        self._unsorted: list[bytes] = []
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
-
-    def __getitem__(self, key: bytes) -> bytes | None:
-        return self._keys[key]
-
-    def update(self, changes: dict[bytes, bytes | None]) -> None:
-        """Take over newer changes."""
-        self._unsorted.extend(key for key in changes if key not in self._keys)
-        self._keys.update(changes)
-
-    def below(self, prefix: bytes) -> dict[bytes, bytes | None]:
-        """All changes of keys that start with ``prefix``."""
-        if self._unsorted:
-            self._sorted.extend(self._unsorted)
-            self._sorted.sort()
-            self._unsorted = []
-        found: dict[bytes, bytes | None] = {}
-        for at in range(bisect.bisect_left(self._sorted, prefix), len(self._sorted)):
-            key = self._sorted[at]
-            if not key.startswith(prefix):
-                break
-            found[key] = self._keys[key]
-        return found
-
-    def all(self) -> dict[bytes, bytes | None]:
-        """Every change."""
-        return self._keys
-
-
 def _identity(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return (0, 0)
     return (status.st_ino, status.st_mtime_ns)
-
-
-class Snapshot:
-    """The metadata of one moment."""
-
-    def __init__(self, newest: Overlay, sealed: Overlay, reading: Reading) -> None:
-        self._newest = newest
-        self._sealed = sealed
-        self._reading = reading
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of ``key``."""
-        if key in self._newest:
-            return self._newest[key]
-        if key in self._sealed:
-            return self._sealed[key]
-        return self._reading.get(key)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All pairs below ``prefix`` in order."""
-        pairs = self._reading.scan(prefix)
-        changes = self._sealed.below(prefix) | self._newest.below(prefix)
-        return merged(pairs, changes) if changes else iter(pairs)
-
-
-def merged(
-    pairs: Iterable[tuple[bytes, bytes]], changes: Mapping[bytes, bytes | None]
-) -> Iterator[tuple[bytes, bytes]]:
-    """Sorted pairs after some keys were changed."""
-    found: dict[bytes, bytes | None] = {**dict(pairs), **changes}
-    return ((key, value) for key, value in sorted(found.items()) if value is not None)
 
 
 class Transaction:
