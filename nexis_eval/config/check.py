@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexis_eval.config import errors
-from nexis_eval.config.cil import Mistake, mistake_in
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
@@ -422,26 +421,31 @@ def _urls(config: Config, checker: _Checker) -> None:
     """Mirror sets and fields of templates that URLs use."""
     mirrors = {*config.mirrors, *DEBIAN_ARCHIVES}
     fields = values(name="", version="", platform=platform_named(config.arch))
+    good: set[str] = set()
+    """Most packages share a few templates."""
 
     def look(urls: Iterable[str], at: KeyPath) -> None:
         for index, url in enumerate(urls):
-            if url.startswith(SCHEME):
-                name = url[len(SCHEME) :].partition("/")[0]
-                if name not in mirrors:
-                    checker.problem(
-                        errors.UnknownMirrorError,
-                        f"there is no mirror set '{name}'",
-                        did_you_mean(name, mirrors, f'define it: [mirrors] {name} = ["https://…"]'),
-                        (*at, index),
-                    )
-            if "{" in url:
-                for field in sorted(fields_of(url) - fields.keys()):
-                    checker.problem(
-                        errors.TemplateFieldError,
-                        f"there is no field '{{{field}}}' that could be filled in",
-                        did_you_mean(field, fields, f"fields are {', '.join(f'{{{each}}}' for each in fields)}"),
-                        (*at, index),
-                    )
+            if url in good:
+                continue
+            mirror = url[len(SCHEME) :].partition("/")[0] if url.startswith(SCHEME) else None
+            unknown = fields_of(url) - fields.keys() if "{" in url else frozenset()
+            if not unknown and (mirror is None or mirror in mirrors):
+                good.add(url)
+            if mirror is not None and mirror not in mirrors:
+                checker.problem(
+                    errors.UnknownMirrorError,
+                    f"there is no mirror set '{mirror}'",
+                    did_you_mean(mirror, mirrors, f'define it: [mirrors] {mirror} = ["https://…"]'),
+                    (*at, index),
+                )
+            for field in sorted(unknown):
+                checker.problem(
+                    errors.TemplateFieldError,
+                    f"there is no field '{{{field}}}' that could be filled in",
+                    did_you_mean(field, fields, f"fields are {', '.join(f'{{{each}}}' for each in fields)}"),
+                    (*at, index),
+                )
 
     for name, package in config.packages.items():
         look(package.source, ("packages", name, "source"))
@@ -488,6 +492,9 @@ def _context_files(config: Config, checker: _Checker) -> None:
         local = package.context_file
         if local is None or not os.path.isfile(local.path):  # noqa: PTH113 - as above
             continue
+        # Imported on use: few packages have such a file.
+        from nexis_eval.config.cil import Mistake, mistake_in
+
         try:
             mistake = mistake_in(local.path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:

@@ -22,11 +22,11 @@ from nexis_eval.config.model import (
     Locale,
     LogRotation,
     Network,
-    Package,
     SELinux,
     Service,
     System,
     User,
+    package_of,
 )
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, included_from, located, shown_path
 from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
@@ -327,7 +327,7 @@ def _build(
         system=system,
         users={name: User(name, **users[name]) for name in sorted(users)},  # type: ignore[arg-type]
         network=Network(**table("network")) if ("network",) in single else None,  # type: ignore[arg-type]
-        packages={name: Package(**packages[name]) for name in sorted(packages)},  # type: ignore[arg-type]
+        packages={name: package_of(packages[name]) for name in sorted(packages)},
         config_files={name: ConfigFile(name, **files[name]) for name in sorted(files)},  # type: ignore[arg-type]
         services={name: Service(name, **services[name]) for name in sorted(services)},  # type: ignore[arg-type]
         log_rotation=tuple(LogRotation(**logs[path]) for path in sorted(logs)),  # type: ignore[arg-type]

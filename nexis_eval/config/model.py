@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 from nexis_store.errors import Place
@@ -99,9 +99,12 @@ class Network:
     dns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Package:
-    """``[[packages]]``. Relative paths are relative to the file that holds the table."""
+    """``[[packages]]``. Relative paths are relative to the file that holds the table.
+
+    Without slots, so that what a table says can be taken over as it is (``package_of``).
+    """
 
     name: str
     version: str = ""
@@ -154,6 +157,23 @@ class Package:
     def all_outputs(self) -> tuple[str, ...]:
         """The names of everything that its build makes."""
         return ("out", *self.outputs)
+
+
+_NOTHING: Mapping[str, object] = {}
+for _field in fields(Package):
+    if _field.default is MISSING and _field.default_factory is not MISSING:
+        setattr(Package, _field.name, _NOTHING)
+
+
+def package_of(table: dict[str, object]) -> Package:
+    """The package that a table describes, whose keys are checked; the table must not change any more.
+
+    There are tens of thousands, of which each sets a few of thirty keys. The others are those of the class: calling it
+    would set them one by one, which takes ten times as long.
+    """
+    made = object.__new__(Package)
+    object.__setattr__(made, "__dict__", table)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nexis_eval.config.errors import ConfigError, Note
 from nexis_eval.config.model import KeyPath
-from nexis_eval.config.positions import Positions, UnreadableError
 from nexis_eval.config.toml import read_text
 from nexis_store.errors import NexisError, Place
+
+if TYPE_CHECKING:
+    from nexis_eval.config.positions import Positions
 
 
 class Directives(NamedTuple):
@@ -72,6 +74,9 @@ class Source:
 
     def _read(self) -> Positions | None:
         """Positions are wanted: read the text once more. ``None`` if it is gone, or is not what it was."""
+        # Imported on use: nothing is shown of a configuration without mistakes.
+        from nexis_eval.config.positions import Positions, UnreadableError
+
         if self._positions is None and self.text is None and not self._unreadable:
             try:
                 self._positions = Positions(read_text(self.path, self.shown))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nexis_eval.config import plain
 from nexis_eval.config.errors import EncodingError, Note, TomlSyntaxError
-from nexis_eval.config.positions import line_and_column, repeated
 from nexis_store.errors import Place
 
 _BOM = b"\xef\xbb\xbf"
@@ -71,6 +70,9 @@ def _said(problem: str, text: str, offset: int) -> tuple[str, str]:
 
 def _twice(text: str, shown: str) -> TomlSyntaxError | None:
     """The error for something that is there twice; ``text`` ends with the second."""
+    # Imported on use, as everywhere: there is no mistake to show in most files.
+    from nexis_eval.config.positions import line_and_column, repeated
+
     found = repeated(text)
     if found is None:
         return None
@@ -99,6 +101,8 @@ def decode(data: bytes, shown: str) -> str:
     try:
         return data.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
+        from nexis_eval.config.positions import line_and_column
+
         before = data.removeprefix(_BOM)[: error.start].decode()
         line, column = line_and_column(before, len(before))
         raise EncodingError(
@@ -119,6 +123,8 @@ def parse(text: str, shown: str) -> dict[str, object]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
+        from nexis_eval.config.positions import line_and_column
+
         problem = re.sub(r" \(at .*\)$", "", str(error))
         offset = min(error.pos, len(error.doc))
         if problem.startswith(_TWICE):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nexis_eval.config import toml
 from nexis_eval.config.merge import check_changes, group, merge_fields
-from nexis_eval.config.model import Config, Package
+from nexis_eval.config.model import Config, Package, package_of
 from nexis_eval.config.origin import Directives, Entry, Problem, Source, shown_path
 from nexis_eval.config.parts import Parts
 from nexis_eval.config.settings import BY_PATH
@@ -118,7 +118,7 @@ class Tables(Mapping[str, Package]):
             fields = merge_fields(BY_PATH[("packages",)], groups[found[0].path], problems.append)
             if problems:
                 raise ReachesFurtherError
-        return Package(**fields)  # type: ignore[arg-type]
+        return package_of(fields)
 
     def _of_file(self, file: str) -> dict[str, list[Entry]]:
         if file not in self._entries or file in self._in_part:

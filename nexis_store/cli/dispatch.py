@@ -41,6 +41,19 @@ def _help(program: Program) -> str:
     )
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. The base class would import what archives are made with to find that out, each time."""
+
+    def __init__(self, prog: str) -> None:
+        columns = os.environ.get("COLUMNS", "")
+        if not columns.isdigit() or columns == "0":
+            try:
+                columns = str(os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80)
+            except (OSError, ValueError):
+                columns = "80"
+        super().__init__(prog, width=int(columns) - 2)
+
+
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Options and plain arguments in any order: people write ``build system.toml --arch aarch64 zlib``."""
     try:
@@ -76,7 +89,7 @@ def run(program: Program, arguments: Sequence[str]) -> int:
         prog=f"{program.name} {command}",
         description=module.__doc__,
         epilog=program.epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     program.common(parser)
     module.add_arguments(parser)
