@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from nexis_eval.collecting import expect_one_command
 from nexis_store.cli import dispatch
 from nexis_store.errors import NexisError
 
@@ -71,8 +71,7 @@ def _report(error: Exception) -> int:
 
 def main() -> NoReturn:
     """Entry point: no traceback ever reaches a user."""
-    # Importing makes thousands of objects that stay: looking for garbage among them takes a twentieth of the start.
-    gc.set_threshold(50_000)
+    expect_one_command()
     code = dispatch.main(PROGRAM, _render, _report)
     # All is done. Taking a hundred thousand objects apart one by one would take as long as recalling them did.
     atexit._run_exitfuncs()
