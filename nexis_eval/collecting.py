@@ -6,7 +6,6 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-
 _ONE_COMMAND = 50_000
 """Objects to be made before the collector looks at them, in a process that runs one command and ends."""
 
