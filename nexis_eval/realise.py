@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 from nexis_eval import events
 from nexis_eval.closures import Closures, Outputs
 from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack, Use
-from nexis_eval.execute.adopt import adopt, references
+from nexis_eval.execute.adopt import adopt, check_run_time, references
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
 from nexis_eval.execute.committer import Committer, Landed
 from nexis_eval.execute.land import prepare
-from nexis_eval.execute.linkage import check_linkage
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph import DerivationGraph
@@ -32,7 +31,6 @@ from nexis_eval.jobserver import TokenPool
 from nexis_eval.memory import MemoryPool
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import Plan, chosen, make_plan, resolve_inputs
-from nexis_eval.platforms import platform_named
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule import Schedule
 from nexis_eval.timeline import Timeline
@@ -311,7 +309,7 @@ class Engine:
         for digest in known.outputs.values():
             self._store.temporary_root(digest)
         self._outputs[each] = known.outputs
-        adopt(self._store, each, derivation, known.key, self._outputs)
+        adopt(self._store, self._graph, each, known.key, self._outputs)
         self._emit(events.StepCached(each, derivation.label, cut_off=True))
         return "cut_off"
 
@@ -518,8 +516,8 @@ class Engine:
 
         def work() -> Landed:
             self._store.put_log(begun.key, (directory / "log").read_bytes())
-            if script.call:
-                self._check_linkage(begun.derivation, script, directory, needed)
+            tree = directory / "out" / "out" if len(begun.derivation.outputs) > 1 else directory / "out"
+            check_run_time(self._store, self._graph, begun.derivation, tree, needed)
             prepared = prepare(self._store, begun.derivation, script, directory, needed)
             outputs = {name: each.digest for name, each in prepared.items()}
             return tuple(prepared.values()), self._realisation(begun, outputs, result)
@@ -543,27 +541,6 @@ class Engine:
             await asyncio.to_thread(clean)
             raise
         return await self._commit(slot, lambda: landed, clean)
-
-    def _check_linkage(
-        self, derivation: Derivation, script: Script, directory: Path, references: Sequence[TreeDigest]
-    ) -> None:
-        """Whether what a rule built is for its architecture and can run with what it declares to need."""
-
-        def packages() -> Iterator[tuple[str, TreeDigest]]:
-            for name, each in self._graph.targets.items():
-                known = self._store.realised(each)
-                if ":" not in name and known is not None and "out" in known.outputs:
-                    yield name, known.outputs["out"]
-
-        check_linkage(
-            self._store,
-            derivation.label,
-            directory / "out" / "out" if len(derivation.outputs) > 1 else directory / "out",
-            platform_named(derivation.platform),
-            references,
-            allowed=script.allow_missing,
-            packages=packages,
-        )
 
     def _script_failed(self, begun: _Begun, result: BuildResult, directory: Path) -> ScriptFailedError:
         derivation = begun.derivation

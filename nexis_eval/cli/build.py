@@ -25,6 +25,7 @@ from nexis_eval.cli.evaluation import (
 )
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
+from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
 from nexis_store.digest import DerivationId
@@ -125,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             _print_plan(store, evaluation, plan, args.json)
             return 0
-        for each, key in plan.cut_off.items():
-            store.record_alias(each, key)
+        adopt_cut_off(store, evaluation.graph, plan)
         if plan.pending and (code := _realise(args, store, evaluation, roots, plan)):
             return code
         if DEFAULT_TARGET in names and (plan.pending or plan.cut_off):

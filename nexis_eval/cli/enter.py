@@ -24,6 +24,7 @@ from nexis_eval.cli.stores import open_store
 from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Choice, Derivation, Script
 from nexis_eval.evaluation.result import Evaluation
+from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph import DerivationGraph
@@ -136,8 +137,7 @@ def _realise_inputs(
 
     roots = visible(evaluation.graph.derivations, derivation)
     plan = make_plan(evaluation.graph, roots, store.realised, store.realisation)
-    for each, key in plan.cut_off.items():
-        store.record_alias(each, key)
+    adopt_cut_off(store, evaluation.graph, plan)
     if not plan.pending:
         return plan.done
 

@@ -26,6 +26,7 @@ from nexis_eval.cli.evaluation import (
 )
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
+from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.fetch.client import FetchError
 from nexis_eval.plan import make_plan
 from nexis_eval.platforms import PLATFORMS
@@ -125,8 +126,7 @@ def _download(args: argparse.Namespace, store: Store, evaluation: Evaluation, so
     from nexis_eval.realise import Options, realise
 
     plan = make_plan(evaluation.graph, sources, store.realised, store.realisation)
-    for each, key in plan.cut_off.items():
-        store.record_alias(each, key)
+    adopt_cut_off(store, evaluation.graph, plan)
     if not plan.pending:
         return
 

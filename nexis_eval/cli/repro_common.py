@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from nexis_eval.cli.evaluation import default_jobs
 from nexis_eval.closures import Outputs
+from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.graph import DerivationGraph
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.places import RULES
@@ -107,8 +108,7 @@ def realise_steps(
     from nexis_eval.ui.plain import PlainView
 
     plan = make_plan(graph, roots, store.realised, store.realisation)
-    for each, key in plan.cut_off.items():
-        store.record_alias(each, key)
+    adopt_cut_off(store, graph, plan)
     if not plan.pending:
         return plan.done
 

@@ -12,7 +12,9 @@ import pytest
 
 from nexis_eval import events
 from nexis_eval.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
+from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.execute.committer import MAX_WAIT_SECONDS
+from nexis_eval.execute.linkage import MissingLibraryError
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
 from nexis_eval.mirrors import Mirrors
@@ -49,7 +51,7 @@ class Bench:
         return self.builder.add(derivation)
 
     def graph(self) -> DerivationGraph:
-        return self.builder.finish()
+        return self.builder.finish(lambda arguments: (arguments[0], ()))
 
     def plan(self, *roots: DerivationId) -> Plan:
         return make_plan(self.graph(), roots, self.store.realised, self.store.realisation)
@@ -305,3 +307,72 @@ def test_a_chain_does_not_wait_for_company(bench: Bench) -> None:
     started = time.monotonic()
     assert bench.build(last).built == 60
     assert time.monotonic() - started < 60 * MAX_WAIT_SECONDS
+
+
+def needing(bench: Bench, *runtime: str) -> tuple[DerivationId, dict[str, DerivationId]]:
+    """A fresh graph: a program that a rule made, and what it needs at run time, of which ``python9`` is the one."""
+    bench.fresh()
+    others = {
+        name: bench.builder.add(Derivation(name, Files((Entry(f"usr/bin/{name}", text=name, mode=0o755),)), "x86_64"))
+        for name in ("python9", "helper")
+    }
+    text = "mkdir -p /out/usr/bin; printf '#!/usr/bin/python9\\n' >/out/usr/bin/tool; chmod 755 /out/usr/bin/tool"
+    tool = Derivation(
+        "tool",
+        Script(text, call=(text,)),
+        platform="x86_64",
+        inputs=tuple(layers([bench.tools])),
+        runtime=tuple(others[name] for name in runtime),
+    )
+    return bench.builder.add(tool), others
+
+
+def adopt(bench: Bench, *roots: DerivationId) -> Plan:
+    plan = bench.plan(*roots)
+    adopt_cut_off(bench.store, bench.graph(), plan)
+    return plan
+
+
+def test_run_time_needs_that_are_new_are_kept_although_nothing_is_built(bench: Bench) -> None:
+    tool, others = needing(bench, "python9")
+    assert bench.build(tool).built
+    known = bench.store.realised(tool)
+    assert known is not None
+    out = known.outputs["out"]
+    tool, others = needing(bench, "python9", "helper")
+    bench.build(others["helper"])
+    assert not adopt(bench, tool).pending
+    needed = {bench.store.realised(each).outputs["out"] for each in others.values()}  # type: ignore[union-attr]
+    assert set(bench.store.references(out)) == needed
+    bench.store.set_root("tool", out)
+    bench.store.session.close()  # and with it what this process keeps
+    bench.store.execute_gc(bench.store.plan_gc())
+    assert all(map(bench.store.has, needed))
+
+
+def test_run_time_needs_that_are_new_and_not_yet_made_are_kept_too(bench: Bench) -> None:
+    tool, _ = needing(bench, "python9")
+    bench.build(tool)
+    tool, others = needing(bench, "python9", "helper")
+    outcome = bench.build(tool)
+    assert (outcome.cut_off, bench.started()) == (1, [])
+    known = bench.store.realised(tool)
+    helper = bench.store.realised(others["helper"])
+    assert known is not None
+    assert helper is not None
+    assert helper.outputs["out"] in bench.store.references(known.outputs["out"])
+
+
+def test_what_lost_a_run_time_need_is_checked_again_although_nothing_is_built(bench: Bench) -> None:
+    tool, _ = needing(bench, "python9")
+    bench.build(tool)
+    tool, _ = needing(bench, "helper")
+    outcome = bench.build(tool)
+    assert outcome.failed == ("tool",)
+    (failure,) = bench.events(events.StepFailed)
+    assert isinstance(failure, events.StepFailed)
+    assert "/usr/bin/tool needs /usr/bin/python9" in failure.message
+    tool, _ = needing(bench)
+    with pytest.raises(MissingLibraryError, match="/usr/bin/tool needs /usr/bin/python9"):
+        adopt(bench, tool)
+    assert bench.store.realised(tool) is None
