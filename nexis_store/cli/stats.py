@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"roots         {found.roots}")
     print(f"realisations  {found.realisations}")
     print(f"contents      {human_size(found.apparent)}")
-    print(f"on disk       {human_size(found.stored)} ({saved:.0%} saved by sharing)")
+    # Whole blocks may take more than the contents.
+    print(f"on disk       {human_size(found.stored)}" + (f" ({saved:.0%} saved by sharing)" if saved > 0.005 else ""))
     print(f"database      {found.backend}")
     return 0
