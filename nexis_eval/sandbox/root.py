@@ -21,6 +21,9 @@ NOTHING_SPECIAL = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC
 TEMPLATE = SCRATCH = "/sys"
 """A directory of the host to mount on in our own mount namespace; nothing below it is ever needed there."""
 
+MAX_LAYERS = 480
+"""An overlay has at most 500 layers, and can be a layer of another one: fs/overlayfs (``OVL_MAX_STACK``)."""
+
 DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
@@ -98,19 +101,41 @@ def _scratch_directories() -> list[int]:
 
 def overlay_tree(layers: list[str]) -> int:
     """The directories ``layers`` merged read-only, the first one topmost, as a mount that hangs nowhere."""
+    if len(layers) <= MAX_LAYERS:
+        return _overlay_of(layers)
+    groups = [layers[at : at + MAX_LAYERS] for at in range(0, len(layers), MAX_LAYERS)]
+    merged = []
+    try:
+        for group in groups:
+            # Only what is mounted in this namespace can be a layer, before Linux 6.15.
+            tree = _overlay_of(group)
+            linux.attach(tree, SCRATCH)
+            merged.append(tree)
+        return _merge(merged)
+    finally:
+        for tree in merged:
+            os.close(tree)
+            linux.detach(SCRATCH)
+
+
+def _overlay_of(layers: list[str]) -> int:
     descriptors = [os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for layer in layers]
     try:
         if len(descriptors) == 1:
             tree = linux.clone_descriptor(descriptors[0])
             linux.set_mount_attributes(tree, READ_ONLY)
             return tree
-        try:
-            return linux.overlay(descriptors, READ_ONLY)
-        except OSError:
-            return linux.overlay_by_mount(descriptors, SCRATCH)
+        return _merge(descriptors)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _merge(layers: list[int]) -> int:
+    try:
+        return linux.overlay(layers, READ_ONLY)
+    except OSError:
+        return linux.overlay_by_mount(layers, SCRATCH)
 
 
 def _bind(source: str, attributes: int) -> int:

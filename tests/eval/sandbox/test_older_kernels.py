@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.eval.sandbox.rooms import require_sandbox
 
 # Mounting by descriptor needs Linux 6.13; here it is made to fail as it does before.
@@ -34,20 +36,21 @@ os.waitpid(pid, 0)
 """
 
 
-def test_an_overlay_of_many_layers_with_long_paths_by_mount(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [200, 1100], ids=["one overlay", "more than one can have"])
+def test_an_overlay_of_many_layers_with_long_paths_by_mount(tmp_path: Path, count: int) -> None:
     require_sandbox()
     target = tmp_path / "target"
     target.mkdir()
     layers = []
-    for index in range(200):
+    for index in range(count):
         layer = tmp_path / ("long" * 40) / str(index)
         layer.mkdir(parents=True)
-        (layer / f"file-{index:03}").write_text("")
+        (layer / f"file-{index:04}").write_text("")
         (layer / "both").write_text(str(index))
         layers.append(layer)
     command = [sys.executable, "-c", PROGRAM, str(target), *map(str, layers)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
     names, both, error = result.stdout.splitlines()
-    assert names.split() == ["both", *(f"file-{index:03}" for index in range(200))]
+    assert names.split() == ["both", *(f"file-{index:04}" for index in range(count))]
     assert (both, error) == ("0", "30")
     assert list(target.iterdir()) == []

@@ -22,16 +22,18 @@ def test_layers_merge_with_the_first_on_top(room: Room) -> None:
     assert room.log.split() == ["upper", "both", "lower", "upper"]
 
 
-def test_many_layers_with_long_paths(room: Room) -> None:
+@pytest.mark.parametrize("count", [300, 1100], ids=["one overlay", "more than one can have"])
+def test_many_layers_with_long_paths(room: Room, count: int) -> None:
     layers = []
-    for index in range(300):
+    for index in range(count):
         layer = room.path / ("long" * 30) / str(index)
         (layer / "etc").mkdir(parents=True)
         (layer / f"etc/file-{index}").write_text("")
+        (layer / "etc/all").write_text(str(index))
         layers.append(layer)
     overlays = (Overlay("/", (*layers, room.root)), Overlay("/usr", (Path("/usr"),)))
-    assert room.run("ls /etc | wc -l", overlays=overlays).ok
-    assert room.log.strip() == "300"
+    assert room.run("ls /etc | wc -l; cat /etc/all; test -c /dev/null && ls /dev/shm", overlays=overlays).ok
+    assert room.log.split() == [str(count + 1), "0"]
 
 
 def test_a_layer_below_the_root(room: Room) -> None:
