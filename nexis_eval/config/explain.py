@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import tomli
-
 from nexis_eval.config.kinds import Merge
 from nexis_eval.config.merge import decide
 from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Origins, Problem, included_from
 from nexis_eval.config.parts import strength
 from nexis_eval.config.reference import toml_key
-from nexis_eval.config.settings import BY_PATH, Form, Section, Setting
+from nexis_eval.config.settings import BY_PATH, SECTIONS, Form, Section, Setting
 from nexis_eval.config.suggest import nearest
 from nexis_store.errors import NexisError, Place
 
@@ -58,6 +56,9 @@ class Explanation:
 
 def parse_key(text: str) -> KeyPath:
     """Read a dotted key; raises ``UnknownKeyPathError``."""
+    # Imported on use: an evaluation needs this module for its notes alone.
+    import tomli
+
     try:
         table: object = tomli.loads(f"{text} = 0")
     except tomli.TOMLDecodeError:
@@ -152,13 +153,16 @@ def explain(origins: Origins, path: KeyPath) -> Explanation:
 
 def without_effect(origins: Origins) -> list[KeyPath]:
     """The settings that the configuration sets and that nothing reads yet."""
-    found = []
-    for path, entries in origins.entries.items():
-        section = BY_PATH.get(tuple(str(each) for each in path)) or BY_PATH.get((str(path[0]),))
-        if section is None or all(setting.used_by for setting in section.settings.values()):
+    found: list[KeyPath] = []
+    for section in SECTIONS:
+        idle = [key for key, setting in section.settings.items() if not setting.used_by]
+        if not idle:
             continue
-        keys = dict.fromkeys(key for entry in entries for key in entry.fields)
-        found += [(*path, key) for key in keys if key in section.settings and not section.settings[key].used_by]
+        tables = [section.path] if section.form is Form.TABLE else origins.entries
+        for path in tables:
+            if path[: len(section.path)] == section.path:
+                fields = {key for entry in origins.entries.get(path, ()) for key in entry.fields}
+                found += [(*path, key) for key in idle if key in fields]
     return found
 
 
