@@ -7,7 +7,6 @@ import errno
 import os
 import time
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
@@ -15,13 +14,14 @@ from typing import BinaryIO, NamedTuple
 from blake3 import blake3
 
 from nexis_store import fs, workers
+from nexis_store.contents import TINY, Contents
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import SyncAhead
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
 from nexis_store.hashing import hash_large
 from nexis_store.names import check_component, check_name, check_path, encode
 from nexis_store.publish import Artifact, Host, publish
-from nexis_store.records import ARTIFACT, LARGE, SMALL, pack_number
+from nexis_store.records import ARTIFACT, SMALL
 from nexis_store.sidecar import encode_sidecar
 from nexis_store.tree import (
     DEFAULT,
@@ -32,14 +32,6 @@ from nexis_store.tree import (
     file_entry,
     symlink_entry,
 )
-
-TINY = 1 << 10
-"""Files of at most so many bytes are not shared with other artifacts: ``docs/decisions/store-sharing.md``."""
-
-CHUNK = 1 << 22
-
-MANY = 2000
-"""So many small files are worth the helpers that copy some of them."""
 
 HOLD_BYTES = 1 << 23
 """How much of tiny files is kept in memory while nothing but known contents have come."""
@@ -74,7 +66,7 @@ class Writer:
         self._host = host
         self._layout = host.layout
         self._entries: dict[str, ManifestEntry] = {}
-        self._fresh: dict[tuple[FileDigest, bool], str] = {}
+        self._contents: Contents
         self._held: list[_Held] = []
         self._ahead: SyncAhead | None = None
         self._staging: str | None = None
@@ -87,6 +79,7 @@ class Writer:
             self._tree = f"{self._staging}/tree"
             fs.make_directory(self._tree)
         self._fix_modes = os.stat(self._tree).st_mode & 0o777 != 0o755
+        self._contents = Contents(self._layout, self._host.database, self._staging, exact_modes=not self._fix_modes)
         return self
 
     def __exit__(
@@ -167,11 +160,11 @@ class Writer:
             executable = bool(attributes.mode & 0o111)
         place = self._claim(path)
         if isinstance(data, bytes):
-            digest, size = self._small(place, data, executable), len(data)
+            digest, size = self._contents.small(place, data, executable), len(data)
         elif isinstance(data, Path):
-            digest, size = self._from_path(place, os.fspath(data), executable)
+            digest, size = self._contents.from_path(place, os.fspath(data), executable)
         else:
-            digest, size = self._from(place, data, executable)
+            digest, size = self._contents.from_stream(place, data, executable)
         self._entries[path] = file_entry(path, digest, size, executable, attributes)
         return digest
 
@@ -185,13 +178,15 @@ class Writer:
         for path, source, attributes in files:
             claimed.append((self._claim(path), source, attributes.mode))
             self._entries[path] = _CLAIMED
-        count = workers.processes() if len(files) >= MANY else 1
+        count = workers.processes() if len(files) >= workers.MANY else 1
         size = -(-len(claimed) // count) or 1
         parts = [claimed[at : at + size] for at in range(0, len(claimed), size)]
         modes: list[int] = []
         everything = iter(files)
         copied_parts = workers.in_processes(self._copy_part, parts)
-        if len(files) >= MANY and any(len(held) < len(found) - found.count(None) for found, held in copied_parts):
+        if len(files) >= workers.MANY and any(
+            len(held) < len(found) - found.count(None) for found, held in copied_parts
+        ):
             self._ahead = SyncAhead(self._host.durability)
         for part, (found, held) in zip(parts, copied_parts, strict=True):
             self._held += held
@@ -200,17 +195,17 @@ class Writer:
                     status = os.stat(source)
                     mode, length = status.st_mode, status.st_size
                     executable = bool((mode if forced is None else forced) & 0o111)
-                    digest = self._look_for_large(source, length, executable)
+                    digest = self._contents.look_for_large(source, length, executable)
                     if digest is not None:
                         self._held.append(_Held(place, source, digest, executable, length, None))
                     else:
-                        digest, length = self._from_path(place, source, executable, looked=True)
+                        digest, length = self._contents.from_path(place, source, executable, looked=True)
                 else:
                     raw, length, mode, first = copied
                     digest = FileDigest(raw)
                     executable = bool((mode if forced is None else forced) & 0o111)
                     if first:
-                        self._keep_first(place, digest, executable)
+                        self._contents.keep_first(place, digest, executable)
                 self._entries[path] = file_entry(path, digest, length, executable, attributes)
                 modes.append(mode)
         if len(self._held) < len(files):
@@ -222,7 +217,7 @@ class Writer:
         found: list[_Copied | None] = []
         held: list[_Held] = []
         holding, held_bytes = True, 0
-        fresh = self._fresh
+        fresh = self._contents.fresh
         for place, source, forced in part:
             fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -248,7 +243,7 @@ class Writer:
                 held.append(_Held(place, source, digest, executable, size, data if tiny else None))
                 first = False
             elif known:
-                self._put(place, digest, data, executable)
+                self._contents.put(place, digest, data, executable)
                 first = fresh.get((digest, executable)) == place
             else:
                 fs.write_file(place, data, 0o555 if executable else 0o444, exact=not self._fix_modes)
@@ -262,29 +257,19 @@ class Writer:
         """Write what was put off: there is something new in this tree."""
         held, self._held = self._held, []
         for each in held:
-            if each.data is None and self._known(each.place, each.digest, each.executable, each.size):
+            if each.data is None and self._contents.known(each.place, each.digest, each.executable, each.size):
                 continue
             if each.size > SMALL:
-                if self._from_path(each.place, each.source, each.executable, looked=True) != (each.digest, each.size):
+                if self._contents.from_path(each.place, each.source, each.executable, looked=True) != (
+                    each.digest,
+                    each.size,
+                ):
                     raise StoreError(f"{self.name}: {each.source} was changed while it was added", hint="add it again")
                 continue
             data = each.data if each.data is not None else fs.read_small(each.source, each.size)
             if data is None or (each.data is None and FileDigest.of(data) != each.digest):
                 raise StoreError(f"{self.name}: {each.source} was changed while it was added", hint="add it again")
-            self._put(each.place, each.digest, data, each.executable)
-
-    def _keep_first(self, place: str, digest: FileDigest, executable: bool) -> None:
-        """Let files with one content that two helpers have written be one file."""
-        first = self._fresh.setdefault((digest, executable), place)
-        if first != place:
-            spare = f"{self._staging}/spare"
-            try:
-                fs.link(first, spare)
-            except OSError as error:
-                if error.errno != errno.EMLINK:
-                    raise
-            else:
-                fs.rename(spare, place)
+            self._contents.put(each.place, each.digest, data, each.executable)
 
     def take(self, path: str, source: str, *, executable: bool = False, attributes: Attributes = DEFAULT) -> FileDigest:
         """A regular file that the caller gives away: renamed into the store where that is possible, else copied."""
@@ -298,79 +283,23 @@ class Writer:
             with open(fd, "rb", buffering=0, closefd=False) as stream:
                 # A file with other names could still be changed through them.
                 if status.st_nlink != 1:
-                    digest, size = self._from(place, stream, executable)
+                    digest, size = self._contents.from_stream(place, stream, executable)
                 elif size <= SMALL:
                     data = stream.read()
                     digest = FileDigest(blake3(data).digest())
-                    if not self._known(place, digest, executable, size):
-                        self._move(source, place, executable)
+                    if not self._contents.known(place, digest, executable, size):
+                        self._contents.move(source, place, executable)
                         if size > TINY:
-                            self._fresh[digest, executable] = place
+                            self._contents.fresh[digest, executable] = place
                 else:
                     digest = hash_large(source)
-                    if not self._known(place, digest, executable, size):
-                        self._move(source, place, executable)
-                        self._fresh[digest, executable] = place
+                    if not self._contents.known(place, digest, executable, size):
+                        self._contents.move(source, place, executable)
+                        self._contents.fresh[digest, executable] = place
         finally:
             os.close(fd)
         self._entries[path] = file_entry(path, digest, size, executable, attributes)
         return digest
-
-    def _move(self, source: str, place: str, executable: bool) -> None:
-        mode = 0o555 if executable else 0o444
-        try:
-            fs.rename(source, place)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._copy(source, place, mode)
-        else:
-            fs.finish_path(place, mode)
-
-    def _copy(self, source: str, place: str, mode: int) -> None:
-        """A file of its own with the bytes of another: shared blocks where the file system can, else a copy."""
-        with open(source, "rb", buffering=0) as stream:
-            fd = fs.create(place)
-            try:
-                fs.copy(stream.fileno(), fd, place)
-                fs.finish(fd, mode, place)
-            finally:
-                os.close(fd)
-
-    def _look_for_large(self, source: str, size: int, executable: bool) -> FileDigest | None:
-        """The digest of a large file if the store has it already; reading it is much cheaper than writing it again."""
-        if size <= SMALL or self._host.database.get(LARGE + pack_number(size)) is None:
-            return None
-        digest = hash_large(source)
-        return digest if os.access(self._layout.link(digest, executable), os.F_OK) else None
-
-    def _from_path(self, place: str, source: str, executable: bool, *, looked: bool = False) -> tuple[FileDigest, int]:
-        with open(source, "rb", buffering=0) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size <= SMALL:
-                return self._from(place, stream, executable)
-            known = None if looked else self._look_for_large(source, size, executable)
-            if known is not None and self._known(place, known, executable, size):
-                return known, size
-            fd = fs.create(place)
-            try:
-                fs.copy(stream.fileno(), fd, place)
-                fs.finish(fd, 0o555 if executable else 0o444, place)
-            finally:
-                os.close(fd)
-        # What is hashed is what was written (still in memory), so a source that changes meanwhile does no harm.
-        digest = hash_large(place)
-        size = os.stat(place).st_size
-        self._keep_one(place, digest, executable, size)
-        return digest, size
-
-    def _keep_one(self, place: str, digest: FileDigest, executable: bool, size: int) -> None:
-        """Replace a file just written by a copy that was there before, if there is one."""
-        spare = f"{self._staging}/spare"
-        if self._known(spare, digest, executable, size):
-            fs.rename(spare, place)
-        else:
-            self._fresh[digest, executable] = place
 
     def existing(
         self,
@@ -427,14 +356,14 @@ class Writer:
             place = self._claim(path)
             mode = 0o555 if executable else 0o444
             if executable != there:
-                self._copy(source, place, mode)
+                self._contents.copy(source, place, mode)
             else:
                 try:
                     fs.link(source, place)
                 except OSError as error:
                     if error.errno != errno.EMLINK:
                         raise
-                    self._copy(source, place, mode)
+                    self._contents.copy(source, place, mode)
             self._entries[path] = file_entry(path, entry.digest, entry.size, executable, attributes)
 
     def remove(self, path: str) -> None:
@@ -444,74 +373,11 @@ class Writer:
             raise StoreError(f"{self.name}: {path} is no file or symlink written before")
         self._write_held()
         if entry.digest is not None:
-            place = self._fresh.get((entry.digest, entry.executable))
+            place = self._contents.fresh.get((entry.digest, entry.executable))
             if place == f"{self._tree}/{path}":
-                del self._fresh[entry.digest, entry.executable]
+                del self._contents.fresh[entry.digest, entry.executable]
         fs.unlink(f"{self._tree}/{path}")
         del self._entries[path]
-
-    def _small(self, place: str, data: bytes, executable: bool) -> FileDigest:
-        digest = FileDigest(blake3(data).digest())
-        self._put(place, digest, data, executable)
-        return digest
-
-    def _put(self, place: str, digest: FileDigest, data: bytes, executable: bool) -> None:
-        if not self._known(place, digest, executable, len(data)):
-            fs.write_file(place, data, 0o555 if executable else 0o444, exact=not self._fix_modes)
-            if len(data) > TINY:
-                self._fresh[digest, executable] = place
-
-    def _from(self, place: str, stream: BinaryIO, executable: bool) -> tuple[FileDigest, int]:
-        """Read a stream to its end and place its bytes."""
-        head = stream.read(SMALL + 1) or b""
-        while len(head) <= SMALL and (more := stream.read(SMALL + 1 - len(head))):
-            head += more
-        if len(head) <= SMALL:
-            return self._small(place, head, executable), len(head)
-        hasher = blake3(head, max_threads=blake3.AUTO)
-        size = len(head)
-        fd = fs.create(place)
-        try:
-            fs.write(fd, head, place)
-            while chunk := stream.read(CHUNK):
-                hasher.update(chunk)
-                fs.write(fd, chunk, place)
-                size += len(chunk)
-            fs.finish(fd, 0o555 if executable else 0o444, place)
-        finally:
-            os.close(fd)
-        digest = FileDigest(hasher.digest())
-        self._keep_one(place, digest, executable, size)
-        return digest, size
-
-    def _known(self, place: str, digest: FileDigest, executable: bool, size: int) -> bool:
-        """Link ``place`` to a copy of the content that is there already, if there is one."""
-        if size <= TINY:
-            return False
-        source = self._fresh.get((digest, executable))
-        if source is None:
-            source = self._layout.link(digest, executable)
-            # Asking is cheaper than a link that fails.
-            if not os.access(source, os.F_OK):
-                return False
-        try:
-            fs.link(source, place)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            if error.errno != errno.EMLINK:
-                raise
-            # The inode has as many names as the file system allows: a new copy takes over.
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(self._layout.link(digest, executable))
-            return False
-        if os.stat(place).st_size != size:
-            # Cut by a power failure before it was ever part of an artifact: never serve it.
-            fs.unlink(place)
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(source)
-            return False
-        return True
 
     def commit(self, references: Iterable[TreeDigest] = ()) -> Artifact:
         """Make the tree durable and visible; returns its address. The same tree twice is one artifact."""
@@ -527,8 +393,7 @@ class Writer:
         if host.database.get(ARTIFACT + digest) is None:
             self._stage(manifest, wanted, added_ns)
         artifact = publish(host, manifest, self.name, wanted, self._staging, added_ns)
-        fresh, self._fresh = self._fresh, {}
-        self._share(fresh, artifact.path)
+        self._contents.offer(artifact.path)
         return artifact
 
     def _stage(self, manifest: Manifest, wanted: tuple[TreeDigest, ...], added_ns: int) -> None:
@@ -552,31 +417,3 @@ class Writer:
         if ahead is not None:
             ahead.wait()
         self._host.durability.sync()
-
-    def _share(self, fresh: dict[tuple[FileDigest, bool], str], tree: Path) -> None:
-        """Offer new contents to later artifacts. Only now, when they are durable: see ``docs/store.md``."""
-        skip = len(self._tree)
-        prefix = os.fspath(tree)
-        wanted = [
-            (prefix + place[skip:], self._layout.link(digest, executable))
-            for (digest, executable), place in fresh.items()
-        ]
-        helpers = workers.processes() if len(wanted) >= MANY else 1
-        if helpers > 1:
-            # Those that share a directory go to one helper.
-            wanted.sort(key=itemgetter(1))
-        size = -(-len(wanted) // helpers) or 1
-        workers.in_processes(_link_all, [wanted[at : at + size] for at in range(0, len(wanted), size)])
-
-
-def _link_all(wanted: Sequence[tuple[str, str]]) -> None:
-    for source, pool in wanted:
-        try:
-            try:
-                fs.link(source, pool)
-            except FileNotFoundError:
-                fs.make_directories(os.path.dirname(pool))
-                fs.link(source, pool)
-        except (FileExistsError, FileNotFoundError):
-            # Somebody else was first, or the artifact was there already, or has just been collected.
-            continue

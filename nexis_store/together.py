@@ -74,7 +74,7 @@ class Part(Writer):
 
     def share(self, path: Path) -> None:
         """Offer its contents to later artifacts."""
-        self._share(self._fresh, path)
+        self._contents.offer(path)
 
 
 def commit_together(

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 MOST = 4
 
+MANY = 2000
+"""So many small files are worth the helpers that copy or link some of them."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nexis_store.contents import TINY
 from nexis_store.digest import BuildKey, DerivationId, FileDigest, TreeDigest
 from nexis_store.errors import ConflictError, NotInStoreError, StoreError
-from nexis_store.ingest import TINY
 from nexis_store.maintenance import recover
 from nexis_store.publish import Artifact
 from nexis_store.realisation import Realisation

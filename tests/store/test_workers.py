@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nexis_store import checking, freeing, fs, ingest, workers
+from nexis_store import checking, freeing, fs, workers
+from nexis_store.contents import TINY
 from nexis_store.errors import StoreError
 from nexis_store.records import SMALL
 from nexis_store.store import Store
@@ -19,7 +20,7 @@ from tests.store.test_store import add
 @pytest.fixture(autouse=True)
 def _two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Helpers start for a handful of files, and as on a machine with two processors."""
-    monkeypatch.setattr(ingest, "MANY", 8)
+    monkeypatch.setattr(workers, "MANY", 8)
     monkeypatch.setattr(freeing, "FEW", 4)
     monkeypatch.setattr(freeing, "SAMPLE", 1)
     monkeypatch.setattr(checking, "_FEW", 8)
@@ -75,7 +76,7 @@ def test_the_same_tree_however_many_copy_it(store: Store, tmp_path: Path, monkey
     # Equal contents are one file, whichever process wrote them.
     for number in (1, 2, 4, 5, 7):
         pair = [first.path / f"d{each % 5}/f{each}" for each in (number, number + 20)]
-        if pair[0].stat().st_size == pair[1].stat().st_size > ingest.TINY:
+        if pair[0].stat().st_size == pair[1].stat().st_size > TINY:
             assert pair[0].stat().st_ino == pair[1].stat().st_ino
     assert (first.path / "d2/f2").stat().st_ino == (first.path / "d2/f22").stat().st_ino
     assert (first.path / "d0/program").stat().st_mode & 0o777 == 0o555
@@ -120,8 +121,8 @@ def test_a_killed_parent_leaves_nothing_for_a_person(store: Store, tmp_path: Pat
     source = make_source(tmp_path / "source")
     script = (
         "import os, signal, sys\nfrom pathlib import Path\n"
-        "from nexis_store import fs, ingest, workers\nfrom nexis_store.store import Store\n"
-        "ingest.MANY = 8\nworkers.processes = lambda: 2\n"
+        "from nexis_store import fs, workers\nfrom nexis_store.store import Store\n"
+        "workers.MANY = 8\nworkers.processes = lambda: 2\n"
         "def intercept(call, path):\n    if path.endswith('/goal'): os.kill(os.getpid(), signal.SIGKILL)\n"
         "fs.intercept = intercept\n"
         "with Store.open(Path(sys.argv[1])) as store: store.add_directory(Path(sys.argv[2]), 'first')\n"
