@@ -33,11 +33,6 @@ def render(error: NexisError, *, colour: bool) -> str:
     return _one(error, colour)
 
 
-def each_error(error: NexisError) -> tuple[NexisError, ...]:
-    """The single errors that ``error`` stands for."""
-    return error.errors if isinstance(error, ConfigErrors) else (error,)
-
-
 def as_json(error: NexisError) -> dict[str, object]:
     """One error as plain data, for ``--format json``. Lines and columns count from 1, columns in characters."""
     config = error if isinstance(error, ConfigError) else None

@@ -15,6 +15,10 @@ from nexis_store.errors import Place
 KeyPath = tuple[str | int, ...]
 
 
+def _lacks_nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class DerivationGraph:
     """All steps of a system. ``derivations`` is in topological order, inputs first."""
@@ -24,6 +28,8 @@ class DerivationGraph:
     """What a person can name: packages by their names, and ``system``, ``rootfs``, ``kernel``, ``iso`` …"""
     origins: Mapping[DerivationId, Place] = field(default_factory=dict)
     """Where the configuration asked for it; no part of any identity."""
+    lacking: Callable[[], None] = field(default=_lacks_nothing, compare=False, repr=False)
+    """Raises what the system lacks, where it has no targets but its packages for that reason."""
 
     def needs(self, each: DerivationId) -> Iterable[DerivationId]:
         """What has to be realised before a derivation, with repetitions."""
@@ -146,10 +152,11 @@ def packed_graph(
     paths: Callable[[], Mapping[int, KeyPath]],
     call: Call,
     place: Callable[[KeyPath], Place | None],
+    lacking: Callable[[], None] = _lacks_nothing,
 ) -> DerivationGraph:
     """A graph out of its parts; ``paths`` gives the keys of the configuration that asked for nodes."""
     first = [nodes.index[targets[name]] for name in sorted(targets)]
-    return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(nodes, paths, place))
+    return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(nodes, paths, place), lacking)
 
 
 def layers(identities: Iterable[DerivationId], at: str = "/", subdir: str = "") -> Iterator[Input]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config, KeyPath, Package
+from nexis_eval.derivation import Derivation, Union
 from nexis_eval.graph import DerivationGraph, GraphBuilder
 from nexis_eval.lock.fits import LATEST
 from nexis_eval.lock.model import Lock
 from nexis_eval.packages.build import from_source
 from nexis_eval.packages.debian import unpacked
-from nexis_eval.packages.errors import PackageError
+from nexis_eval.packages.errors import PackageError, with_place
 from nexis_eval.packages.making import Making, Memory
 from nexis_eval.packages.ready_made import choice, prebuilt
 from nexis_eval.packed import Nodes
@@ -23,6 +25,7 @@ from nexis_eval.platforms import Platform
 from nexis_eval.rules import Renderer, Rule
 from nexis_eval.toolchain import TARGET, Toolchain
 from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
 
 
 class Instantiator:
@@ -45,18 +48,26 @@ class Instantiator:
         self._toolchain = toolchain
         self._builder = builder or GraphBuilder()
         self._note = note
+        self._failed: list[NexisError] | None = None
+        """What is wrong with packages, where all of it is wanted at once."""
         self.system: Mapping[str, int] = {}
         """The targets of the system, by number of node."""
         self._making = Making(config, lock, rules, toolchain, self._builder, memory or Memory(), self._native)
 
     def graph(self) -> DerivationGraph:
-        """The whole graph, with a target for each package and for each part of the system."""
+        """The whole graph, with a target for each package and for each part of the system.
+
+        Where the system lacks a package that all systems need, there are only the targets of the packages.
+        """
         target, packages = self._making.target, self._config.packages
+        self._failed = []
         for name in packages:
             self.package(name, target)
+        raise_together(self._failed)
         ids, built = self._builder.nodes.ids, self._making.built[target.arch]
         installed = {name: ids[built[name]] for name, package in packages.items() if package.install}
-        self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
+        if not _lacks_packages(self._config):
+            self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
         for name in packages:
             if name not in self.system:
                 self._builder.target(name, ids[built[name]])
@@ -80,7 +91,17 @@ class Instantiator:
                 pending.extend(missing)
                 continue
             pending.pop()
-            built[current] = self._making.unit(package, platform, self._made)
+            try:
+                built[current] = self._making.unit(package, platform, self._made)
+            except NexisError as error:
+                with_place(error, self._config, package)
+                if self._failed is None:
+                    raise
+                # What depends on it may have mistakes of its own: all are to be told.
+                self._failed.append(error)
+                stand_in = self._builder.add(Derivation("failed", Union(), platform=platform.arch))
+                built[current] = self._builder.nodes.index[stand_in]
+                continue
             if self._note is not None:
                 self._note(platform.arch, current, built[current])
         return built[name]
@@ -143,6 +164,13 @@ class Instantiator:
                 place=self._making.place(package, "prebuilt"),
             )
         return replace(package, prebuilt=(), smoke_test=None)
+
+
+def _lacks_packages(config: Config) -> bool:
+    # Imported on use: an edit of a package does without.
+    from nexis_eval.image.assemble import missing_packages
+
+    return bool(missing_packages(config))
 
 
 def system_targets(

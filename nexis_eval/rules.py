@@ -52,6 +52,11 @@ class RuleOptionError(NexisError):
     code = "E0411"
     exit_code = 2
 
+    def __init__(self, message: str, *, at: tuple[str, ...] = ("build_system",), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.at = at
+        """The key of the package's table."""
+
 
 class UnknownRuleError(NexisError):
     """A rule was named that there is no file of.
@@ -300,11 +305,14 @@ def _check_options(rule: Rule, package: Package) -> None:
         if option is None:
             raise RuleOptionError(
                 f"package '{package.name}': rule '{rule.name}' has no option '{name}'",
+                at=("options", name),
                 hint=_near(name, rule.options, f"options of '{rule.name}'"),
             )
         if not _fits(option, value):
             raise RuleOptionError(
-                f"package '{package.name}': option '{name}' must be {_described(option)}", hint=option.doc
+                f"package '{package.name}': option '{name}' must be {_described(option)}",
+                at=("options", name),
+                hint=option.doc,
             )
     for option in rule.options.values():
         if option.required and option.name not in given:
@@ -319,6 +327,7 @@ def _check_phases(rule: Rule, package: Package) -> None:
         if _bare(phase) not in rule.order:
             raise RuleOptionError(
                 f"package '{package.name}': rule '{rule.name}' has no phase '{_bare(phase)}'",
+                at=("phases", phase),
                 hint=_near(_bare(phase), rule.order, f"phases of '{rule.name}'"),
             )
 

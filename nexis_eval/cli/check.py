@@ -13,10 +13,10 @@ import sys
 from dataclasses import asdict
 
 from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
-from nexis_eval.config.errors import ConfigError, ConfigErrors, is_not_meant
+from nexis_eval.config.errors import ConfigErrors, each_error, is_not_meant, raise_together
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
-from nexis_eval.diagnostics import as_json, as_sarif, each_error, render
+from nexis_eval.diagnostics import as_json, as_sarif, render
 from nexis_eval.platforms import PLATFORMS
 from nexis_store.errors import NexisError, Place
 
@@ -85,22 +85,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_some(error: NexisError, where: list[str], archs: list[str]) -> NexisError:
     """``error``, which says for which architectures it is one if not for all that were checked."""
-    if where != archs:
+    if where != archs and not error.message.endswith(f" for {' '.join(where)}"):
         error.message += f" (for {', '.join(where)})"
     return error
 
 
 def _shown(errors: tuple[NexisError, ...]) -> str:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    config = [each for each in errors if isinstance(each, ConfigError)]
-    others = [each for each in errors if not isinstance(each, ConfigError)]
-    return "\n\n".join(render(each, colour=colour) for each in [*([ConfigErrors(config)] if config else []), *others])
+    return render(ConfigErrors(errors), colour=colour)
 
 
 def _make_derivations(config: Config) -> None:
     """Evaluate as a build would, without pinning what is not pinned; raises ``NexisError``."""
     # Imported on use: editors run the plain check on every save, and this would double its time to start.
     from nexis_eval.cli.evaluation import lock_file
+    from nexis_eval.image.assemble import missing_packages
     from nexis_eval.instantiate import instantiate
     from nexis_eval.lock.model import Lock, load_lock
     from nexis_eval.places import RULES
@@ -110,6 +109,7 @@ def _make_derivations(config: Config) -> None:
     path = lock_file(config)
     lock = load_lock(path) if path.exists() else Lock()
     graph = instantiate(config, lock, load_rules(RULES / "build"), load_toolchain(RULES))
+    raise_together(missing_packages(config))
     for each in graph.derivations:
         # Decoding renders the script.
         graph.derivations[each]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nexis_eval.lock.model import Lock
 
 DEFAULT_TARGET = "images"
+SYSTEM_TARGETS = frozenset({"images", "initramfs", "iso", "kernel", "rootfs", "squashfs", "ext2", "system"})
+"""What a system has beside its packages, if it is one."""
 
 
 class UnknownTargetError(NexisError):
@@ -105,9 +107,12 @@ def cache_directory() -> Path:
 def evaluate(args: argparse.Namespace) -> Evaluation:
     """Evaluate what the arguments ask for, after pinning what is not pinned yet (unless ``--locked``)."""
     request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
-    return nexis_eval.evaluation.evaluate.evaluate(
+    evaluation = nexis_eval.evaluation.evaluate.evaluate(
         request, EvaluationCache(cache_directory()), None if args.locked else _pin
     )
+    if evaluation.idle:
+        print(f"note: without effect yet: {', '.join(evaluation.idle)}", file=sys.stderr)
+    return evaluation
 
 
 def _pin(config: Config) -> Lock:
@@ -134,6 +139,8 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
         found = [each for each in graph.derivations if str(each).startswith(name)]
         if len(found) == 1:
             return found[0]
+    if name in SYSTEM_TARGETS:
+        graph.lacking()
     from difflib import get_close_matches
 
     near = get_close_matches(name, graph.targets, n=3)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
-from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, take_targets
+from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, take_targets
+from nexis_eval.config.errors import each_error
+from nexis_eval.graph import DerivationGraph
+from nexis_store.errors import NexisError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +32,14 @@ def run(args: argparse.Namespace) -> int:
     for name, each in sorted(graph.targets.items()):
         derivation = graph.derivations[each]
         print(f"{name.ljust(width)}  {derivation.label} ({derivation.platform})")
+    if DEFAULT_TARGET not in graph.targets:
+        _say_why_there_is_no_system(graph)
     return 0
+
+
+def _say_why_there_is_no_system(graph: DerivationGraph) -> None:
+    try:
+        graph.lacking()
+    except NexisError as error:
+        for each in each_error(error):
+            print(f"note: no {DEFAULT_TARGET}, as {each.message}", file=sys.stderr)

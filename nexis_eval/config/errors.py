@@ -5,7 +5,7 @@ Codes: C01xx reading and including files, C02xx keys, C03xx single values, C04xx
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nexis_store.errors import NexisError, Place
@@ -61,7 +61,7 @@ class ConfigErrors(NexisError):  # noqa: N818 - it is several
     code = "C0001"
     exit_code = 2
 
-    def __init__(self, errors: Sequence[ConfigError]) -> None:
+    def __init__(self, errors: Sequence[NexisError]) -> None:
         number = len(errors)
         first = errors[0]
         super().__init__(
@@ -71,6 +71,25 @@ class ConfigErrors(NexisError):  # noqa: N818 - it is several
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)
+
+
+def each_error(error: NexisError) -> tuple[NexisError, ...]:
+    """The single errors that ``error`` stands for."""
+    return error.errors if isinstance(error, ConfigErrors) else (error,)
+
+
+def raise_together(errors: Iterable[NexisError]) -> None:
+    """Raise what was found, each once, in the order of the files: one error as it is, several as ``ConfigErrors``."""
+    found: dict[tuple[object, ...], NexisError] = {}
+    for error in errors:
+        for each in each_error(error):
+            place = each.place or Place("")
+            found.setdefault((place.file, place.line, place.column, each.code, each.message), each)
+    several = [each for _, each in sorted(found.items(), key=lambda item: item[0])]
+    if len(several) == 1 and not isinstance(several[0], ConfigError):
+        raise several[0]
+    if several:
+        raise ConfigErrors(several)
 
 
 class TomlSyntaxError(ConfigError):
@@ -483,8 +502,8 @@ class HashConflictError(ConfigError):
     """The hash of a file in the configuration is not the one that the lock has for the same file.
 
     Both were written down for one URL, so one of them is of another file. The one of the configuration is meant to win:
-    if it is right, ``nexis-eval lock --update PACKAGE`` pins what is there now; if not, correct or delete it. A file that
-    upstream replaced without giving it another name deserves a look before it is built.
+    if it is right, ``nexis-eval lock --update PACKAGE`` pins what is there now; if not, correct or delete it. A file
+    that upstream replaced without giving it another name deserves a look before it is built.
     """
 
     code = "C0518"

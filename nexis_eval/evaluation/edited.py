@@ -28,7 +28,7 @@ def evaluate_changed(
     summary, graph, remembered, written = (known.part(number) for number in range(len(known.parts)))
     if summary is None or graph is None or remembered is None or written is None:
         return None
-    arch, system, mirrors = decode_head(summary)
+    arch, system, mirrors, idle = decode_head(summary)
     nodes, rules = decode(graph)
     before = State.decode(remembered)
     lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
@@ -48,10 +48,10 @@ def evaluate_changed(
     rows = [again.get(row[0], row) for row in known.rows if row[0] not in gone]
     rows += [row_of(file, now) for file in made.state.locals.keys() - {row[0] for row in rows}]
     with contextlib.suppress(OSError):
-        encoded = encode_summary(arch, system, mirrors, made.targets)
+        encoded = encode_summary(arch, system, mirrors, made.targets, idle)
         cache.put_rows(
             request, known.listings, rows, encoded, encode(made.nodes, rules), state, marshal.dumps(made.texts)
         )
     return Evaluation(
-        arch, system, mirrors, made.targets, lambda: graph_of(request, made.nodes, rules, made.targets, state)
+        arch, system, mirrors, made.targets, idle, lambda: graph_of(request, made.nodes, rules, made.targets, state)
     )

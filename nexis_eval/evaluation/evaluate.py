@@ -38,14 +38,14 @@ def evaluate(request: Request, cache: EvaluationCache, pin: Pin | None) -> Evalu
         summary = None if changed else known.part(SUMMARY)
         if summary is not None:
             recalled = known
-            arch, system, mirrors, targets = decode_summary(summary)
+            arch, system, mirrors, targets, idle = decode_summary(summary)
 
             def late_graph() -> DerivationGraph:
                 from nexis_eval.evaluation.record import recalled_graph
 
                 return recalled_graph(request, recalled, targets) or evaluate_all(request, cache, pin).graph
 
-            return Evaluation(arch, system, mirrors, targets, late_graph)
+            return Evaluation(arch, system, mirrors, targets, idle, late_graph)
     if known is not None and changed:
         # Imported on use: recalling takes a third of the time that this takes to import.
         with without_collecting():

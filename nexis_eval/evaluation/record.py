@@ -9,6 +9,7 @@ from functools import cached_property
 
 from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import Recalled, Request
+from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.evaluation.evaluate import GRAPH, STATE
 from nexis_eval.evaluation.state import State
@@ -38,6 +39,12 @@ class Places:
         """The place of a key; ``None`` if it is not set."""
         return self._config.place(path)
 
+    def lacking(self) -> None:
+        """Raise what the system lacks for having targets of its own."""
+        from nexis_eval.image.assemble import missing_packages
+
+        raise_together(missing_packages(self._config))
+
 
 def encode(nodes: Nodes, rules: Mapping[str, Rule]) -> bytes:
     """A graph without its targets, as bytes for this machine; ``rules`` are those that it calls, by digest."""
@@ -65,7 +72,8 @@ def graph_of(
         known = State.decode(state)
         return origins_of(known.memory.units, known.paths)
 
-    return packed_graph(nodes, targets, paths, Renderer(rules), Places(request).place)
+    places = Places(request)
+    return packed_graph(nodes, targets, paths, Renderer(rules), places.place, places.lacking)
 
 
 def recalled_graph(request: Request, known: Recalled, targets: Mapping[str, DerivationId]) -> DerivationGraph | None:

@@ -23,6 +23,8 @@ class Evaluation:
     """The name under which builds of this system are remembered: its host name."""
     mirrors: Mapping[str, tuple[str, ...]]
     targets: Mapping[str, DerivationId]
+    idle: tuple[str, ...]
+    """The keys that the configuration sets and that have no effect yet."""
     make_graph: Callable[[], DerivationGraph]
 
     @cached_property
@@ -32,22 +34,28 @@ class Evaluation:
 
 
 def encode_summary(
-    arch: str, system: str, mirrors: Mapping[str, tuple[str, ...]], targets: Mapping[str, DerivationId]
+    arch: str,
+    system: str,
+    mirrors: Mapping[str, tuple[str, ...]],
+    targets: Mapping[str, DerivationId],
+    idle: tuple[str, ...],
 ) -> bytes:
     """An evaluation without its graph, as bytes for this machine."""
-    return marshal.dumps((arch, system, dict(mirrors), "\n".join(targets), b"".join(targets.values())))
+    return marshal.dumps((arch, system, dict(mirrors), "\n".join(targets), b"".join(targets.values()), idle))
 
 
-def decode_summary(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]], dict[str, DerivationId]]:
+def decode_summary(
+    data: bytes,
+) -> tuple[str, str, Mapping[str, tuple[str, ...]], dict[str, DerivationId], tuple[str, ...]]:
     """The inverse of ``encode_summary``."""
-    arch, system, mirrors, names, ids = marshal.loads(data)
+    arch, system, mirrors, names, ids, idle = marshal.loads(data)
     slices = [ids[start : start + DIGEST_SIZE] for start in range(0, len(ids), DIGEST_SIZE)]
     # Without the check of each length, which takes as long as all the rest.
     each = map(partial(bytes.__new__, DerivationId), slices)
-    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if slices else {}
+    return arch, system, mirrors, dict(zip(names.split("\n"), each, strict=True)) if slices else {}, idle
 
 
-def decode_head(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]]]:
+def decode_head(data: bytes) -> tuple[str, str, Mapping[str, tuple[str, ...]], tuple[str, ...]]:
     """The same without the targets."""
-    arch, system, mirrors, _, _ = marshal.loads(data)
-    return arch, system, mirrors
+    arch, system, mirrors, _, _, idle = marshal.loads(data)
+    return arch, system, mirrors, idle

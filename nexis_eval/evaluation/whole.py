@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from nexis_eval.config.cache import EvaluationCache, Request, program_files
 from nexis_eval.config.check import local_paths
+from nexis_eval.config.errors import ConfigErrors, each_error
+from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
 from nexis_eval.config.toml import read_text
@@ -45,13 +47,14 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
 
     try:
         graph, made = instantiate(config, load_lock(path))
-    except NotLockedError:
-        if pin is None:
+    except (NotLockedError, ConfigErrors) as error:
+        if pin is None or not all(isinstance(each, NotLockedError) for each in each_error(error)):
             raise
         graph, made = instantiate(config, pin(config))
     nodes, called = made.nodes, made.rules()
     files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
     arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
+    idle = tuple(written_key(each) for each in without_effect(origins))
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     texts = marshal.dumps({str(each): read_text(each, str(each)) for each in config.files})
     state = state_of(config, origins, text, made).encode()
@@ -63,12 +66,12 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
             request,
             listings,
             files,
-            encode_summary(arch, system, mirrors, targets),
+            encode_summary(arch, system, mirrors, targets, idle),
             encode(nodes, called),
             state,
             texts,
         )
-    return Evaluation(arch, system, mirrors, targets, lambda: graph_of(request, nodes, called, targets, state))
+    return Evaluation(arch, system, mirrors, targets, idle, lambda: graph_of(request, nodes, called, targets, state))
 
 
 def _files(config: Config, others: Iterable[os.PathLike[str]]) -> Iterator[str]:

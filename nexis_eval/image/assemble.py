@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nexis_eval.config.check import kernel_package
+from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config
 from nexis_eval.derivation import Derivation, Input, Union, Use
 from nexis_eval.graph import GraphBuilder
@@ -16,21 +17,33 @@ from nexis_eval.image.rootfs import ext2, packages_tree, rootfs, squashfs
 from nexis_eval.platforms import platform_named
 from nexis_eval.system.assemble import system_parts
 from nexis_eval.system.context import MissingPackageError, System
+from nexis_eval.system.firewall import missing_loader
 from nexis_eval.system.region import region
 from nexis_eval.system.steps import Tools
 from nexis_eval.toolchain import Toolchain
 from nexis_store.digest import DerivationId
 
 
-def _package(config: Config, packages: Mapping[str, DerivationId], name: str, why: str) -> DerivationId:
-    found = packages.get(name)
-    if found is None:
-        raise MissingPackageError(
+def missing_packages(config: Config) -> list[MissingPackageError]:
+    """What the system needs and its configuration does not have; none where there is no kernel, and so no system."""
+    chosen = kernel_package(config)
+    if chosen is None or not chosen.install:
+        return []
+    system = System(config, platform_named(config.arch), GraphBuilder())
+    wanted = {"busybox": "is the program of the initramfs and, with it, starts the system"}
+    if system.init == "dinit":
+        wanted["dinit"] = "is to be process 1"
+    found = [
+        MissingPackageError(
             f"the system has no package '{name}', which {why}",
             hint=f'declare it: [[packages]] name = "{name}"; examples/minimal/system.toml has one',
             place=config.place(("system", "init")) or config.place(("system",)),
         )
-    return found
+        for name, why in wanted.items()
+        if name not in config.packages or not config.packages[name].install
+    ]
+    loader = missing_loader(system)
+    return [*found, loader] if loader else found
 
 
 def add_system(
@@ -39,16 +52,14 @@ def add_system(
     """Add the system and its images to ``builder``, with a target for each.
 
     ``packages`` are the installed ones. A configuration without a kernel is a set of packages and no system: it gets no
-    targets but theirs. Raises ``MissingPackageError``, ``TemplateFileError``, ``ServiceCommandError``.
+    targets but theirs. Raises what ``missing_packages`` finds, ``TemplateFileError``, ``ServiceCommandError``.
     """
     chosen = kernel_package(config)
     if chosen is None or chosen.name not in packages:
         return
+    raise_together(missing_packages(config))
     system = System(config, platform_named(config.arch), builder)
     tools = Tools(system, toolchain)
-    busybox = _package(config, packages, "busybox", "is the program of the initramfs and, with it, starts the system")
-    if system.init == "dinit":
-        _package(config, packages, "dinit", "is to be process 1")
     package = packages[chosen.name]
     installed = {name: each for name, each in packages.items() if name != chosen.name}
 
@@ -56,7 +67,7 @@ def add_system(
     parts = [*region(tools), *system_parts(system)]
     tree = rootfs(tools, packages_tree(tools, installed, config.conflicts), modules, parts)
     image = kernel(tools, package)
-    first = initramfs(tools, early_modules(tools, modules), busybox)
+    first = initramfs(tools, early_modules(tools, modules), packages["busybox"])
     squashed = squashfs(tools, tree)
     disk = ext2(tools, tree)
     this = generation(tools, BootFiles(image, first, squashed))

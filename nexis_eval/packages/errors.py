@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from nexis_eval.config.model import Config, Package
+from nexis_eval.rules import RuleOptionError
+from nexis_eval.toolchain import ToolchainError
 from nexis_store.errors import NexisError
 
 
@@ -17,3 +20,15 @@ class PackageError(NexisError):
 
     code = "E0402"
     exit_code = 2
+
+
+def with_place(error: NexisError, config: Config, package: Package) -> NexisError:
+    """``error`` that a package caused, with the place of its cause in the configuration if it has none yet."""
+    if error.place is None:
+        at: tuple[str, ...] = ("name",)
+        if isinstance(error, RuleOptionError):
+            at = error.at
+        elif isinstance(error, ToolchainError):
+            at = ("tools",)
+        error.place = config.place(("packages", package.name, *at))
+    return error

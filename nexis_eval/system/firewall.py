@@ -89,18 +89,29 @@ def _entries(settings: Firewall, dhcp: bool) -> Iterator[Entry]:
         yield Entry("etc/firewalld/firewalld.conf", text="DefaultZone=nexis\nFirewallBackend=nftables\n", mode=0o640)
 
 
+def missing_loader(system: System) -> MissingPackageError | None:
+    """The error that nothing could load the rules."""
+    settings = _enabled(system)
+    if settings is None:
+        return None
+    backend = BACKENDS[settings.backend]
+    if system.installed(*backend.packages):
+        return None
+    return MissingPackageError(
+        f"the firewall is to be loaded by {settings.backend}, but no package brings it",
+        hint=f'add [[packages]] name = "{backend.packages[0]}" debian = ["{backend.packages[0]}"], '
+        "or set enabled = false in [system.firewall]",
+        place=system.config.place(("system", "firewall", "backend")) or system.config.place(("system", "firewall")),
+    )
+
+
 def firewall(system: System) -> DerivationId | None:
     """The rules as a part; raises ``MissingPackageError`` where nothing could load them."""
     settings = _enabled(system)
     if settings is None:
         return None
-    backend = BACKENDS[settings.backend]
-    if not system.installed(*backend.packages):
-        raise MissingPackageError(
-            f"the firewall is to be loaded by {settings.backend}, but no package brings it",
-            hint=f'add [[packages]] name = "{backend.packages[0]}" debian = ["{backend.packages[0]}"], '
-            "or set enabled = false in [system.firewall]",
-            place=system.config.place(("system", "firewall", "backend")) or system.config.place(("system", "firewall")),
-        )
+    missing = missing_loader(system)
+    if missing is not None:
+        raise missing
     network = system.config.network
     return system.files("system-firewall", _entries(settings, dhcp=network is not None and network.dhcp))

@@ -100,11 +100,15 @@ def test_the_sample_is_a_whole_graph_without_a_network(
 
 
 def test_without_the_lock_the_command_is_named() -> None:
-    with pytest.raises(NotLockedError) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         evaluated(load(SPEC / "system.toml"), Lock())
-    assert caught.value.hint is not None
-    assert "nexis-eval lock" in caught.value.hint
-    assert caught.value.place is not None
+    unlocked = [each for each in caught.value.errors if isinstance(each, NotLockedError)]
+    # All of them at once, and the placeholder of libpng's hash beside them.
+    assert [each.message.split("'")[1] for each in unlocked] == ["zlib", "nano", "pciutils", "linux", "vim"]
+    assert [each.code for each in caught.value.errors if each not in unlocked] == ["C0513"]
+    for each in unlocked:
+        assert each.hint == "run 'nexis-eval lock' to download and pin it"
+        assert each.place is not None
 
 
 def test_a_hash_that_is_not_the_one_of_the_lock_is_told_with_both() -> None:

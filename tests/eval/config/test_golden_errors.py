@@ -25,22 +25,31 @@ def write_case(path: Path, preamble: bytes, files: dict[str, bytes]) -> None:
     path.write_bytes(preamble + b"".join(b"-- %s --\n%s" % (name.encode(), data) for name, data in files.items()))
 
 
+def options_of(preamble: bytes) -> str:
+    """Further arguments of the command."""
+    return " ".join(re.findall(r"^options: (.*)$", preamble.decode(), re.MULTILINE))
+
+
+def write_files(files: dict[str, bytes], directory: Path) -> None:
+    """Make the configuration of a case."""
+    for name, data in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        else:
+            path.write_bytes(data)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_broken_configuration(
     case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], accept: bool
 ) -> None:
     preamble, files = read_case(case)
     expected = files.pop("expected", b"").decode()
-    for name, data in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name.endswith("/"):
-            path.mkdir()
-        else:
-            path.write_bytes(data)
+    write_files(files, tmp_path)
     monkeypatch.chdir(tmp_path)
-    options = re.findall(r"^options: (.*)$", preamble.decode(), re.MULTILINE)
-    assert run(["check", "system.toml", *shlex.split(" ".join(options))]) == 2
+    assert run(["check", "system.toml", *shlex.split(options_of(preamble))]) == 2
     output = capsys.readouterr().out.replace(str(tmp_path), "DIR")
     if accept:
         write_case(case, preamble, {**files, "expected": output.encode()})
