@@ -102,8 +102,8 @@ class Rule:
     abstract: bool = False
     """Only there to be extended."""
     toolsets: tuple[str, ...] = ()
-    cross: bool | str = True
-    """Whether it can build for another architecture; a string is the reason why not."""
+    cross: bool | str | Mapping[str, str] = True
+    """Whether it can build for another architecture; a string is the reason why not, a table the reason for each."""
     cross_toolsets: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -113,6 +113,11 @@ class Rule:
     order: tuple[str, ...] = ()
     phases: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
+
+    def obstacle(self, arch: str) -> str | None:
+        """Why it cannot build for ``arch`` on another architecture; ``None`` where it can."""
+        reason = self.cross.get(arch, True) if isinstance(self.cross, Mapping) else self.cross
+        return None if reason is True else reason or "it cannot do that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,13 +340,14 @@ def _check_phases(rule: Rule, package: Package) -> None:
 def _check_platform(rule: Rule, context: BuildContext) -> None:
     if rule.abstract:
         raise RuleOptionError(
-            f"package '{context.package.name}': the rule '{rule.name}' is only there for other rules to extend"
+            f"package '{context.package.name}': the rule '{rule.name}' is only there for other rules to extend",
+            hint="'nexis-eval rules' lists those that build something",
         )
-    if context.cross and rule.cross is not True:
-        reason = f": {rule.cross}" if isinstance(rule.cross, str) else ""
+    obstacle = rule.obstacle(context.platform.arch) if context.cross else None
+    if obstacle is not None:
         raise CrossBuildError(
             f"package '{context.package.name}' cannot be built for {context.platform.arch} on "
-            f"{context.build_platform.arch} by rule '{rule.name}'{reason}",
+            f"{context.build_platform.arch} by rule '{rule.name}': {obstacle}",
             hint=f"leave it out there ([arch.{context.platform.arch}.remove] packages = "
             f"[\"{context.package.name}\"]), or give it a 'prebuilt' archive or 'debian' packages",
         )

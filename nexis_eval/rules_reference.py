@@ -61,8 +61,9 @@ Comments are `{## … ##}`. A name that does not exist is an error.
 
 `summary`, `doc`; `extends` (another rule: tables are merged key by key, tool sets and preludes added, all else
 replaced); `abstract` (only there to be extended); `toolsets`, and `cross_toolsets` for cross builds (names of
-`rules/toolchain.toml`); `cross` (`true`, or the reason why not); `options` (`type`, `default`, `doc`, `choices`,
-`required`); `env` and `cross_env`; `prelude` (shell text ahead of all phases); `order` and `phases`.
+`rules/toolchain.toml`); `cross` (`true`, or the reason why not, or a table of such by architecture); `options`
+(`type`, `default`, `doc`, `choices`, `required`); `env` and `cross_env`; `prelude` (shell text ahead of all phases);
+`order` and `phases`.
 
 """
 
@@ -73,6 +74,14 @@ def _option_line(option: Option) -> str:
         "required" if option.required else f"`{toml_text(option.default)}`" if option.default not in (None, "") else ""
     )
     return f"| `{option.name}` | {kind} | {default} | {option.doc} |"
+
+
+def _limits(rule: Rule) -> Iterator[str]:
+    """For which architectures a rule cannot build, and why."""
+    if isinstance(rule.cross, Mapping):
+        yield from (f"does not build for {arch}: {reason}" for arch, reason in sorted(rule.cross.items()))
+    elif rule.cross is not True:
+        yield f"builds for this machine only: {rule.cross or 'it cannot do else'}"
 
 
 def _described(rule: Rule, rules: Mapping[str, Rule]) -> Iterator[str]:
@@ -86,8 +95,7 @@ def _described(rule: Rule, rules: Mapping[str, Rule]) -> Iterator[str]:
         facts.append(f"Extends [{base.name}](#{base.name}).")
     if rule.abstract:
         facts.append("Only there for other rules to extend.")
-    if rule.cross is not True:
-        facts.append(f"Builds for this machine only: {rule.cross or 'it cannot do else'}.")
+    facts += [f"{text[0].upper()}{text[1:]}." for text in _limits(rule)]
     if facts:
         yield "\n".join(textwrap.wrap(" ".join(facts), 120)) + "\n"
     own = [each for name, each in rule.options.items() if base is None or base.options.get(name) != each]
@@ -114,8 +122,8 @@ def plain(rule: Rule, width: int) -> str:
     lines = [f"{rule.name}: {rule.summary}"]
     if rule.doc:
         lines += ["", *textwrap.wrap(" ".join(rule.doc.split()), width)]
-    if rule.cross is not True:
-        lines += ["", *textwrap.wrap(f"builds for this machine only: {rule.cross}", width)]
+    for text in _limits(rule):
+        lines += ["", *textwrap.wrap(text, width)]
     lines += [
         "",
         f"phases: {', '.join(rule.order)}",

@@ -45,14 +45,19 @@ RUNS: tuple[tuple[str, Sequence[str], str], ...] = (
 LIBRARIES = ("expat", "json-c", "mbedtls", "oniguruma", "pcre2", "readline", "glibc")
 OTHERS = ("busybox", "perl-json", "python-toml", "tzdata")
 """Built by rules of which nothing else here is."""
-NATIVE = ("difference",)
-"""The toolchain has Rust for one architecture."""
+LIMITED = {"difference": ("x86_64", "aarch64")}
+"""For which architectures the toolchain has Rust."""
 
 
 @pytest.fixture(scope="module", params=list(PLATFORMS))
 def built(request: pytest.FixtureRequest) -> tuple[Platform, dict[str, Path]]:
     platform = PLATFORMS[request.param]
-    names = [*(name for name, _, _ in RUNS), *LIBRARIES, *OTHERS, *(NATIVE if platform.arch == "x86_64" else ())]
+    names = [
+        *(name for name, _, _ in RUNS),
+        *LIBRARIES,
+        *OTHERS,
+        *(name for name, archs in LIMITED.items() if platform.arch in archs),
+    ]
     command = [sys.executable, "-m", "nexis_eval.cli.main", "build", str(SYSTEM), *names, "--locked", "--json"]
     done = subprocess.run([*command, "--arch", platform.arch], stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 0, "the build failed: see above"
