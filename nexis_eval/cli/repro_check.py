@@ -10,6 +10,7 @@ Exit codes: 0 everything is reproducible; 1 something differs; 2 something could
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,7 @@ from nexis_eval.repro.recipe import ScriptRecipe, script_steps
 from nexis_eval.repro.report import Report, Status, Subject
 from nexis_eval.repro.surroundings import Surroundings
 from nexis_eval.repro.vary import VARIATIONS, Machine, Setup, Tools, conditions, describe, parse_names
+from nexis_eval.sandbox.errors import SandboxError
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.store import Store, default_store_root
@@ -72,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vary", metavar="NAME,…", help="vary only these, or with a leading '-' all but these; 'help' lists them"
     )
     parser.add_argument("--bisect", action="store_true", help="find the variations that make the difference")
+    parser.add_argument(
+        "--disorderfs",
+        action="store_true",
+        help="vary the order of directories by disorderfs, too: statically linked programs notice (needs /dev/fuse)",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep both sides of what differs there")
     add_report_arguments(parser)
 
@@ -84,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{each.name:12} {each.summary}{note}")
         return 0
     vary = parse_names(args.vary)
+    disorderfs = _disorderfs() if args.disorderfs else None
     names = take_targets(args, 0, None) or [DEFAULT_TARGET]
     evaluation = evaluate(args)
     graph = evaluation.graph
@@ -100,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         mirrors = default_mirrors(evaluation.mirrors)
         inputs = [item for each in steps for item in visible(graph.derivations, graph.derivations[each])]
         outputs = realise_steps(store, graph, list(dict.fromkeys((*inputs, *steps))), mirrors, args.jobs)
-        tools = varying_tools(store, mirrors, args.jobs)
+        tools = replace(varying_tools(store, mirrors, args.jobs), disorderfs=disorderfs)
         options = CheckOptions(vary, args.rounds, args.bisect, _say)
         subjects = run_to_the_end(_check_all(args, store, evaluation, steps, outputs, tools, options))
     facts = (
@@ -109,9 +117,24 @@ def run(args: argparse.Namespace) -> int:
         ("architecture", evaluation.arch),
         ("rounds", str(args.rounds)),
         ("varied", describe(tools.possible(vary))),
+        ("by disorderfs", "order, below /build and /out" if disorderfs and "order" in vary else ""),
     )
     title = f"Reproducibility of {evaluation.system} ({evaluation.arch})"
     return deliver(args, Report(title, "the build in the store", "built again", tuple(subjects), facts))
+
+
+def _disorderfs() -> Path:
+    found = shutil.which("disorderfs")
+    if found is None:
+        raise SandboxError(
+            "disorderfs is not installed", hint="install Debian's package disorderfs, or leave --disorderfs out"
+        )
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise SandboxError(
+            "disorderfs needs /dev/fuse, which is not there or not for you",
+            hint="'sudo modprobe fuse', or leave --disorderfs out",
+        )
+    return Path(found)
 
 
 def _say(what: str) -> None:

@@ -34,10 +34,13 @@ class PhaseReader:
 
 
 class LocalExecutor:
-    """An ``Executor`` on this machine. Its spawner starts with the first build; ``close`` ends it."""
+    """An ``Executor`` on this machine. Its spawner starts with the first build; ``close`` ends it.
 
-    def __init__(self) -> None:
-        self._spawner = SpawnerClient()
+    ``disordered`` puts it behind disorderfs: its path, a directory, the place to show that in, options of disorderfs.
+    """
+
+    def __init__(self, disordered: tuple[str, ...] = ()) -> None:
+        self._spawner = SpawnerClient(disordered)
         self._empty = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     async def execute(self, request: BuildRequest) -> BuildResult:

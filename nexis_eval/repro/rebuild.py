@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
+from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.surroundings import Surroundings
-from nexis_eval.repro.vary import Conditions, Machine, Setup, Tools, clock_shown, conditions, prepare
+from nexis_eval.repro.vary import Conditions, Machine, Setup, Tools, clock_shown, conditions, disorder, prepare
 from nexis_eval.sandbox.spec import Identity, SandboxSpec
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store
@@ -104,7 +105,7 @@ class Laboratory:
             spec = await asyncio.to_thread(recipe.stage, directory / "b", given.identity, given.jobs, given.run_time)
             spec = await asyncio.to_thread(prepare, spec, given, self.tools, directory)
             log = directory / "log"
-            result = await self._executor.execute(BuildRequest(recipe.label, spec, log))
+            result = await self._execute(recipe.label, spec, given, log)
             self._last_end = time.time()
             surroundings = replace(
                 given.surroundings,
@@ -123,6 +124,24 @@ class Laboratory:
             return Built(trees, surroundings, result)
         finally:
             await asyncio.to_thread(remove_tree, directory)
+
+    async def _execute(self, label: str, spec: SandboxSpec, given: Conditions, log: Path) -> BuildResult:
+        options = disorder(given)
+        if self.tools.disorderfs is None or not options:
+            return await self._executor.execute(BuildRequest(label, spec, log))
+        source = spec.build_directory.parent
+        place = source.with_name(f"{source.name}-disordered")
+        place.mkdir(0o700)
+        spec = replace(
+            spec,
+            build_directory=place / spec.build_directory.relative_to(source),
+            out_directory=place / spec.out_directory.relative_to(source),
+        )
+        executor = LocalExecutor((*map(os.fspath, (self.tools.disorderfs, source, place)), *options))
+        try:
+            return await executor.execute(BuildRequest(label, spec, log))
+        finally:
+            await executor.close()
 
     def _move_on(self) -> None:
         """Use up some inode numbers: a build that gets those of the last one back would hide that it records them."""

@@ -110,6 +110,8 @@ class Tools:
     """A directory that holds the compiled locale ``et_EE.utf8``."""
     other_file_system: Path | None = None
     """A directory on a file system of another type than the work directory's."""
+    disorderfs: Path | None = None
+    """The program that shows a directory with its entries in another order, if it is to be used."""
 
     def possible(self, names: Iterable[str]) -> frozenset[str]:
         """Those of ``names`` that can be varied here."""
@@ -117,7 +119,7 @@ class Tools:
         return frozenset(
             name
             for name in names
-            if not (name in needs_shim and self.shim is None)
+            if not (name in needs_shim and self.shim is None and not (name == "order" and self.disorderfs))
             and not (name == "filesystem" and self.other_file_system is None)
         )
 
@@ -250,6 +252,13 @@ def _settings(varied: frozenset[str], setup: Setup, started: int) -> tuple[str, 
 def _fills(varied: frozenset[str], setup: Setup) -> tuple[int, ...]:
     """What stack and heap hold, and the complement, which freed memory holds."""
     return (FILLS[setup.round % 2], FILLS[setup.round % 2] ^ 255) if "memory" in varied else ()
+
+
+def disorder(given: Conditions) -> tuple[str, ...]:
+    """The options of disorderfs that list directories as the shim does; none if this build lists them as usual."""
+    if "order" not in given.setup.varied:
+        return ()
+    return ("--sort-dirents=yes", "--reverse-dirents=yes") if given.setup.round == 1 else ("--shuffle-dirents=yes",)
 
 
 def kernel_2_6(release: str) -> str:

@@ -30,9 +30,13 @@ class Ended:
 
 
 class SpawnerClient:
-    """One spawner process, started when first needed. Use it from one event loop."""
+    """One spawner process, started when first needed. Use it from one event loop.
 
-    def __init__(self) -> None:
+    ``disordered`` are the arguments of ``sandbox/disordered.py``, for a spawner that is behind disorderfs.
+    """
+
+    def __init__(self, disordered: tuple[str, ...] = ()) -> None:
+        self._disordered = disordered
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: asyncio.Future[None] | None = None
@@ -128,7 +132,11 @@ class SpawnerClient:
             self._channel, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with other:
                 self._process = subprocess.Popen(
-                    command("nexis_eval.sandbox.spawner", str(other.fileno())),
+                    command(
+                        f"nexis_eval.sandbox.{'disordered' if self._disordered else 'spawner'}",
+                        str(other.fileno()),
+                        *self._disordered,
+                    ),
                     pass_fds=[other.fileno()],
                     stdin=subprocess.DEVNULL,
                     env=environment(),

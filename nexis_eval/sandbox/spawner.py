@@ -134,14 +134,14 @@ def prepare() -> tuple[str, int]:
     return "", 0
 
 
-def main(descriptor: str) -> None:
-    """Serve on the socket ``descriptor``."""
+def main(descriptor: str, failed: tuple[str, int] | None = None) -> None:
+    """Serve on the socket ``descriptor``; ``failed`` is the step and errno of what went wrong before."""
     # Whatever our starter ignored, builds shall not; Python's own two exceptions included.
     linux.default_signals(*range(1, linux.MAX_SIGNAL + 1))
     inside.fix_limits()
     linux.no_new_privileges()
     channel = _socket.socket(fileno=int(descriptor))
-    channel.send(marshal.dumps(("ready", *prepare())))
+    channel.send(marshal.dumps(("ready", *(failed or prepare()))))
     # Nothing here makes reference cycles, and a collection in a child would copy pages for nothing.
     gc.disable()
     gc.freeze()

@@ -19,6 +19,7 @@ from nexis_eval.repro.vary import (
     UnknownVariationError,
     clock_shown,
     conditions,
+    disorder,
     kernel_2_6,
     parse_names,
 )
@@ -81,6 +82,16 @@ def test_without_tools_the_rest_is_varied() -> None:
     given_ = conditions(Setup(frozenset(NAMES)), Identity(), 1, Tools(), MACHINE, 0)
     assert given_.settings == ()
     assert given_.identity.locale == "C"
+
+
+def test_order_can_be_varied_by_disorderfs_alone() -> None:
+    tools = Tools(disorderfs=Path("/usr/bin/disorderfs"))
+    assert "order" in tools.possible(NAMES)
+    options = [
+        disorder(conditions(Setup(frozenset(varied), round=number), Identity(), 1, tools, MACHINE, 0))
+        for varied, number in ((NAMES, 1), (NAMES, 2), (("time",), 1))
+    ]
+    assert options == [("--sort-dirents=yes", "--reverse-dirents=yes"), ("--shuffle-dirents=yes",), ()]
 
 
 @pytest.mark.parametrize(
