@@ -1,7 +1,8 @@
 """The transcripts in ``docs/commands`` are what the commands print.
 
 A block after ``<!-- transcript in DIRECTORY -->`` is run by a shell, line by line, in a copy of that directory and with
-a store of its own. ``<!-- transcript in DIRECTORY, once built -->``: that store remembers a build of the system there.
+a store of its own. ``<!-- transcript in DIRECTORY, once built -->``: that store remembers a build of the system there,
+and has the logs of ``tests/golden/logs``, which builds of these packages wrote.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import pytest
 from nexis_eval.cli.evaluation import evaluate
 from nexis_eval.cli.main import COMMANDS
 from nexis_eval.record import Record, keep
+from nexis_store.digest import BuildKey
+from nexis_store.realisation import Realisation
 from nexis_store.store import Store
 from tests.transcripts import commands_of, transcript
 
@@ -38,6 +41,14 @@ def remember(directory: Path) -> None:
     evaluation = evaluate(args)
     with Store.open(store_of(directory)) as store:
         keep(store, Record(evaluation.graph, {}), evaluation.system, evaluation.arch)
+        for log in (ROOT / "tests/golden/logs").glob("*.txt"):
+            each = evaluation.graph.targets[log.stem]
+            key = BuildKey.of(each)
+            made = directory.with_name(f"{directory.name}-{log.stem}")
+            made.mkdir()
+            label = evaluation.graph.derivations[each].label
+            store.record(Realisation(key, each, label, {"out": store.add_directory(made, label).digest}))
+            store.put_log(key, log.read_bytes())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
