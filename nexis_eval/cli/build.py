@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -208,7 +209,8 @@ def progress_view(log_format: str) -> View:
         from nexis_eval.ui.json import JsonView
 
         return JsonView(sys.stderr)
-    if log_format == "auto" and sys.stderr.isatty():
+    # A terminal that cannot move its cursor gets lines, and so does whoever says that by TERM.
+    if log_format == "auto" and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from nexis_eval.ui.tty import TerminalView
 
         return TerminalView(sys.stderr)

@@ -135,6 +135,6 @@ def account(event: events.Finished) -> list[str]:
 def _chain(steps: Sequence[tuple[str, int]]) -> str:
     """The steps that took longest among those that waited for each other, in their order."""
     longest = sorted(range(len(steps)), key=lambda index: -steps[index][1])[:MAX_CHAIN]
-    shown = " → ".join(f"{steps[index][0]} {duration(steps[index][1])}" for index in sorted(longest))
+    shown = " -> ".join(f"{steps[index][0]} {duration(steps[index][1])}" for index in sorted(longest))
     left = len(steps) - len(longest)
     return f"{shown}; with {plural(left, 'shorter step')}" if left else shown

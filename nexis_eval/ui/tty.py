@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, OverflowMethod, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
@@ -20,6 +20,31 @@ MAX_ROWS = 8
 KNOWN_ENOUGH = 0.5
 """No word on how long it will take while more than this part of that would be guessed."""
 STYLES = {"error": "bold red", "note": "yellow", "text": "default", "log": "dim", "culprit": "bold red", "hint": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What is drawn beside words."""
+
+    filled: str = "━"
+    empty: str = "─"
+    done: str = "✓"
+    more: str = "…"
+    overflow: OverflowMethod = "ellipsis"
+
+
+ASCII = Signs("#", "-", "done:", "...", "crop")
+"""For terminals that know no others."""
+
+
+def signs_for(stream: TextIO) -> Signs:
+    """The signs that a stream can show."""
+    signs = Signs()
+    try:
+        (signs.filled + signs.empty + signs.done + signs.more).encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return signs
 
 
 @dataclass(slots=True)
@@ -38,6 +63,7 @@ class TerminalView:
 
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, highlight=False)
+        self._signs = signs_for(stream)
         self._running: dict[DerivationId, _Running] = {}
         self._total = 0
         self._done = 0
@@ -64,7 +90,7 @@ class TerminalView:
         for each in slowest[:MAX_ROWS]:
             rows.append(self._row(each))
         if len(slowest) > MAX_ROWS:
-            rows.append(Text(f"  … and {len(slowest) - MAX_ROWS} more", style="dim"))
+            rows.append(Text(f"  {self._signs.more} and {len(slowest) - MAX_ROWS} more", style="dim"))
         rows.append(self._bar())
         return Group(*rows)
 
@@ -82,7 +108,7 @@ class TerminalView:
             rate = text.size(int(each.done_bytes / max(elapsed / 1e9, 0.1)))
             row.append(f"  {text.size(each.done_bytes)}{total}, {rate}/s", style="dim")
         row.no_wrap = True
-        row.overflow = "ellipsis"
+        row.overflow = self._signs.overflow
         return row
 
     def _bar(self) -> Text:
@@ -90,8 +116,8 @@ class TerminalView:
         finished = sum(self._counts.values())
         filled = width * finished // max(self._total, 1)
         bar = Text("  ")
-        bar.append("━" * filled, style="green")
-        bar.append("─" * (width - filled), style="dim")
+        bar.append(self._signs.filled * filled, style="green")
+        bar.append(self._signs.empty * (width - filled), style="dim")
         bar.append(f"  {finished:,} of {self._total:,}")
         told = [f"{number:,} {what}" for what, number in self._counts.items() if number]
         if self._done:
@@ -103,7 +129,7 @@ class TerminalView:
             left = self._estimate.left_ns - (now_ns() - self._estimated_ns)
             bar.append(f", about {text.duration(left)} left" if left > 1_000_000_000 else ", nearly done")
         bar.no_wrap = True
-        bar.overflow = "ellipsis"
+        bar.overflow = self._signs.overflow
         return bar
 
     def __call__(self, event: events.Event) -> None:
@@ -141,9 +167,7 @@ class TerminalView:
                 pass
 
     def _tell(self, event: events.StepFinished) -> None:
-        line = (
-            f"[green]✓[/] {text.VERBS[event.kind]} [bold]{escape(event.label)}[/]  {text.duration(event.duration_ns)}"
-        )
+        line = f"[green]{self._signs.done}[/] {text.VERBS[event.kind]} [bold]{escape(event.label)}[/]  {text.duration(event.duration_ns)}"
         if event.unchanged:
             line += "  [dim]came out unchanged: nothing that uses it is rebuilt[/]"
         if event.note:

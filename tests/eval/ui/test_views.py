@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nexis_eval import events
+from nexis_eval.cli.build import progress_view
 from nexis_eval.timeline import Timeline
 from nexis_eval.ui import text
 from nexis_eval.ui.json import JsonView
@@ -130,7 +131,7 @@ def test_the_account_at_the_end() -> None:
     event = events.Finished(2, 0, 5, 1, 0, 15 * SECOND, timeline.longest_chain(), timeline.spent())
     assert text.account(event) == [
         "2 built, 1 cut off (inputs came out unchanged), 5 already there; 15 s",
-        "longest chain: zlib 10 s → png 5.0 s",
+        "longest chain: zlib 10 s -> png 5.0 s",
         "time went into: build 13 s, configure 2.0 s, files 1.0 s",
     ]
     short = events.Finished(1, 0, 0, 0, 0, 1_000_000, (("a", 1), ("b", 1)), (("build", 1),))
@@ -140,7 +141,7 @@ def test_the_account_at_the_end() -> None:
 def test_a_long_chain_shows_what_matters() -> None:
     chain = tuple((f"s{index}", (index + 1) * SECOND) for index in range(40))
     line = text.account(events.Finished(40, 0, 0, 0, 0, 820 * SECOND, chain))[1]
-    assert line.endswith("s38 39 s → s39 40 s; with 34 shorter steps")
+    assert line.endswith("s38 39 s -> s39 40 s; with 34 shorter steps")
 
 
 def test_a_profile_that_chrome_opens(tmp_path: Path) -> None:
@@ -219,3 +220,48 @@ def test_the_live_view_counts_and_estimates() -> None:
     assert re.search(r"about 1 min (29|30) s left", bar)
     view(events.Estimate(90 * SECOND, 0.2))
     assert "left" not in view._bar().plain, "a guess is not told as if it were known"
+
+
+class Terminal(io.StringIO):
+    """What a terminal of some encoding was sent."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "ascii"])
+def test_the_live_view_sends_only_letters_that_the_terminal_has(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Terminal(encoding)
+    with TerminalView(out) as view:
+        view(events.PlanReady(12, 5))
+        for index in range(10):
+            each = DerivationId.of(str(index).encode())
+            view(started(each, f"a-package-with-quite-a-long-name-{index}"))
+        view._live.refresh()
+        view(finished(PNG, "png"))
+        view(FAILURE)
+        view(events.Finished(1, 0, 0, 0, 1, 5, (("zlib", 5), ("png", 5))))
+    sent = out.getvalue()
+    sent.encode(encoding)
+    assert ("\u2713" in sent) == (encoding == "utf-8")
+    assert "png" in sent
+    assert "and 2 more" in sent
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal("utf-8"))
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(progress_view("auto"), TerminalView)
+    for dumb in ("dumb", None):
+        monkeypatch.setenv("TERM", dumb) if dumb else monkeypatch.delenv("TERM")
+        assert isinstance(progress_view("auto"), PlainView)
