@@ -20,7 +20,8 @@ from nexis_eval.cli.common import add_system_arguments
 from nexis_eval.config.errors import is_not_meant
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
-from nexis_eval.lock.model import Lock, LockedSource, LockError, format_lock, load_lock
+from nexis_eval.lock.conflicts import has_conflict, merged
+from nexis_eval.lock.model import Lock, LockedSource, LockError, format_lock, load_lock, parse_lock
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS
@@ -60,12 +61,12 @@ def run(args: argparse.Namespace) -> int:
     configs = _configs(args)
     update = _to_update(args, configs)
     path = args.file.with_name("nexis.lock")
-    before = load_lock(path)
+    before, text = _read(path)
     resolution = resolved(configs, before, update)
     after = resolution.lock
     if args.diff:
         _print_diff(path, before, after)
-    elif after == before and path.exists():
+    elif format_lock(after) == text:
         if not resolution.errors:
             print(f"{path}: everything is pinned")
     else:
@@ -95,6 +96,23 @@ def _configs(args: argparse.Namespace) -> list[Config]:
             continue
         _tell(f"leaving out {arch}, for which the system has mistakes: {mistake.message.splitlines()[0]}")
     return configs
+
+
+def _read(path: Path) -> tuple[Lock, str]:
+    """The lock as it is, and its text; what a merge left in conflict is put together."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Lock(), ""
+    if not has_conflict(text):
+        return parse_lock(text, str(path)), text
+    lock, disputed = merged(text, str(path))
+    _tell(f"{path}: kept what both sides of the merge have" + _anew(disputed))
+    return lock, text
+
+
+def _anew(disputed: Collection[str]) -> str:
+    return f"; pinning anew what they disagree about: {', '.join(sorted(disputed))}" if disputed else ""
 
 
 def _to_update(args: argparse.Namespace, configs: Sequence[Config]) -> set[str]:

@@ -225,7 +225,7 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
 
     hint = "remove the file and run 'nexis-eval lock' to make it again"
     if "\n<<<<<<< " in f"\n{text}":
-        hint = "it holds a merge conflict: keep either side, then 'nexis-eval lock' adds what is missing"
+        hint = "it holds a merge conflict: 'nexis-eval lock' keeps what both sides have"
     try:
         value = tomli.loads(text)
         if value["format"] != FORMAT:
