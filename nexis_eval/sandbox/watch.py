@@ -21,6 +21,8 @@ _DISK_SHARE = 20
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MIB = 1 << 20
 _MAX_PATH = 2048
+_INODE = 1024
+"""What a file costs beside its content, however little that is: on disk, and as much in memory on a tmpfs."""
 
 
 class Watch:
@@ -94,7 +96,8 @@ def _memory(processes: list[str], limit: int) -> int:
     out by the kernel's slower accounting.
     """
     status = os.statvfs("/tmp")
-    stored = (status.f_blocks - status.f_bfree) * status.f_frsize + _unattached_segments() + _nameless_files(processes)
+    stored = (status.f_blocks - status.f_bfree) * status.f_frsize + (status.f_files - status.f_ffree) * _INODE
+    stored += _unattached_segments() + _nameless_files(processes)
     if stored + sum(map(_resident, processes)) <= limit:
         return 0
     return stored + sum(map(_proportional, processes))
@@ -151,7 +154,7 @@ def _read(path: str) -> bytes:
 
 
 def _walk(top: str, largest: int) -> tuple[int, str]:
-    """Bytes allocated below ``top``, and a file that reached ``largest`` bytes.
+    """Bytes allocated below ``top``, with a little for each file, and a file that reached ``largest`` bytes.
 
     Directories can be nested deeper than a path can be long: beyond some depth paths start at a descriptor.
     """
@@ -167,7 +170,7 @@ def _walk(top: str, largest: int) -> tuple[int, str]:
                 with os.scandir(path) as entries:
                     for entry in entries:
                         status = entry.stat(follow_symlinks=False)
-                        total += status.st_blocks * 512
+                        total += status.st_blocks * 512 + _INODE
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(entry.path)
                         elif largest and status.st_size >= largest:

@@ -167,7 +167,8 @@ class TerminalView:
                 pass
 
     def _tell(self, event: events.StepFinished) -> None:
-        line = f"[green]{self._signs.done}[/] {text.VERBS[event.kind]} [bold]{escape(event.label)}[/]  {text.duration(event.duration_ns)}"
+        what = f"{text.VERBS[event.kind]} [bold]{escape(event.label)}[/]"
+        line = f"[green]{self._signs.done}[/] {what}  {text.duration(event.duration_ns)}"
         if event.unchanged:
             line += "  [dim]came out unchanged: nothing that uses it is rebuilt[/]"
         if event.note:

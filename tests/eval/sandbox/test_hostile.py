@@ -278,6 +278,38 @@ def test_many_files(room: Room) -> None:
     assert result.reason == "it wrote more than 16 MiB to disk"
 
 
+@pytest.mark.parametrize(
+    ("place", "limits", "reason"),
+    [
+        ("/build", Limits(disk_bytes=8 * MIB), "it wrote more than 8 MiB to disk"),
+        ("/out", Limits(output_bytes=8 * MIB), "it wrote more than 8 MiB to /out"),
+        ("/tmp", Limits(memory_bytes=48 * MIB), "it used more than 48 MiB of memory"),
+    ],
+)
+def test_files_without_content_count_too(room: Room, perl: str, place: str, limits: Limits, reason: str) -> None:
+    """Inodes run out before the blocks do, and on a tmpfs they are memory."""
+    program = f"for (1..60000) {{ open F, '>', qq({place}/$_) or die }} sleep 60"
+    assert room.run("", argv=(perl, "-e", program), limits=limits).reason == reason
+
+
+def test_a_file_of_holes_counts_as_what_it_claims(room: Room, perl: str) -> None:
+    program = "open F, '>', '/out/holes'; truncate F, 1 << 42 or die; sleep 1"
+    result = room.run("", argv=(perl, "-e", program), limits=Limits(output_bytes=8 * MIB))
+    assert not result.ok
+    assert not (room.out / "holes").exists() or (room.out / "holes").stat().st_size <= 8 * MIB
+
+
+def test_device_nodes_cannot_be_made(room: Room, perl: str, identity: Identity) -> None:
+    number = 133 if platform.machine() == "x86_64" else 33
+    arguments = "" if platform.machine() == "x86_64" else "-100, "
+    program = (
+        f"my $at = '/out/null'; syscall({number}, {arguments}$at, 020666, 259) == 0 and print 'made'; print 'tried'"
+    )
+    assert room.run("", argv=(perl, "-e", program), identity=identity).ok
+    assert room.log == "tried"
+    assert not (room.out / "null").exists()
+
+
 def test_files_deeper_than_a_path_can_tell(room: Room, perl: str) -> None:
     program = "$d = q(d) x 30; for (1..300) { mkdir $d; chdir $d } open F, q(>f); print F q(x) x 32e6; sleep 60"
     result = room.run("", argv=(perl, "-e", program), limits=Limits(disk_bytes=16 * MIB))
