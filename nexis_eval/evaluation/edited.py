@@ -9,20 +9,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nexis_eval.config.cache import EvaluationCache, Recalled, Request, program_files, row_of
+from nexis_eval.config.cache import EvaluationCache, Recalled, Request, row_of
 from nexis_eval.evaluation.record import decode, encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, decode_head, encode_summary
 from nexis_eval.evaluation.state import State
 from nexis_eval.evaluation.update import update
 from nexis_eval.places import RULES
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PROGRAM = (f"{_PACKAGE}/", f"{_PACKAGE.with_name('nexis_store')}/", f"{RULES}/")
+"""What is below these is of the program."""
+
 
 def evaluate_changed(
     request: Request, cache: EvaluationCache, known: Recalled, changed: Sequence[str]
 ) -> Evaluation | None:
     """Evaluate what an edit of the files ``changed`` can have changed; ``None`` if that is not known to be enough."""
-    program = {*map(os.fspath, program_files())}
-    if any(file in program or file.startswith(f"{RULES}/") for file in changed):
+    if any(file.startswith(_PROGRAM) for file in changed):
         # What another program remembered may even have another form.
         return None
     summary, graph, remembered, written = (known.part(number) for number in range(len(known.parts)))
@@ -30,7 +33,9 @@ def evaluate_changed(
         return None
     arch, system, mirrors, idle = decode_head(summary)
     nodes, rules = decode(graph)
-    before = State.decode(remembered)
+    before, texts = State.decode(remembered), marshal.loads(written)
+    # Each is as large as what was read from it.
+    del summary, graph, remembered, written
     lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
     now = time.time_ns()
     again = {file: row_of(file, now) for file in changed}
@@ -39,9 +44,10 @@ def evaluate_changed(
     except (OSError, UnicodeDecodeError):
         return None
     by_name = {rule.name: rule for rule in rules.values()}
-    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes, marshal.loads(written))
+    made = update(before, changed, request.profiles, str(lock), text, by_name, nodes, texts)
     if made is None:
         return None
+    del nodes, texts
     rules = {**rules, **made.rules}
     state = made.state.encode()
     gone = before.locals.keys() - made.state.locals.keys()

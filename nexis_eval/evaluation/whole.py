@@ -56,10 +56,11 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
     arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
     idle = tuple(written_key(each) for each in without_effect(origins))
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    texts = marshal.dumps({str(each): read_text(each, str(each)) for each in config.files})
+    read = config.files
     state = state_of(config, origins, text, made).encode()
     # Half of the memory, and what comes needs as much once more.
     del config, origins, made, graph
+    texts = marshal.dumps({str(each): read_text(each, str(each)) for each in read})
     with contextlib.suppress(OSError):
         # A cache that cannot be written is a cache that is not there.
         cache.put(

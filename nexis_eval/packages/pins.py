@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from nexis_eval.config.hashes import declared_hash
@@ -16,8 +17,8 @@ from nexis_eval.platforms import Platform
 from nexis_eval.templates import expand
 from nexis_store.errors import Place
 
-_SPECIAL = frozenset("?#%\\\t\r\n[]@")
-"""What a URL may have that its file name is not plainly the last component of its path."""
+_PLAIN = re.compile(r"[^:]*://[^?#%\\\t\r\n\[\]@]*/([^?#%\\\t\r\n\[\]@/]+)").fullmatch
+"""URLs whose file name is plainly the last component of their path."""
 
 
 class Pins:
@@ -43,8 +44,7 @@ class Pins:
         locked = self._locked(package, field, platform)
         version = (locked.version if locked else "") or package.version
         if locked is not None and locked.commit:
-            assert locked.tree is not None
-            return FetchGit(locked.urls, locked.commit, locked.tree, locked.submodules), version
+            return fetch_of(locked), version
         return self._fetch(package, field, platform, locked), version
 
     def absence(self, package: Package, platform: Platform) -> LockedSource | None:
@@ -100,12 +100,20 @@ def _url(template: str, package: Package, platform: Platform) -> str:
     return expand(template, name=package.name, version=package.version, platform=platform) if "{" in url else url
 
 
+def fetch_of(locked: LockedSource) -> Fetch | FetchGit:
+    """What gets a source as the lock has it."""
+    if locked.commit:
+        assert locked.tree is not None
+        return FetchGit(locked.urls, locked.commit, locked.tree, locked.submodules)
+    return Fetch(locked.urls, locked.algorithm, locked.hash, _filename(locked.urls[0]), locked.size, locked.tree)
+
+
 def _filename(url: str) -> str:
     """The name under which a download is kept: the last component of the URL, without query."""
-    path = url.partition("://")[2]
-    if "/" in path and not _SPECIAL & set(path):
-        name = path.rpartition("/")[2]
-        return name if name not in ("", ".", "..") else "download"
+    plain = _PLAIN(url)
+    if plain is not None:
+        name = plain[1]
+        return name if name not in (".", "..") else "download"
     from urllib.parse import unquote, urlsplit
 
     name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
