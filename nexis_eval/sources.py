@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nexis_eval.closures import Closures
-from nexis_eval.derivation import Fetch, FetchGit
+from nexis_eval.derivation import Derivation, Fetch, FetchGit
+from nexis_eval.derivation_encoding import derivation_id
 from nexis_eval.fetch.hashes import new_hasher
 from nexis_eval.graph import DerivationGraph
+from nexis_eval.lock.model import LockedSource
+from nexis_eval.packages.making import BUILD_ARCH
+from nexis_eval.packages.pins import fetch_of
 from nexis_eval.plan import resolve_inputs
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.realisation import Realisation
@@ -110,3 +114,30 @@ def take(
         tell(derivation.label)
         taken += 1
     return taken
+
+
+def keep_locked(store: Store, source: LockedSource, download: Path) -> TreeDigest:
+    """Move what was downloaded to pin ``source`` into ``store``, where building finds it; returns its artifact."""
+    fetch = fetch_of(source)
+    name = f"{source.package}-{source.field}"
+    platform = (source.arch if source.field == "prebuilt" else "") or BUILD_ARCH
+    tree = download
+    if isinstance(fetch, Fetch):
+        tree = download.with_name(f"{download.name}.kept")
+        tree.mkdir()
+        download.rename(tree / fetch.filename)
+    digest = store.add_directory(tree, name, normalise=False, move=True).digest
+    derivation = Derivation(name, fetch, platform, version=source.version)
+    store.record(
+        Realisation(
+            key=resolve_inputs(derivation, Closures({}, {})),
+            derivation=derivation_id(derivation),
+            name=derivation.label,
+            outputs={"out": digest},
+            origin="fetched",
+            note="when it was pinned",
+            started_ns=time.time_ns(),
+            extra={"platform": platform},
+        )
+    )
+    return digest

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import nexis_eval.evaluation.evaluate
@@ -108,19 +109,19 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     """Evaluate what the arguments ask for, after pinning what is not pinned yet (unless ``--locked``)."""
     request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
     evaluation = nexis_eval.evaluation.evaluate.evaluate(
-        request, EvaluationCache(cache_directory()), None if args.locked else _pin
+        request, EvaluationCache(cache_directory()), None if args.locked else partial(_pin, args)
     )
     if evaluation.idle:
         print(f"note: without effect yet: {', '.join(evaluation.idle)}", file=sys.stderr)
     return evaluation
 
 
-def _pin(config: Config) -> Lock:
+def _pin(args: argparse.Namespace, config: Config) -> Lock:
     from nexis_eval.cli.lock import lock_configs
 
     path = lock_file(config)
     print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
-    return lock_configs([config], path)
+    return lock_configs([config], path, args)
 
 
 def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:

@@ -12,11 +12,15 @@ import difflib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.cli.common import add_system_arguments
+from nexis_eval.cli.evaluation import add_store_argument
+from nexis_eval.cli.stores import open_store
 from nexis_eval.config.errors import is_not_meant
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
@@ -28,9 +32,10 @@ from nexis_eval.platforms import PLATFORMS
 from nexis_eval.toolchain import PINS, format_pins, load_toolchain
 from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError
+from nexis_store.store import Store
 
 if TYPE_CHECKING:
-    from nexis_eval.lock.resolve import Resolution
+    from nexis_eval.lock.resolve import Keep, Resolution
 
 
 class UnknownPackageError(NexisError):
@@ -43,6 +48,7 @@ class UnknownPackageError(NexisError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_system_arguments(parser)
+    add_store_argument(parser)
     parser.set_defaults(arch=None)
     parser.add_argument(
         "--update", action="append", default=[], metavar="PACKAGE", help="pin this package anew; may be repeated"
@@ -62,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     update = _to_update(args, configs)
     path = args.file.with_name("nexis.lock")
     before, text = _read(path)
-    resolution = resolved(configs, before, update)
+    with nullcontext() if args.diff else keeping(args, configs[0].arch) as keep:
+        resolution = resolved(configs, before, update, keep)
     after = resolution.lock
     if args.diff:
         _print_diff(path, before, after)
@@ -176,17 +183,49 @@ def raise_all(errors: Sequence[NexisError]) -> None:
         raise LockError(f"{plural(len(errors), 'package')} cannot be pinned; the rest is\n{listing}")
 
 
-def resolved(configs: Sequence[Config], lock: Lock, update: Collection[str] = ()) -> Resolution:
-    """``lock`` and what it lacks for ``configs``."""
+@contextmanager
+def keeping(args: argparse.Namespace, arch: str) -> Iterator[Keep]:
+    """Puts what is downloaded into the store, which is opened for the first of it, or made as it is set for ``arch``.
+
+    A store that cannot be written keeps nobody from pinning: then it is downloaded again for the build.
+    """
+    from nexis_eval.sources import keep_locked
+
+    one = argparse.Namespace(**{**vars(args), "arch": arch})
+
+    with ExitStack() as stack:
+        one_at_a_time, stores, failed = threading.Lock(), list[Store](), list[NexisError]()
+
+        def keep(source: LockedSource, download: Path) -> None:
+            with one_at_a_time:
+                try:
+                    if not stores and not failed:
+                        stores.append(stack.enter_context(open_store(one)))
+                    for store in stores:
+                        keep_locked(store, source, download)
+                except NexisError as error:
+                    failed.append(error)
+                    stores.clear()
+                    _tell(f"note: downloads are not kept: {error.message}")
+
+        yield keep
+
+
+def resolved(
+    configs: Sequence[Config], lock: Lock, update: Collection[str] = (), keep: Keep | None = None
+) -> Resolution:
+    """``lock`` and what it lacks for ``configs``; ``keep`` gets what was downloaded for it."""
     from nexis_eval.lock.resolve import resolve
 
-    return asyncio.run(resolve(configs, lock, update=update, mirrors=default_mirrors(configs[0].mirrors), tell=_tell))
+    mirrors = default_mirrors(configs[0].mirrors)
+    return asyncio.run(resolve(configs, lock, update=update, mirrors=mirrors, tell=_tell, keep=keep))
 
 
-def lock_configs(configs: Sequence[Config], path: Path) -> Lock:
+def lock_configs(configs: Sequence[Config], path: Path, args: argparse.Namespace) -> Lock:
     """Fill the lock file at ``path`` with what it lacks for ``configs``; returns it. Raises what cannot be pinned."""
     before = load_lock(path)
-    resolution = resolved(configs, before)
+    with keeping(args, configs[0].arch) as keep:
+        resolution = resolved(configs, before, keep=keep)
     if resolution.lock != before:
         write_atomically(path, format_lock(resolution.lock))
     raise_all(resolution.errors)

@@ -49,6 +49,8 @@ PARALLEL = 6
 OBJECT_NAME_LENGTHS = (40, 64)
 
 Tell = Callable[[str], None]
+Keep = Callable[[LockedSource, Path], None]
+"""Takes what was downloaded to pin something, a file or a directory, out of the place that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,16 @@ def cache_directory() -> Path:
 class Resolver:
     """One run: a connection pool, what was read so far, the lock as it grows."""
 
-    def __init__(self, lock: Lock, mirrors: Mirrors, client: httpx.AsyncClient, tell: Tell) -> None:
+    def __init__(
+        self, lock: Lock, mirrors: Mirrors, client: httpx.AsyncClient, tell: Tell, keep: Keep | None = None
+    ) -> None:
         self._sources = dict(lock.sources)
         self._debian = dict(lock.debian)
         self._requests = dict(lock.requests)
         self._mirrors = mirrors
         self._client = client
         self._tell = tell
+        self._keep_download = keep
         self._indexes: dict[tuple[str, str], asyncio.Task[Index]] = {}
         self._releases: dict[str, Release] = {}
 
@@ -181,17 +186,16 @@ class Resolver:
                 raise
             release = await self._release(package, platform)
             urls = _urls(package, "prebuilt", platform, release)
-            self._keep(
-                LockedSource(
-                    package=package.name,
-                    field="prebuilt",
-                    arch=platform.arch,
-                    urls=urls,
-                    version=release.version,
-                    tag=release.tag,
-                    absent="upstream has no such file (404)",
-                )
+            absence = LockedSource(
+                package=package.name,
+                field="prebuilt",
+                arch=platform.arch,
+                urls=urls,
+                version=release.version,
+                tag=release.tag,
+                absent="upstream has no such file (404)",
             )
+            await self._keep(absence)
             self._tell(
                 f"{package.name} {release.version} has no prebuilt archive for {platform.arch} ({shown(urls[0])}): "
                 "it will be built from source there"
@@ -208,21 +212,21 @@ class Resolver:
             urls, digest, size = await self._first_named(package, field, platform, release, algorithm, path)
             tree = await asyncio.to_thread(archive_tree, path)
             others = await asyncio.to_thread(_other_hashes, path, algorithm)
-        found = LockedSource(
-            package=package.name,
-            field=field,
-            arch=platform.arch if per_arch else "",
-            urls=urls,
-            algorithm=algorithm,
-            hash=digest,
-            others=others,
-            size=size,
-            version=release.version,
-            tag=release.tag,
-            tree=tree,
-        )
-        _see_that_it_is_meant(found, declared, before)
-        self._keep(found)
+            found = LockedSource(
+                package=package.name,
+                field=field,
+                arch=platform.arch if per_arch else "",
+                urls=urls,
+                algorithm=algorithm,
+                hash=digest,
+                others=others,
+                size=size,
+                version=release.version,
+                tag=release.tag,
+                tree=tree,
+            )
+            _see_that_it_is_meant(found, declared, before)
+            await self._keep(found, path)
         self._tell(f"pinned the {field} of {package.name} {release.version}: {size:,} bytes")
 
     async def _first_named(
@@ -264,9 +268,7 @@ class Resolver:
             submodules = await check_out(
                 urls, commit, target, mirrors=self._mirrors, client=self._client, submodules=True
             )
-            tree = (await asyncio.to_thread(tree_of_path, target)).digest
-        self._keep(
-            LockedSource(
+            found = LockedSource(
                 package=package.name,
                 field="source",
                 arch="",
@@ -275,9 +277,9 @@ class Resolver:
                 tag=tag,
                 commit=commit,
                 submodules=submodules,
-                tree=tree,
+                tree=(await asyncio.to_thread(tree_of_path, target)).digest,
             )
-        )
+            await self._keep(found, target)
         self._tell(f"pinned the source of {package.name} {release.version}: commit {commit[:12]} {tag}".rstrip())
 
     async def _commit(self, package: Package, written: Sequence[str], release: Release) -> tuple[str, str]:
@@ -305,8 +307,10 @@ class Resolver:
             raise LockError(f"{shown(plain_url(url))} is an empty repository", hint="correct 'source'")
         return found["HEAD"], ""
 
-    def _keep(self, source: LockedSource) -> None:
+    async def _keep(self, source: LockedSource, download: Path | None = None) -> None:
         self._sources[source.package, source.field, source.arch] = source
+        if download is not None and self._keep_download is not None:
+            await asyncio.to_thread(self._keep_download, source, download)
 
 
 def _see_that_it_is_meant(found: LockedSource, declared: str | None, before: LockedSource | None) -> None:
@@ -373,10 +377,12 @@ async def resolve(
     update: Collection[str] = (),
     mirrors: Mirrors,
     tell: Tell = lambda _: None,
+    keep: Keep | None = None,
 ) -> Resolution:
     """Pin for ``configs`` (one an architecture) what ``old`` lacks; what cannot be pinned does not keep the rest.
 
-    Entries of the packages in ``update`` are made anew; entries of packages that no longer exist are dropped.
+    Entries of the packages in ``update`` are made anew; entries of packages that no longer exist are dropped. ``keep``
+    gets each download, so that it need not be made again for the build.
     """
     lock = old
     names = {name for config in configs for name in config.packages}
@@ -385,7 +391,7 @@ async def resolve(
             lock = lock.without(name)
     slots = asyncio.Semaphore(PARALLEL)
     async with new_client() as client:
-        resolver = Resolver(lock, mirrors, client, tell)
+        resolver = Resolver(lock, mirrors, client, tell, keep)
 
         async def pin(name: str) -> None:
             async with slots:
