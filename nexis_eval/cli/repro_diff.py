@@ -29,6 +29,9 @@ from nexis_eval.repro.report import Report, Status, Subject
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store
 
+MAX_DIFFOSCOPE_CHARACTERS = 100_000
+"""Of what diffoscope says no more is shown: for an image that it cannot open that is a hexadecimal dump."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
@@ -179,4 +182,7 @@ def _diffoscope(first: Path, second: Path) -> tuple[str, ...]:
         errors="replace",
         check=False,
     )
-    return (result.stdout or result.stderr,)
+    told = result.stdout or result.stderr
+    if len(told) <= MAX_DIFFOSCOPE_CHARACTERS:
+        return (told,)
+    return (told[:MAX_DIFFOSCOPE_CHARACTERS], "… what else diffoscope says is left out: run it by itself to see all")

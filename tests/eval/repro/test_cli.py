@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nexis_eval.cli.repro_diff import MAX_DIFFOSCOPE_CHARACTERS
 from nexis_eval.record import Record, keep
 from nexis_eval.repro.record import encode_record
 from nexis_store.store import Store
@@ -25,7 +27,7 @@ def repro(*arguments: object, store: Path | None = None, path: Path | None = Non
         env={
             **os.environ,
             "NEXIS_STORE": str(store or "/nonexistent"),
-            **({"PATH": f"{path}:/bin:/usr/bin"} if path else {}),
+            **({"PATH": str(path)} if path else {}),
         },
     )
 
@@ -72,6 +74,21 @@ def test_diffoscope_speaks_where_it_is_installed(directories: tuple[Path, Path],
     assert f"compared {first}" not in repro("diff", *directories, path=program.parent).stdout
 
 
+@pytest.mark.skipif(shutil.which("diffoscope") is None, reason="diffoscope is not installed")
+def test_the_real_diffoscope_adds_what_it_sees(directories: tuple[Path, Path], tmp_path: Path) -> None:
+    result = repro("diff", *directories, "--diffoscope")
+    assert result.returncode == 1
+    assert "--- " in result.stdout and "etc/stamp" in result.stdout.partition("cause:")[0]
+    assert "│ -1700000000" in result.stdout and "│ +1800000000" in result.stdout
+    for name, data in (("a.bin", os.urandom(400_000)), ("b.bin", os.urandom(400_000))):
+        (tmp_path / name).write_bytes(data)
+    limited = repro("diff", tmp_path / "a.bin", tmp_path / "b.bin", "--diffoscope")
+    assert limited.returncode == 1
+    assert "what else diffoscope says is left out" in limited.stdout
+    assert len(limited.stdout) < 2 * MAX_DIFFOSCOPE_CHARACTERS
+    assert "--- " not in repro("diff", directories[0], directories[0], "--diffoscope").stdout
+
+
 def test_formats_to_a_file(directories: tuple[Path, Path], tmp_path: Path) -> None:
     result = repro("diff", *directories, "--format", "json", "-o", tmp_path / "report.json")
     assert result.returncode == 1
@@ -91,6 +108,27 @@ def test_files_are_opened(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "readme: metadata" in result.stdout
     assert "mtime: 5 → 6" in result.stdout
+
+
+def test_images_are_opened_down_to_the_text_that_differs(tmp_path: Path) -> None:
+    """An ISO with a squashfs in it, as the engine makes them, made by the usual tools."""
+    if shutil.which("xorriso") is None or shutil.which("mksquashfs") is None:
+        pytest.skip("needs xorriso and mksquashfs")
+    for name, text in (("one", "an old text\n"), ("two", "a new text\n")):
+        (tmp_path / name / "root/etc").mkdir(parents=True)
+        (tmp_path / name / "iso").mkdir()
+        (tmp_path / name / "root/etc/banner").write_text(text)
+        commands = (
+            "mksquashfs root iso/root.squashfs -quiet -no-progress -all-time 1 -mkfs-time 1",
+            f"xorriso -as mkisofs -quiet -R -o ../{name}.iso iso",
+        )
+        for command in commands:
+            subprocess.run(command.split(), cwd=tmp_path / name, check=True, capture_output=True)
+    result = repro("diff", tmp_path / "one.iso", tmp_path / "two.iso")
+    assert result.returncode == 1
+    assert "root.squashfs > etc/banner" in result.stdout
+    assert "-an old text" in result.stdout and "+a new text" in result.stdout
+    assert repro("diff", tmp_path / "one.iso", tmp_path / "one.iso").returncode == 0
 
 
 @pytest.fixture
@@ -121,6 +159,39 @@ def test_builds(stores: tuple[Path, Path], tmp_path: Path, how: str) -> None:
     marks = [line.split()[:2] for line in lines if line and line[0] in "✗↳✓!"]
     assert marks == [["✗", "banner"], ["↳", "base"], ["↳", "system"]]
     assert "3 of 3 differ, 2 of them only as a consequence" in lines[-1]
+
+
+def test_a_record_and_the_store_that_it_is_not_of(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    same = repro("diff", tmp_path / "one.json", stores[0])
+    assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "the same")
+    differs = repro("diff", tmp_path / "one.json", stores[1])
+    assert differs.returncode == 1
+    assert "3 of 3 differ, 2 of them only as a consequence" in differs.stdout
+
+
+def test_a_record_of_another_version_cannot_be_compared(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    record = tmp_path / "one.json"
+    record.write_text(record.read_text().replace('"nexis record 2"', '"nexis record 1"'))
+    for command in (("diff", record, stores[0]), ("rebuild", record)):
+        result = repro(*command)
+        assert result.returncode == 2
+        assert f"{record} was made by an older version of this program" in result.stderr
+    (tmp_path / "no-text").write_bytes(bytes(range(256)))
+    for path, told in (("no-text", "is no record"), ("missing", "cannot be read: No such file")):
+        result = repro("rebuild", tmp_path / path)
+        assert (result.returncode, told in result.stderr) == (2, True)
+
+
+def test_a_store_of_another_version_is_told(stores: tuple[Path, Path]) -> None:
+    with Store.open(stores[0]) as store:
+        with store.writer("demo-x86_64-record") as writer:
+            writer.file("record.json", b'{"format": 0, "targets": {}, "derivations": {}, "outputs": {}}')
+            digest = writer.commit().digest
+        store.set_root("builds/demo-x86_64", digest)
+    result = repro("diff", *stores)
+    assert result.returncode == 2
+    assert "builds/demo-x86_64 was recorded by another version of this program" in result.stderr
+    assert "build demo for x86_64 again" in result.stderr
 
 
 def test_a_store_equals_itself(stores: tuple[Path, Path]) -> None:

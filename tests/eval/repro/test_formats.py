@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -86,6 +88,19 @@ def test_sarif(report: Report) -> None:
         assert result["ruleId"] in rules
         assert result["level"] in ("error", "note")
         assert " " not in result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+
+
+@pytest.mark.peers
+@pytest.mark.skipif("SARIF_SCHEMA" not in os.environ, reason="SARIF_SCHEMA does not name the standard's schema")
+def test_sarif_is_what_the_standard_says(report: Report) -> None:
+    """With ``sarif-schema-2.1.0.json`` of https://github.com/oasis-tcs/sarif-spec."""
+    import jsonschema
+
+    schema = json.loads(Path(os.environ["SARIF_SCHEMA"]).read_text())
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    for subjects in (report.subjects, (), report.subjects[:1]):
+        value = json.loads(render(replace(report, subjects=subjects), "sarif"))
+        assert [each.message for each in validator.iter_errors(value)] == []
 
 
 def test_markdown_cannot_be_broken_out_of(report: Report) -> None:
