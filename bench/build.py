@@ -7,7 +7,9 @@
 Each derivation runs bash in a sandbox, which writes one small file of its own; that is landed in the store, synced,
 and recorded. Sandbox, hashing, commit and the plan are in the figure; Python's start and making the graph are not.
 ``--busy N`` builds N derivations that each keep a processor busy for some seconds instead, as compilers do, in a graph
-with fans and chains, and prints how busy the processors were. ``--cpu-profile`` prints where the engine's time went.
+with fans and chains, and prints how busy the processors were: the builds' processor time beside the time in which a
+processor had nothing to do, so that other work on the machine counts neither way. ``--cpu-profile`` prints where the
+engine's time went.
 
 Give a directory on a journalled ext4 (a loop mount will do) or on tmpfs, as for bench/store.py.
 """
@@ -122,6 +124,12 @@ def children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def idle_seconds() -> float:
+    """Time in which a processor of this machine had nothing to do, summed over all since it started."""
+    fields = Path("/proc/stat").read_text().split(maxsplit=6)
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,11 +149,14 @@ def main() -> None:
             with Store.open(Path(directory) / "store") as store:
                 for what in ("whose durations nobody knows", "the second time"):
                     graph, roots = busy(root, args.busy)
-                    before = children_cpu_seconds() + own_cpu_seconds()
+                    before, idle = children_cpu_seconds() + own_cpu_seconds(), idle_seconds()
                     seconds, _ = run(store, graph, roots, args.jobs)
                     used = children_cpu_seconds() + own_cpu_seconds() - before
-                    share = used / seconds / min(args.jobs, os.cpu_count() or 1)
-                    print(f"{args.busy} computing builds {what}: {seconds:.1f} s, processors busy {share:.1%}")
+                    idle = idle_seconds() - idle
+                    print(
+                        f"{args.busy} computing builds {what}: {seconds:.1f} s, processors busy "
+                        f"{used / (used + idle):.1%} (builds {used:.1f} s, idle {idle:.1f} s)"
+                    )
             return
         for count in map(int, args.counts.split(",")):
             times, engine, sandboxes = [], [], []
