@@ -31,6 +31,7 @@ from nexis_eval.cli.repro_common import (
     add_jobs_argument,
     add_report_arguments,
     deliver,
+    positive,
     realise_steps,
     run_to_the_end,
     varying_tools,
@@ -69,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     add_jobs_argument(parser)
     parser.add_argument("--all", action="store_true", help="also every build that the targets need")
-    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="build N times more, each time varied anew")
+    parser.add_argument(
+        "--rounds", type=positive, default=1, metavar="N", help="build N times more, each time varied anew"
+    )
     parser.add_argument(
         "--vary", metavar="NAME,…", help="vary only these, or with a leading '-' all but these; 'help' lists them"
     )

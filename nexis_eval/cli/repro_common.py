@@ -65,9 +65,16 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def positive(text: str) -> int:
+    """A number on the command line of which less than one makes no sense: no rounds would find nothing that differs."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
+    return int(text)
+
+
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     """``--jobs``."""
-    parser.add_argument("-j", "--jobs", type=int, default=default_jobs(), metavar="N", help="processors to use")
+    parser.add_argument("-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use")
 
 
 def deliver(args: argparse.Namespace, report: Report) -> int:

@@ -220,3 +220,6 @@ def test_what_is_to_be_checked_is_checked_first() -> None:
     wrong = repro("check", "--vary", "tme")
     assert wrong.returncode == 2
     assert "did you mean 'time'?" in wrong.stderr
+    for option in ("--rounds=0", "--rounds=-1", "--rounds=many", "--jobs=0"):
+        nothing = repro("check", "examples/minimal", "zlib", option)
+        assert (nothing.returncode, "at least 1" in nothing.stderr) == (2, True), option
