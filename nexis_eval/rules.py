@@ -688,11 +688,18 @@ def render_call(rule: Rule, call: Sequence[str]) -> tuple[str, tuple[tuple[str, 
 
 
 def check_own_phases(rule: Rule, call: Sequence[str]) -> None:
-    """Render the phases that a package brings itself, for what is wrong with them; raises ``RuleError``."""
+    """Render the phases that a package brings itself, for what is wrong with them; raises ``RuleOptionError``."""
     package = parameters_of(call)
     values = _values(rule, package)
     for phase, text in package.phases.items():
-        _render(rule, f"phases.{phase} of package '{package.name}'", text, values)
+        try:
+            _render(rule, f"phases.{phase}", text, values)
+        except RuleError as error:
+            raise RuleOptionError(
+                f"package '{package.name}': {error.message}",
+                at=("phases", phase),
+                hint="{{ … }} and {% … %} are Jinja2's: write {% raw %} and {% endraw %} around text that is to stay",
+            ) from None
 
 
 class Renderer:

@@ -59,8 +59,12 @@ class Toolchain:
         try:
             return self.sets[name]
         except KeyError:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.sets, n=1)
+            has = f"rules/{DEFINITION} has: {', '.join(sorted(self.sets))}"
             raise ToolchainError(
-                f"no tool set is called '{name}'", hint=f"rules/{DEFINITION} has: {', '.join(sorted(self.sets))}"
+                f"no tool set is called '{name}'", hint=f"did you mean '{near[0]}'?" if near else has
             ) from None
 
     def with_extended(self, names: Iterable[str]) -> list[str]:

@@ -119,6 +119,9 @@ def explain(origins: Origins, path: KeyPath) -> Explanation:
         names = [str(each[-1]) for each in origins.entries if each[:-1] == table[:-1]]
         what = section.title.replace("NAME", str(table[-1]))
         hint = _suggest(str(table[-1]), names) or f"there are: {', '.join(sorted(names)[:10]) or 'none'}"
+        removed = [each.shown for each in origins.sources if each.directives and table in each.directives.removals]
+        if removed:
+            hint = f"[remove] in {removed[0]} takes it out"
         raise UnknownKeyPathError(f"the configuration has no {what} '{table[-1]}'", hint=hint)
     setting: Setting | None = None
     default: object = dataclasses.MISSING

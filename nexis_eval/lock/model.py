@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from nexis_eval.config.origin import shown_path
 from nexis_eval.sri import from_sri, is_sri
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError, Place
@@ -238,6 +239,9 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
             for table in value.get("debian", [])
         }
         requests = {(table["package"], table["arch"]): table.get("request", "") for table in value.get("debian", [])}
+    except tomli.TOMLDecodeError as error:
+        place = Place(file, error.lineno, error.colno)
+        raise LockFormatError(f"not a lock file: {error.msg}", hint=hint, place=place) from None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise LockFormatError(f"not a lock file: {reason}", hint=hint, place=Place(file)) from None
@@ -250,4 +254,4 @@ def load_lock(path: Path) -> Lock:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Lock()
-    return parse_lock(text, str(path))
+    return parse_lock(text, shown_path(path))

@@ -149,11 +149,11 @@ class Making:
         if rule is None:
             from difflib import get_close_matches
 
-            near = get_close_matches(name, self._rules, n=1)
-            known = ", ".join(sorted(self._rules))
+            near = get_close_matches(name, [each for each, rule in self._rules.items() if not rule.abstract], n=1)
+            lists = "'nexis-eval rules' lists those there are"
             raise PackageError(
                 f"no rule is called '{name}'",
-                hint=f"did you mean '{near[0]}'? Known rules: {known}" if near else f"known rules: {known}",
+                hint=f"did you mean '{near[0]}'? {lists}" if near else lists,
                 place=self.place(package, "build_system"),
             )
         return rule

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from nexis_eval.config.model import ConfigFile
+from nexis_eval.config.origin import shown_path
 from nexis_eval.derivation import Derivation, Entry, Files
 from nexis_eval.system.context import System
 from nexis_eval.system.users import accounts
@@ -45,7 +46,7 @@ def render_file(system: System, file: ConfigFile) -> str:
         "arch": system.platform.arch,
         **file.variables,
     }
-    path = str(file.source.path)
+    path = shown_path(file.source.path)
     try:
         return environment.from_string(file.source.path.read_text(encoding="utf-8")).render(known)
     except jinja2.TemplateSyntaxError as error:

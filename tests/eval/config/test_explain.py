@@ -158,3 +158,12 @@ def test_what_explain_says_is_what_the_loader_did() -> None:
 def test_keys_are_read_and_written_as_toml() -> None:
     for key in ("a.b", 'a."b.c".d', "packages.zlib"):
         assert written_key(parse_key(key)) == key
+
+
+def test_what_was_removed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("more.toml").write_text('[[packages]]\nname = "nano"\n')
+    Path("system.toml").write_text('includes.paths = ["more.toml"]\nremove.packages = ["nano"]\n')
+    with pytest.raises(UnknownKeyPathError) as caught:
+        run(["explain", "packages.nano.version"])
+    assert caught.value.hint == "[remove] in system.toml takes it out"
