@@ -1,4 +1,4 @@
-"""Repairing from elsewhere: another store, an exported closure, or what a rebuild makes in a store of its own.
+"""Repairing from elsewhere: another store, a binary cache, an exported closure, or what a rebuild makes.
 
 Nothing that comes from there is trusted: a file counts only if it has the digest that the damaged artifact's manifest
 says, a manifest only if it has the artifact's digest.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nexis_store import fs
+from nexis_store.binary_cache import INDEX, BinaryCache
 from nexis_store.checking import check_contents
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import NexisError, StoreError
@@ -34,15 +35,23 @@ class Repair:
     left: tuple[Problem, ...]
 
 
-class _Copies:
-    """Files of other stores, found by content. The stores are listed when the first file is asked for."""
+Source = Store | BinaryCache
+"""Where good copies may be."""
 
-    def __init__(self, sources: Sequence[Store]) -> None:
-        self._sources = sources
+
+class _Copies:
+    """Files from elsewhere, found by content. Stores are listed when the first file is asked for."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = [each for each in sources if isinstance(each, Store)]
+        self._caches = [each for each in sources if isinstance(each, BinaryCache)]
         self._paths: dict[FileDigest, list[str]] | None = None
 
     def find(self, digest: FileDigest) -> bytes | None:
         """The bytes of a good copy."""
+        for cache in self._caches:
+            if (data := cache.content(digest)) is not None:
+                return data
         if self._paths is None:
             self._paths = {}
             for source in self._sources:
@@ -58,8 +67,8 @@ class _Copies:
         return None
 
 
-def repair(store: Store, problems: Sequence[Problem], sources: Sequence[Store] = ()) -> Repair:
-    """Repair what can be: from good copies in the store itself, else from the stores ``sources``."""
+def repair(store: Store, problems: Sequence[Problem], sources: Sequence[Source] = ()) -> Repair:
+    """Repair what can be: from good copies in the store itself, else from ``sources``."""
     copies = _Copies(sources)
     repaired: list[Problem] = []
     left: list[Problem] = []
@@ -82,7 +91,7 @@ def repair(store: Store, problems: Sequence[Problem], sources: Sequence[Store] =
     return Repair(tuple(repaired), tuple(left))
 
 
-def _restore(store: Store, problem: Problem, digest: TreeDigest, sources: Sequence[Store]) -> bool:
+def _restore(store: Store, problem: Problem, digest: TreeDigest, sources: Sequence[Source]) -> bool:
     """Bring back an artifact's description or its directory; the files are the next check's business."""
     if not store.has(digest):
         return False
@@ -102,21 +111,24 @@ def _restore(store: Store, problem: Problem, digest: TreeDigest, sources: Sequen
 
 
 @contextlib.contextmanager
-def opened(store: Store, places: Sequence[Path]) -> Iterator[list[Store]]:
-    """The stores that ``places`` offer: directories of stores, exported closures, directories of exported closures."""
+def opened(store: Store, places: Sequence[Path]) -> Iterator[list[Source]]:
+    """What ``places`` offer: stores, binary caches, exported closures, directories of exported closures."""
     with contextlib.ExitStack() as stack:
-        found: list[Store] = []
+        found: list[Source] = []
         archives: list[Path] = []
         for place in places:
             if os.path.exists(Layout(os.path.abspath(place)).format_file):
                 found.append(stack.enter_context(Store.open(place, create=False, readonly=True)))
                 continue
+            if (place / INDEX).is_file():
+                found.append(BinaryCache(place))
+                continue
             inside = sorted(place.rglob("*")) if place.is_dir() else [place]
             good = [each for each in inside if each.is_file() and _is_archive(each)]
             if not good:
                 raise StoreError(
-                    f"{place} is no store, no exported closure and no directory of exported closures",
-                    hint="name a store's directory, or a file that 'nexis-store export' wrote",
+                    f"{place} is no store, no binary cache, no exported closure and no directory of exported closures",
+                    hint="name the directory of a store or a cache, or a file that 'nexis-store export' wrote",
                 )
             archives += good
         if archives:

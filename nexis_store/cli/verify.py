@@ -3,9 +3,9 @@
 With --contents, an interrupted run goes on where it stopped when it is started with --resume. Exits with 4 when
 something is wrong and was not repaired.
 
---repair replaces damaged files by good copies: first of this store; then of what --from names (another store, a file
-that 'nexis-store export' wrote, or a directory of such files); then of what the command given by --rebuild-with makes.
-That command runs with $NEXIS_STORE set to a store that has everything but what is damaged.
+--repair replaces damaged files by good copies: first of this store; then of what --from names (another store, a binary
+cache on disk, a file that 'nexis-store export' wrote, or a directory of such files); then of what the command given by
+--rebuild-with makes. That command runs with $NEXIS_STORE set to a store that has everything but what is damaged.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from nexis_store.cli.main import run
-from nexis_store.digest import BuildKey, DerivationId
+from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import StoreError
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store
@@ -54,6 +55,21 @@ def lose_directory(store: Store) -> None:
     shutil.rmtree(store.layout.links)
 
 
+def make_binary_cache(store: Store, digest: TreeDigest, place: Path) -> None:
+    """As docs/formats/cache.md says."""
+    pack = zstandard.ZstdCompressor().compress
+    manifest = store.manifest(digest)
+    kept = {f"manifests/{str(digest)[:2]}/{digest}.zst": pack(manifest.encode())}
+    for entry in manifest.entries():
+        if entry.digest is not None:
+            data = (store.path(digest) / entry.path).read_bytes()
+            kept[f"files/{str(entry.digest)[:2]}/{entry.digest}.zst"] = pack(data)
+    for name, data in kept.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    (place / "nexis-cache.json").write_text('{"format": "nexis cache 1"}')
+
+
 @pytest.fixture
 def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Store], None]], None]:
     """A store at ``tmp_path/store`` with damage, a good one at ``other``, exported closures of that in ``cache``."""
@@ -66,6 +82,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
             (tmp_path / "cache/README").write_text("no archive")
             with open(tmp_path / "cache/deep/tool.nexis", "wb") as out:
                 export(other, [other.find("tool")], out)
+            make_binary_cache(other, other.find("tool"), tmp_path / "binary")
         with Store.open(tmp_path / "store") as store:
             fill(store)
             damage(store)
@@ -74,7 +91,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
 
 
 @pytest.mark.parametrize("damage", [damage_files, damage_description, lose_directory])
-@pytest.mark.parametrize("place", ["other", "cache/deep/tool.nexis", "cache"])
+@pytest.mark.parametrize("place", ["other", "cache/deep/tool.nexis", "cache", "binary"])
 def test_repairing_from_elsewhere(
     tmp_path: Path,
     broken: Callable[[Callable[[Store], None]], None],
