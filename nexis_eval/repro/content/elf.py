@@ -14,7 +14,8 @@ from nexis_eval.repro.content.base import MAX_EXPANDED_BYTES, Data, FormatError,
 TYPES = {1: "relocatable", 2: "executable", 3: "shared object", 4: "core"}
 SYMBOLS, STRINGS, NOBITS, DYNAMIC_SYMBOLS = 2, 3, 8, 11
 COMPRESSED = 0x800
-NOTE_BUILD_ID = 3
+DEBUG_STRINGS = (".debug_str", ".debug_line_str")
+"""Paths and names, one after the other: shown as lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ def _parse(raw: bytes) -> Parsed:
         if section.kind in (SYMBOLS, DYNAMIC_SYMBOLS):
             strings = sections[section.link]
             body = _symbols(body, raw[strings.offset : strings.offset + strings.size], order, wide, sections)
+        if section.name in DEBUG_STRINGS:
+            body = body.replace(b"\0", b"\n")
         about = (("flags", f"{section.flags:#x}"),)
         parts.append(Part(section.name, body, about))
     return Parsed("elf", tuple(fields), tuple(parts))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from nexis_eval.repro.causes import judge
 from nexis_eval.repro.content.detect import READERS, parse
+from nexis_eval.repro.content.elf import DEBUG_STRINGS
 from nexis_eval.repro.findings import Cause, View
 from nexis_eval.repro.opening import open_pair
 
@@ -182,10 +183,52 @@ def test_elf_and_static_library(tmp_path: Path) -> None:
         peer = ELFFile(file)
         for section in peer.iter_sections():
             if section["sh_type"] not in ("SHT_NULL", "SHT_NOBITS", "SHT_SYMTAB", "SHT_DYNSYM", "SHT_NOTE"):
-                assert parts[section.name] == section.data()
+                data = section.data()
+                shown = data.replace(b"\0", b"\n") if section.name in DEBUG_STRINGS else data
+                assert parts[section.name] == shown
     library = parse((tmp_path / "a.a").read_bytes())
     assert library is not None
     assert {part.name: part.read() for part in library.parts}["a.o"] == (tmp_path / "a.o").read_bytes()
+
+
+def test_debug_paths_and_build_ids_of_a_real_program(tmp_path: Path) -> None:
+    """Compiled in two directories: the paths are the cause, the build id follows."""
+    needs("gcc")
+    programs = []
+    for place in ("first/place", "second/place"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.c").write_text("int main(void) { return 0; }\n")
+        run("gcc", "-g", "-Wl,--build-id", "-o", "a", "a.c", cwd=tmp_path / place)
+        programs.append((tmp_path / place / "a").read_bytes())
+    view = open_pair("a", *programs)
+    assert view is not None and view.kind == "elf"
+    parts = {part.title: part for part in view.parts}
+    assert parts["build id"].before != parts["build id"].after
+    assert {each.cause for each in parts["build id"].evidence if each.strength} == set()
+    debug = [part for title, part in parts.items() if title.startswith(".debug_")]
+    lines = [line for part in debug if part.kind == "text" for line in part.diff]
+    assert f"-{tmp_path}/first/place" in lines and f"+{tmp_path}/second/place" in lines
+    assert judge(view.all_evidence()).cause is Cause.PATH
+
+
+def test_members_of_a_static_library_with_their_times_and_owners(tmp_path: Path) -> None:
+    needs("gcc", "ar")
+    libraries = []
+    for number, stamp in enumerate((1_700_000_000, 1_800_000_000)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        for name in ("a", "b"):
+            (place / f"{name}.c").write_text(f"int {name}(void) {{ return {number if name == 'b' else 0}; }}\n")
+            run("gcc", "-c", f"{name}.c", cwd=place)
+            os.utime(place / f"{name}.o", (stamp, stamp))
+        run("ar", "rcU", "lib.a", "a.o", "b.o", cwd=place)
+        libraries.append((place / "lib.a").read_bytes())
+    view = open_pair("lib.a", *libraries)
+    assert view is not None and view.kind == "ar"
+    parts = {part.title: [each.title for each in part.parts] for part in view.parts}
+    assert parts["a.o"] == ["mtime"]
+    assert "mtime" in parts["b.o"] and len(parts["b.o"]) > 1
+    assert judge(view.all_evidence()).cause is Cause.TIMESTAMP
 
 
 def efi_program(directory: Path, banner: str) -> bytes:
