@@ -7,22 +7,22 @@ The loop is one asyncio task; fetching is asynchronous, builds run in the execut
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nexis_eval import events
 from nexis_eval.closures import Closures, Outputs
-from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Files, Input, Local, Script, Union, Unpack, Use
+from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script, Use
 from nexis_eval.execute.adopt import adopt, check_run_time, references
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
-from nexis_eval.execute.builtin import realise_files, realise_local, realise_union, realise_unpack
+from nexis_eval.execute.builtin import realise_builtin
 from nexis_eval.execute.committer import Committer, Landed
+from nexis_eval.execute.failed import ScriptFailedError, reason, script_failed
+from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.land import prepare
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
@@ -37,14 +37,10 @@ from nexis_eval.timeline import Timeline
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.realisation import Realisation
-from nexis_store.store import Artifact, Store
-
-if TYPE_CHECKING:
-    import httpx
+from nexis_store.store import Store
 
 MAX_FETCHES = 8
 MAX_UNCOMMITTED = 256
-LOG_TAIL_LINES = 25
 LONG_NS = 1_000_000_000
 """A build that took this long may have left much to land: that is done beside what others left, not in line."""
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.02, 0.25
@@ -55,24 +51,7 @@ LANDING = "landing"
 ID_DIGITS = 12
 """Digits of the derivation id in the name of its build's directory, by which ``nexis-eval log --follow`` finds it."""
 
-_FAILED_AT = re.compile(r"nexis: phase .* failed with status \d+, at: (.*)")
-"""What the prelude of all rules prints when a command fails."""
-
 Emit = Callable[[events.Event], None]
-
-
-class ScriptFailedError(NexisError):
-    """A build script ended with an error."""
-
-    code = "B0002"
-
-    def __init__(
-        self, message: str, *, result: BuildResult, tail: tuple[str, ...], command: str = "", hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.result = result
-        self.tail = tail
-        self.command = command
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +102,6 @@ class Engine:
         self._graph = graph
         self._store = store
         self._executor = executor
-        self._mirrors = mirrors
         self._workspace = workspace
         self._tokens = tokens
         self._memory = memory
@@ -133,7 +111,7 @@ class Engine:
         self._outputs: dict[DerivationId, Outputs] = {}
         self._closures = Closures(graph.derivations, self._outputs)
         self._unavailable: Mapping[DerivationId, str] = {}
-        self._client: httpx.AsyncClient | None = None
+        self._fetching = Fetching(store, mirrors, workspace, graph, emit, offline=options.offline)
         self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
         self._build_slots = asyncio.Semaphore(options.jobs)
         # As many again as run are laid out in advance, so that no processor waits for that.
@@ -181,7 +159,7 @@ class Engine:
                     blocked = schedule.fail(each)
                     replaceable = self._replaceable(plan, each, blocked)
                     if replaceable:
-                        unavailable.update(dict.fromkeys(replaceable, _reason(error)))
+                        unavailable.update(dict.fromkeys(replaceable, reason(error)))
                         self._failed(each, error, (), replaced=True)
                     else:
                         failed.append(self._graph.derivations[each].label)
@@ -190,8 +168,7 @@ class Engine:
                 self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
         finally:
             await _end(running)
-            if self._client is not None:
-                await self._client.aclose()
+            await self._fetching.close()
         return Outcome(self._outputs, failed=tuple(failed), exit_code=exit_code, unavailable=unavailable, **counts)
 
     def _has_room(self, running: Mapping[asyncio.Task[str], DerivationId]) -> bool:
@@ -235,7 +212,7 @@ class Engine:
             events.StepFailed(
                 each,
                 derivation.label,
-                _reason(error) if replaced else f"{error.place}: {error.message}" if error.place else error.message,
+                reason(error) if replaced else f"{error.place}: {error.message}" if error.place else error.message,
                 hint=error.hint or "",
                 log_tail=error.tail if isinstance(error, ScriptFailedError) else (),
                 command=error.command if isinstance(error, ScriptFailedError) else "",
@@ -395,81 +372,16 @@ class Engine:
         derivation, store = begun.derivation, self._store
         builder = derivation.builder
         if isinstance(builder, Fetch):
-            artifact = await self._fetch(begun.id, derivation, builder)
+            artifact = await self._fetching.fetch(begun.id, derivation, builder)
         elif isinstance(builder, FetchGit):
-            artifact = await self._fetch_git(begun.id, derivation, builder)
+            artifact = await self._fetching.fetch_git(begun.id, derivation, builder)
         else:
-
-            def work() -> Artifact:
-                if isinstance(builder, Local):
-                    return realise_local(store, derivation, builder)
-                if isinstance(builder, Files):
-                    return realise_files(store, derivation, builder)
-                if isinstance(builder, Unpack):
-                    return realise_unpack(store, derivation, builder, self._resolve(derivation.inputs[0]))
-                assert isinstance(builder, Union)
-                resolved = {(item.derivation, item.output): self._resolve(item) for item in derivation.inputs}
-                names = {item.derivation: self._graph.derivations[item.derivation].name for item in derivation.inputs}
-                return realise_union(store, derivation, builder, resolved, names)
-
-            artifact = await asyncio.to_thread(work)
+            names = {item.derivation: self._graph.derivations[item.derivation].name for item in derivation.inputs}
+            artifact = await asyncio.to_thread(realise_builtin, store, derivation, self._resolve, names)
         return await self._commit(slot, lambda: ((), self._realisation(begun, {"out": artifact.digest})))
 
-    async def _fetch(self, each: DerivationId, derivation: Derivation, builder: Fetch) -> Artifact:
-        from nexis_eval.fetch.url import fetch
-
-        directory = self._workspace.directory(derivation.name)
-
-        def progress(done: int, total: int | None) -> None:
-            self._emit(events.StepProgress(each, done, total))
-
-        try:
-            with self._fetching(each, builder.filename):
-                await fetch(builder, directory, mirrors=self._mirrors, progress=progress, client=self._connections())
-            return await asyncio.to_thread(
-                self._store.add_directory, directory, derivation.name, normalise=False, move=True
-            )
-        finally:
-            await asyncio.to_thread(remove_tree, directory)
-
-    def _connections(self) -> httpx.AsyncClient:
-        """The connections that all downloads of this run share; made when the first one starts."""
-        from nexis_eval.fetch.client import new_client
-
-        if self._client is None:
-            self._client = new_client()
-        return self._client
-
-    @contextmanager
-    def _fetching(self, each: DerivationId, what: str) -> Iterator[None]:
-        """Refuse the network where that was asked for, and give the errors of fetching their place."""
-        from nexis_eval.fetch.client import FetchError
-
-        try:
-            if self._options.offline:
-                raise FetchError(
-                    f"{what} is not in the store, and with --offline it cannot be fetched",
-                    hint="bring all sources in while there is a network: nexis-eval fetch",
-                )
-            yield
-        except NexisError as error:
-            if error.place is None:
-                error.place = self._graph.origins.get(each)
-            raise
-
-    async def _fetch_git(self, each: DerivationId, derivation: Derivation, builder: FetchGit) -> Artifact:
-        from nexis_eval.fetch.git import fetch_git
-
-        directory = self._workspace.directory(derivation.name)
-        try:
-            with self._fetching(each, f"{builder.urls[0]} at {builder.commit}"):
-                tree = await fetch_git(builder, directory, mirrors=self._mirrors, client=self._connections())
-            return await asyncio.to_thread(self._store.add_directory, tree, derivation.name, normalise=False, move=True)
-        finally:
-            await asyncio.to_thread(remove_tree, directory)
-
     async def _build(self, begun: _Begun, script: Script, slot: Slot) -> Realisation:
-        derivation, store = begun.derivation, self._store
+        derivation, key, store = begun.derivation, begun.key, self._store
         directory = self._workspace.directory(f"{derivation.name}-{begun.id.hex()[:ID_DIGITS]}")
         log = directory / "log"
         handed_over = False
@@ -500,7 +412,8 @@ class Engine:
                 result = await self._executor.execute(BuildRequest(derivation.label, spec, log, on_phase))
             slot.let_go()
             if not result.ok:
-                raise await asyncio.to_thread(self._script_failed, begun, result, directory)
+                keep = self._workspace.keep if self._options.keep_failed else None
+                raise await asyncio.to_thread(script_failed, store, derivation, key, result, directory, keep)
             on_phase(LANDING)
             handed_over = True
             return await self._land(begun, script, result, directory, slot)
@@ -542,24 +455,6 @@ class Engine:
             raise
         return await self._commit(slot, lambda: landed, clean)
 
-    def _script_failed(self, begun: _Begun, result: BuildResult, directory: Path) -> ScriptFailedError:
-        derivation = begun.derivation
-        data = (directory / "log").read_bytes()
-        self._store.put_log(begun.key, data)
-        lines = data.decode(errors="replace").splitlines()
-        command = next((found[1] for line in reversed(lines) if (found := _FAILED_AT.match(line))), "")
-        tail = tuple(line for line in lines[-LOG_TAIL_LINES:] if not _FAILED_AT.match(line))
-        where = f" in phase '{result.phase}'" if result.phase else ""
-        why = result.reason or f"exit code {result.exit_code}"
-        hint = (
-            f"'nexis-eval log {derivation.name}' shows the whole log, "
-            f"'nexis-eval debug {derivation.name}' opens a shell where it failed"
-        )
-        if self._options.keep_failed:
-            hint = f"the build directory was kept: {self._workspace.keep(directory)}"
-        message = f"{derivation.label} failed{where}: {why}"
-        return ScriptFailedError(message, result=result, tail=tail, command=command, hint=hint)
-
 
 class Slot:
     """The right to run something, given back once, when it is let go."""
@@ -588,12 +483,6 @@ class _Begun:
     def start(self) -> None:
         """It runs from now on."""
         self.started_ns, self.clock_ns = time.time_ns(), time.monotonic_ns()
-
-
-def _reason(error: NexisError) -> str:
-    """Why an alternative cannot be had: with what a script said last, where one failed."""
-    said = error.tail[-1].strip() if isinstance(error, ScriptFailedError) and error.tail else ""
-    return f"{error.message}: {said}" if said else error.message
 
 
 async def _end(tasks: Iterable[asyncio.Task[str]]) -> None:

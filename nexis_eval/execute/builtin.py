@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Files, Local, Union, Unpack
+from nexis_eval.derivation import Derivation, Files, Input, Local, Union, Unpack
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.store import Artifact, Store
@@ -23,6 +23,25 @@ class SourceLayoutError(NexisError):
     """A download that should be one archive is something else."""
 
     code = "B0004"
+
+
+def realise_builtin(
+    store: Store,
+    derivation: Derivation,
+    resolve: Callable[[Input], TreeDigest],
+    names: Mapping[DerivationId, str],
+) -> Artifact:
+    """Perform a step of one of these kinds. ``resolve`` gives the tree of an input, ``names`` what to call it."""
+    builder = derivation.builder
+    if isinstance(builder, Local):
+        return realise_local(store, derivation, builder)
+    if isinstance(builder, Files):
+        return realise_files(store, derivation, builder)
+    if isinstance(builder, Unpack):
+        return realise_unpack(store, derivation, builder, resolve(derivation.inputs[0]))
+    assert isinstance(builder, Union)
+    resolved = {(item.derivation, item.output): resolve(item) for item in derivation.inputs}
+    return realise_union(store, derivation, builder, resolved, names)
 
 
 def realise_local(store: Store, derivation: Derivation, builder: Local) -> Artifact:
