@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.platforms import Platform, platform_named
+from nexis_eval.rule_parameters import Parameters, flat, pairs, parameters_of
 from nexis_store.digest import encode_fields
 from nexis_store.errors import NexisError, Place
 
@@ -472,37 +472,14 @@ def _values(rule: Rule, package: Parameters) -> dict[str, Any]:
 # Calls: a rule and all that its templates can depend on, as strings
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What the templates of a rule are rendered with; as ``package`` they see all of it."""
-
-    arch: str
-    build_arch: str
-    name: str
-    version: str
-    source: str
-    subdir: str
-    check: bool
-    pre_build: str
-    post_build: str
-    build_flags: tuple[str, ...]
-    configure_flags: tuple[str, ...]
-    patches: tuple[str, ...]
-    outputs: tuple[str, ...]
-    options: Mapping[str, Any]
-    """As the package gives them, files by their paths in the sandbox."""
-    phases: Mapping[str, str]
-    env: Mapping[str, str]
-
-
 def rule_digest(rule: Rule) -> str:
     """Names everything of a rule that a script can depend on, in hexadecimal; its name and documentation are not."""
     from blake3 import blake3
 
     strings = [RENDERING, rule.prelude, str(len(rule.order)), *rule.order]
     for table in (rule.env, rule.cross_env, rule.phases):
-        strings += _pairs(table)
-    strings += (text for key in sorted(rule.options) for text in (key, *_flat(rule.options[key].default)))
+        strings += pairs(table)
+    strings += (text for key in sorted(rule.options) for text in (key, *flat(rule.options[key].default)))
     return blake3(encode_fields(RULE_DOMAIN, [each.encode() for each in strings])).hexdigest()
 
 
@@ -554,7 +531,7 @@ class Caller:
         ]
         if package.phases or package.env or options:
             _check_phases(self.rule, package)
-            strings += (*_pairs(package.phases), *_pairs(package.env), *_flat(options))
+            strings += (*pairs(package.phases), *pairs(package.env), *flat(options))
         return tuple(strings)
 
     def toolsets(self, context: BuildContext, call: Sequence[str]) -> tuple[str, ...]:
@@ -580,90 +557,6 @@ def _varies(template: str) -> bool:
 
 
 _SETTLED = frozenset(("options", "cross", "platform", "build_platform", "arch", "triplet"))
-
-
-def _pairs(table: Mapping[str, str]) -> Iterator[str]:
-    yield str(len(table))
-    for key in sorted(table):
-        yield key
-        yield table[key]
-
-
-def parameters_of(call: Sequence[str]) -> Parameters:
-    """The inverse of ``call_of``."""
-    strings = iter(call)
-    _rule, arch, build_arch, name, version, source, subdir, check, pre_build, post_build = islice(strings, 10)
-
-    def several() -> tuple[str, ...]:
-        return tuple(islice(strings, int(next(strings))))
-
-    def table() -> dict[str, str]:
-        return {next(strings): next(strings) for _ in range(int(next(strings, "0")))}
-
-    build_flags, configure_flags, patches, outputs = several(), several(), several(), several()
-    phases, env = table(), table()
-    kind = next(strings, "")
-    return Parameters(
-        arch,
-        build_arch,
-        name,
-        version,
-        source,
-        subdir,
-        bool(check),
-        pre_build,
-        post_build,
-        build_flags,
-        configure_flags,
-        patches,
-        outputs,
-        _unflat(kind, strings) if kind else {},
-        phases,
-        env,
-    )
-
-
-def _flat(value: object) -> Iterator[str]:
-    """A value of TOML as strings: its type and length first, tables in the order of their keys."""
-    match value:
-        case str():
-            yield from ("string", value)
-        case bool():
-            yield "true" if value else "false"
-        case int():
-            yield from ("integer", str(value))
-        case float():
-            yield from ("float", value.hex())
-        case list() | tuple():
-            yield from ("list", str(len(value)))
-            for each in value:
-                yield from _flat(each)
-        case Mapping():
-            yield from ("table", str(len(value)))
-            for key in sorted(value):
-                yield key
-                yield from _flat(value[key])
-        case None:
-            yield "none"
-        case _:
-            raise TypeError(f"not a value of TOML: {value!r}")
-
-
-def _unflat(kind: str, strings: Iterator[str]) -> Any:
-    match kind:
-        case "string":
-            return next(strings)
-        case "true" | "false":
-            return kind == "true"
-        case "integer":
-            return int(next(strings))
-        case "float":
-            return float.fromhex(next(strings))
-        case "list":
-            return tuple(_unflat(next(strings), strings) for _ in range(int(next(strings))))
-        case "table":
-            return {next(strings): _unflat(next(strings), strings) for _ in range(int(next(strings)))}
-    raise ValueError(f"not the strings of a value: {kind!r}")
 
 
 def render_call(rule: Rule, call: Sequence[str]) -> tuple[str, tuple[tuple[str, str], ...]]:
