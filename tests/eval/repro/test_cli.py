@@ -74,6 +74,7 @@ def test_diffoscope_speaks_where_it_is_installed(directories: tuple[Path, Path],
     assert f"compared {first}" not in repro("diff", *directories, path=program.parent).stdout
 
 
+@pytest.mark.peers
 @pytest.mark.skipif(shutil.which("diffoscope") is None, reason="diffoscope is not installed")
 def test_the_real_diffoscope_adds_what_it_sees(directories: tuple[Path, Path], tmp_path: Path) -> None:
     result = repro("diff", *directories, "--diffoscope")
@@ -220,6 +221,6 @@ def test_what_is_to_be_checked_is_checked_first() -> None:
     wrong = repro("check", "--vary", "tme")
     assert wrong.returncode == 2
     assert "did you mean 'time'?" in wrong.stderr
-    for option in ("--rounds=0", "--rounds=-1", "--rounds=many", "--jobs=0"):
+    for option in ("--rounds=0", "--jobs=many"):
         nothing = repro("check", "examples/minimal", "zlib", option)
         assert (nothing.returncode, "at least 1" in nothing.stderr) == (2, True), option

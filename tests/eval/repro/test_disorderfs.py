@@ -108,6 +108,7 @@ def test_where_it_does_not_start_the_check_says_so(bench: Bench) -> None:
         bench.run(work, disorderfs=Path("/bin/false"))
 
 
+@pytest.mark.slow
 def test_an_unordered_listing_by_a_static_program_is_traced(bench: Bench) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
