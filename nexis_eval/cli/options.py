@@ -43,7 +43,6 @@ def _entry(option: Option, width: int) -> str:
         facts.append("required")
     elif option.default is not None:
         facts.append(f"default {option.default}")
-    if not option.used_by:
-        facts.append("no effect yet")
+    facts.append(f"used by {option.used_by}" if option.used_by else "no effect yet")
     text = textwrap.fill(option.doc, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return f"{option.key}  ({', '.join(facts)})\n{text}"

@@ -65,7 +65,7 @@ def test_search() -> None:
 
 def test_options_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["options", "hostname"]) == 0
-    assert 'system.hostname  (a host name, default "nexisos")' in capsys.readouterr().out
+    assert 'system.hostname  (a host name, default "nexisos", used by system.boot)' in capsys.readouterr().out
     assert run(["options", "--json", "dhcp"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["key"] == "network.dhcp"
     assert run(["options", "zzzz"]) == 1
