@@ -65,6 +65,12 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
+def _touched_since(path: str, began_ns: int) -> bool:
+    # Kernels before 6.13 stamp with the time of the last tick, so that what changes in the very first one is not seen.
+    stamp = _stamp(path)
+    return stamp is not None and max(stamp[1], stamp[2]) > began_ns
+
+
 def _digest(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
@@ -143,23 +149,30 @@ class EvaluationCache:
     def put(
         self,
         request: Request,
+        began_ns: int,
         listings: Mapping[tuple[str, str], tuple[str, ...]],
         files: Iterable[Path | str],
         *parts: bytes,
     ) -> None:
-        """Remember ``parts``. ``files`` are all whose content decided them; one that is gone counts as being gone."""
-        now = time.time_ns()
-        rows = [row_of(path, now) for path in dict.fromkeys(os.fspath(file) for file in files)]
-        self.put_rows(request, [(*key, found) for key, found in listings.items()], rows, *parts)
+        """Remember ``parts``. ``files`` are all whose content decided them; one that is gone counts as being gone.
+
+        Nothing is remembered if one of them changed after ``began_ns``, when reading them began: what was read may be
+        what it was before.
+        """
+        rows = [row_of(path, began_ns) for path in dict.fromkeys(os.fspath(file) for file in files)]
+        self.put_rows(request, began_ns, [(*key, found) for key, found in listings.items()], rows, *parts)
 
     def put_rows(
         self,
         request: Request,
+        began_ns: int,
         listings: Sequence[tuple[str, str, tuple[str, ...]]],
         rows: Sequence[Row],
         *parts: bytes,
     ) -> None:
         """The same for files that were looked at already."""
+        if any(stamp is None and _touched_since(path, began_ns) for path, stamp, _ in rows):
+            return
         header = marshal.dumps(([*rows], [*listings], [(blake3(part).digest(), len(part)) for part in parts]))
         data = len(header).to_bytes(4, "big") + header
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -37,8 +37,8 @@ def evaluate_changed(
     # Each is as large as what was read from it.
     del summary, graph, remembered, written
     lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
-    now = time.time_ns()
-    again = {file: row_of(file, now) for file in changed}
+    began = time.time_ns()
+    again = {file: row_of(file, began) for file in changed}
     try:
         text = lock.read_text(encoding="utf-8") if lock.exists() else ""
     except (OSError, UnicodeDecodeError):
@@ -52,11 +52,11 @@ def evaluate_changed(
     state = made.state.encode()
     gone = before.locals.keys() - made.state.locals.keys()
     rows = [again.get(row[0], row) for row in known.rows if row[0] not in gone]
-    rows += [row_of(file, now) for file in made.state.locals.keys() - {row[0] for row in rows}]
+    rows += [row_of(file, began) for file in made.state.locals.keys() - {row[0] for row in rows}]
     with contextlib.suppress(OSError):
         encoded = encode_summary(arch, system, mirrors, made.targets, idle)
         cache.put_rows(
-            request, known.listings, rows, encoded, encode(made.nodes, rules), state, marshal.dumps(made.texts)
+            request, began, known.listings, rows, encoded, encode(made.nodes, rules), state, marshal.dumps(made.texts)
         )
     return Evaluation(
         arch, system, mirrors, made.targets, idle, lambda: graph_of(request, made.nodes, rules, made.targets, state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache as cache_of
 from functools import partial
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> Evaluation:
     """Evaluate. Raises ``NexisError`` for all that can be wrong; without ``pin`` also for what the lock lacks."""
+    began = time.time_ns()
     config, origins = load_with_origins(
         request.file, arch=request.arch, profiles=request.profiles, overrides=request.overrides
     )
@@ -65,6 +67,7 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
         # A cache that cannot be written is a cache that is not there.
         cache.put(
             request,
+            began,
             listings,
             files,
             encode_summary(arch, system, mirrors, targets, idle),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,30 @@ def request(system: Path) -> Request:
     return Request(system / "system.toml", "x86_64")
 
 
-def remember(cache: EvaluationCache, system: Path) -> None:
+def remember(cache: EvaluationCache, system: Path, during: Callable[[], object] = lambda: None) -> None:
+    began = time.time_ns()
     config, origins = load_with_origins(system / "system.toml")
     files = [*config.files, *(local.path for local, _, _ in local_paths(config)), system / "nexis.lock"]
-    cache.put(request(system), origins.listings, files, b"summary", b"graph\nbytes")
+    during()
+    cache.put(request(system), began, origins.listings, files, b"summary", b"graph\nbytes")
 
 
 def test_nothing_changed(cache: EvaluationCache, system: Path) -> None:
     known = cache.get(request(system))
     assert known is not None
     assert [known.part(number) for number in range(2)] == [b"summary", b"graph\nbytes"]
+
+
+def test_an_edit_while_evaluating_is_not_taken_for_what_was_read(system: Path, tmp_path: Path) -> None:
+    def edit() -> None:
+        time.sleep(0.02)  # longer than a tick of the clock that stamps files
+        (system / "one.toml").write_text("")
+
+    cache = EvaluationCache(tmp_path / "other")
+    remember(cache, system, edit)
+    assert cache.find(request(system)) is None
+    remember(cache, system)
+    assert cache.get(request(system)) is not None
 
 
 def test_touching_is_no_change(cache: EvaluationCache, system: Path) -> None:
