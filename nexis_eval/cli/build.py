@@ -1,7 +1,8 @@
 """Build a system, or the named targets of it, and print where the results are.
 
 Only what is missing is done. A step whose inputs came out as before is not run again, however its recipe was reached.
-Without a target the images are built: kernel, root file system, ISO and a script to try them.
+Without a target the images are built: kernel, root file system, ISO and a script to try them; or, where the
+configuration has no kernel, all its packages.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.cli.evaluation import (
+    DEFAULT,
     DEFAULT_TARGET,
     add_evaluation_arguments,
     add_store_argument,
     default_jobs,
+    default_names,
     evaluate,
     named_roots,
     take_targets,
@@ -46,7 +49,7 @@ MAX_CAUSES = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"what to build of it (default: {DEFAULT_TARGET}; 'nexis-eval targets' lists all)")
+    add_evaluation_arguments(parser, f"what to build of it (default: {DEFAULT}; 'nexis-eval targets' lists all)")
     add_store_argument(parser)
     parser.add_argument("-j", "--jobs", type=_positive, default=default_jobs(), metavar="N", help="processors to use")
     parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that can be built")
@@ -117,10 +120,11 @@ def _positive(value: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Build; returns the exit code."""
     clock = time.monotonic_ns()
-    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    named = take_targets(args, 0, None)
     args.locked = args.locked or args.offline
     args.overrides = [*args.overrides, *args.prebuilt]
     evaluation = evaluate(args)
+    names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
     with open_store(args) as store:
         plan = done_plan(roots, store.realised) or make_plan(evaluation.graph, roots, store.realised, store.realisation)
@@ -130,11 +134,12 @@ def run(args: argparse.Namespace) -> int:
         adopt_cut_off(store, evaluation.graph, plan)
         if plan.pending and (code := _realise(args, store, evaluation, roots, plan)):
             return code
-        if DEFAULT_TARGET in names and (plan.pending or plan.cut_off):
+        if (not named or DEFAULT_TARGET in named) and (plan.pending or plan.cut_off):
             _remember(store, evaluation, roots)
         if not plan.pending and not args.json:
             took = text.duration(time.monotonic_ns() - clock)
-            print(f"nothing to do: {', '.join(names)} for {evaluation.arch} as configured ({took})")
+            what = text.few(names, "target")
+            print(f"nothing to do: {what} for {evaluation.arch} as configured ({took})")
         _deliver(args, store, evaluation, names, roots)
     return 0
 

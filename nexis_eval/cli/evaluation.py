@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nexis_eval.lock.model import Lock
 
 DEFAULT_TARGET = "images"
+DEFAULT = "the images, or all packages where there is no kernel"
+"""What ``default_names`` does, for help texts."""
+
 SYSTEM_TARGETS = frozenset({"images", "initramfs", "iso", "kernel", "rootfs", "squashfs", "ext2", "system"})
 """What a system has beside its packages, if it is one."""
 
@@ -124,6 +127,23 @@ def _pin(args: argparse.Namespace, config: Config) -> Lock:
     return lock_configs([config], path, args)
 
 
+def default_names(evaluation: Evaluation) -> list[str]:
+    """What is meant where no target is named: the images, or all packages where the configuration has no kernel.
+
+    Raises what a system lacks for having images, and ``UnknownTargetError`` where there is nothing at all.
+    """
+    if DEFAULT_TARGET not in evaluation.targets:
+        evaluation.graph.lacking()
+        packages = sorted(each for each in evaluation.targets if ":" not in each)
+        if not packages:
+            raise UnknownTargetError(
+                "there is nothing to build: this configuration has no packages",
+                hint="add [[packages]] tables (docs/packages.md), or begin with a copy of examples/minimal",
+            )
+        return packages
+    return [DEFAULT_TARGET]
+
+
 def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:
     """The derivations that a person calls by ``names``; the graph is only decoded for what is no target."""
     return [evaluation.targets.get(name) or find_target(evaluation.graph, name) for name in names]
@@ -140,12 +160,17 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
         found = [each for each in graph.derivations if str(each).startswith(name)]
         if len(found) == 1:
             return found[0]
+    packages = sorted(each for each in graph.targets if ":" not in each)
+    shown = ", ".join(packages[:12]) + (" and more: see 'nexis-eval targets'" if len(packages) > 12 else "")
     if name in SYSTEM_TARGETS:
         graph.lacking()
+        raise UnknownTargetError(
+            f"there is no '{name}': this configuration has no kernel to make a system with",
+            hint=f"targets: {shown or 'none'}; for a system, add the package of a kernel, as in examples/minimal",
+        )
     from difflib import get_close_matches
 
     near = get_close_matches(name, graph.targets, n=3)
-    shown = ", ".join(sorted(each for each in graph.targets if ":" not in each))
     raise UnknownTargetError(
         f"this system has no target '{name}'",
         hint=f"did you mean {' or '.join(repr(each) for each in near)}?" if near else f"targets: {shown}",

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from nexis_eval.cli.build import add_log_format, progress_view
 from nexis_eval.cli.evaluation import (
-    DEFAULT_TARGET,
+    DEFAULT,
     add_evaluation_arguments,
     add_store_argument,
+    default_names,
     evaluate,
-    find_target,
+    named_roots,
     take_targets,
 )
 from nexis_eval.cli.stores import open_store
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Which sources are meant, and where the store is."""
-    add_evaluation_arguments(parser, f"for what of it (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"for what of it (default: {DEFAULT})")
     add_store_argument(parser)
     parser.add_argument("--all-targets", action="store_true", help="the sources of every target, not only of some")
     parser.add_argument("--all-architectures", action="store_true", help="for every architecture, not only --arch")
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, TreeDigest]:
     """Bring the sources that ``args`` ask for into ``store`` and keep them; raises ``FetchError`` if any is missing."""
-    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    named = take_targets(args, 0, None)
     arches = list(PLATFORMS) if args.all_architectures else [args.arch]
     result: dict[DerivationId, TreeDigest] = {}
     for arch in arches:
@@ -87,7 +88,9 @@ def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, Tree
         args.locked = args.locked or getattr(args, "offline", False)
         evaluation = evaluate(args)
         graph = evaluation.graph
-        roots = list(graph.targets.values()) if args.all_targets else [find_target(graph, name) for name in names]
+        roots = list(graph.targets.values())
+        if not args.all_targets:
+            roots = named_roots(evaluation, named or default_names(evaluation))
         sources = sources_of(graph, roots)
         if getattr(args, "bundle", None) is not None:
             _unbundle(args.bundle, store, evaluation, sources)

@@ -1,7 +1,8 @@
 """Print the derivation graph of a system, or a part of it.
 
-Without --from it is what the images need; with --to, only what leads there. --depth counts steps from --from, or where
-only --to is given, from there upwards: 'graph --to zlib --depth 1' says who uses zlib directly.
+Without --from it is what the images need, or all packages where there is no kernel; with --to, only what leads there.
+--depth counts steps from --from, or where only --to is given, from there upwards: 'graph --to zlib --depth 1' says who
+uses zlib directly.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import argparse
 import json
 
 from nexis_eval.cli.evaluation import (
-    DEFAULT_TARGET,
+    DEFAULT,
     TargetCountError,
     add_evaluation_arguments,
+    default_names,
     evaluate,
     find_target,
+    named_roots,
     take_targets,
 )
 from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.drawing.selection import Drawing, select
 from nexis_eval.graph import DerivationGraph
+from nexis_eval.ui.text import few
 from nexis_store.errors import NexisError
 
 
@@ -39,7 +43,7 @@ class ReducedRecipesError(NexisError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"the root of the graph, the same as --from (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"the root of the graph, the same as --from (default: {DEFAULT})")
     parser.add_argument("--from", dest="root", metavar="TARGET", help="only this, and what it needs")
     parser.add_argument("--to", metavar="TARGET", help="only what needs this, directly or not")
     parser.add_argument("--depth", type=_steps, metavar="N", help="at most so many steps")
@@ -70,26 +74,27 @@ def run(args: argparse.Namespace) -> int:
     given = take_targets(args, 0, 1)
     if given and args.root:
         raise TargetCountError(f"'{given[0]}' and --from {args.root} both name the root", hint="leave one of them out")
-    name = args.root or (given[0] if given else DEFAULT_TARGET)
+    named = [args.root] if args.root else given
     if args.reduce and args.format == "json":
         raise ReducedRecipesError("JSON holds whole recipes", hint="use --reduce with another format, or leave it out")
     evaluation = evaluate(args)
     graph = evaluation.graph
+    names = named or default_names(evaluation)
     drawing = select(
         graph,
-        find_target(graph, name),
+        named_roots(evaluation, names),
         to=find_target(graph, args.to) if args.to else None,
         depth=args.depth,
-        upwards=not (given or args.root),
+        upwards=not named,
         plumbing=args.all or args.format == "json",
         reduce=args.reduce,
     )
     if not drawing.edges:
         raise NoWayError(
-            f"'{name}' does not need '{args.to}'",
+            f"{few(names, 'target')} {'does' if len(names) == 1 else 'do'} not need {args.to}",
             hint="name what needs it with --from; 'nexis-eval targets' lists what there is",
         )
-    print(_printed(graph, drawing, args.format, f"{name} of {evaluation.system} ({evaluation.arch})"))
+    print(_printed(graph, drawing, args.format, f"{few(names, 'package')} of {evaluation.system} ({evaluation.arch})"))
     return 0
 
 

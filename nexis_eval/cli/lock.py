@@ -191,7 +191,7 @@ def keeping(args: argparse.Namespace, arch: str) -> Iterator[Keep]:
     """
     from nexis_eval.sources import keep_locked
 
-    one = argparse.Namespace(**{**vars(args), "arch": arch})
+    one = argparse.Namespace(**{"store": None, **vars(args), "arch": arch})
 
     with ExitStack() as stack:
         one_at_a_time, stores, failed = threading.Lock(), list[Store](), list[NexisError]()

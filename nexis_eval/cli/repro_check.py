@@ -20,11 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import (
-    DEFAULT_TARGET,
+    DEFAULT,
     add_evaluation_arguments,
     add_store_argument,
+    default_names,
     evaluate,
-    find_target,
+    named_roots,
     take_targets,
 )
 from nexis_eval.cli.repro_common import (
@@ -66,7 +67,7 @@ class NothingToCheckError(NexisError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"what to check of it (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"what to check of it (default: {DEFAULT})")
     add_store_argument(parser)
     add_jobs_argument(parser)
     parser.add_argument("--all", action="store_true", help="also every build that the targets need")
@@ -95,13 +96,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     vary = parse_names(args.vary)
     disorderfs = _disorderfs() if args.disorderfs else None
-    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    named = take_targets(args, 0, None)
     evaluation = evaluate(args)
+    names = named or default_names(evaluation)
     graph = evaluation.graph
     from nexis_eval.sandbox.check import available
 
     available()
-    steps = script_steps(graph, [find_target(graph, name) for name in names], whole=args.all)
+    steps = script_steps(graph, named_roots(evaluation, names), whole=args.all)
     if not steps:
         raise NothingToCheckError(
             f"{', '.join(names)}: no script takes part, only downloads and unpacking, which hashes prove",

@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 
 from nexis_eval.cli.evaluation import (
-    DEFAULT_TARGET,
+    DEFAULT,
     add_evaluation_arguments,
     add_store_argument,
+    default_names,
     evaluate,
-    find_target,
+    named_roots,
     take_targets,
 )
 from nexis_eval.cli.repro_common import add_jobs_argument, realise_steps
@@ -31,7 +32,7 @@ from nexis_store.store import Store, default_store_root
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"what to record of it (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"what to record of it (default: {DEFAULT})")
     add_store_argument(parser)
     add_jobs_argument(parser)
     parser.add_argument(
@@ -48,10 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record; returns the exit code."""
-    names = take_targets(args, 0, None) or [DEFAULT_TARGET]
+    named = take_targets(args, 0, None)
     evaluation = evaluate(args)
     graph = evaluation.graph
-    roots = [find_target(graph, name) for name in names]
+    names = named or default_names(evaluation)
+    roots = named_roots(evaluation, names)
     with Store.open(args.store or default_store_root()) as store:
         mirrors = default_mirrors(evaluation.mirrors)
         # Every step's outputs are part of the record, so all of them must be there, not only the roots'.

@@ -5,24 +5,32 @@ from __future__ import annotations
 import argparse
 import json
 
-from nexis_eval.cli.evaluation import DEFAULT_TARGET, add_evaluation_arguments, evaluate, find_target, take_targets
+from nexis_eval.cli.evaluation import (
+    DEFAULT,
+    add_evaluation_arguments,
+    default_names,
+    evaluate,
+    named_roots,
+    take_targets,
+)
 from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.drawing.recipe import recipe_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"what to show (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"what to show (default: {DEFAULT})")
     parser.add_argument("-r", "--recursive", action="store_true", help="and everything it needs, inputs first")
     parser.add_argument("--json", action="store_true", help="print JSON (docs/formats/derivation.md)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
-    name = (take_targets(args, 0, 1) or [DEFAULT_TARGET])[0]
-    graph = evaluate(args).graph
-    root = find_target(graph, name)
-    chosen = graph.closure([root]) if args.recursive else {root: graph.derivations[root]}
+    named = take_targets(args, 0, 1)
+    evaluation = evaluate(args)
+    graph = evaluation.graph
+    roots = named_roots(evaluation, named or default_names(evaluation))
+    chosen = graph.closure(roots) if args.recursive else {root: graph.derivations[root] for root in roots}
     if args.json:
         print(json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False))
         return 0

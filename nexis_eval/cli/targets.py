@@ -28,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
         print("{\n  " + json.dumps(ids, separators=(",\n  ", ": "))[1:-1] + "\n}")
         return 0
     graph = evaluation.graph
-    width = max(map(len, graph.targets))
+    if not graph.targets:
+        print("nothing to build: this configuration has no packages", file=sys.stderr)
+    width = max(map(len, graph.targets), default=0)
     for name, each in sorted(graph.targets.items()):
         derivation = graph.derivations[each]
         print(f"{name.ljust(width)}  {derivation.label} ({derivation.platform})")

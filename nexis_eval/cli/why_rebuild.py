@@ -10,39 +10,41 @@ import argparse
 import json
 
 from nexis_eval.cli.evaluation import (
-    DEFAULT_TARGET,
+    DEFAULT,
     add_evaluation_arguments,
     add_store_argument,
+    default_names,
     evaluate,
-    find_target,
+    named_roots,
     take_targets,
 )
 from nexis_eval.cli.stores import open_store
 from nexis_eval.plan import make_plan
 from nexis_eval.record import last
-from nexis_eval.ui.text import plural
+from nexis_eval.ui.text import few, plural
 from nexis_eval.why import Cause, Reach, causes, consequences
 from nexis_store.errors import Place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_evaluation_arguments(parser, f"what would be built (default: {DEFAULT_TARGET})")
+    add_evaluation_arguments(parser, f"what would be built (default: {DEFAULT})")
     add_store_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
-    name = (take_targets(args, 0, 1) or [DEFAULT_TARGET])[0]
+    named = take_targets(args, 0, 1)
     evaluation = evaluate(args)
     graph = evaluation.graph
-    root = find_target(graph, name)
+    names = named or default_names(evaluation)
+    roots = named_roots(evaluation, names)
     with open_store(args) as store:
         before = last(store, evaluation.system, evaluation.arch)
-        plan = make_plan(graph, [root], store.realised, store.realisation)
+        plan = make_plan(graph, roots, store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}
-    wanted = graph.closure([root])
+    wanted = graph.closure(roots)
     found = {each: cause for each, cause in found.items() if each in wanted}
     reach = consequences(graph, found)
     if args.json:
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     if not plan.pending:
-        print(f"nothing to rebuild: {name} for {evaluation.arch} is as configured")
+        print(f"nothing to rebuild: {few(names, 'target')} for {evaluation.arch} as configured")
         return 0
     if before is None:
         print("this system was not built before in this store: everything that is missing is built")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nexis_eval.graph import DerivationGraph
@@ -29,7 +29,7 @@ class Drawing:
 
 def select(
     graph: DerivationGraph,
-    root: DerivationId,
+    roots: Sequence[DerivationId],
     *,
     to: DerivationId | None = None,
     depth: int | None = None,
@@ -37,33 +37,33 @@ def select(
     plumbing: bool = False,
     reduce: bool = False,
 ) -> Drawing:
-    """What is shown of ``graph``: ``root`` and what it needs.
+    """What is shown of ``graph``: ``roots`` and what they need.
 
-    With ``to``, only what is on a way from ``root`` to there. ``depth`` limits the steps from ``root``, or if
+    With ``to``, only what is on a way from ``roots`` to there. ``depth`` limits the steps from ``roots``, or if
     ``upwards`` from ``to``. ``plumbing`` includes the steps of ``PLUMBING``, as ``to`` does.
     ``reduce`` leaves out an edge where a longer way leads to the same node: the transitive reduction.
-    Nothing is shown when ``root`` does not need ``to``.
+    Nothing is shown when none of ``roots`` needs ``to``.
     """
-    edges = _edges(graph, root, plumbing=plumbing or to is not None)
+    edges = _edges(graph, roots, plumbing=plumbing or to is not None)
     if to is not None:
-        edges = _part(edges, _reached(_turned(edges), to) if to in edges else ())
+        edges = _part(edges, _reached(_turned(edges), [to]) if to in edges else ())
     if depth is not None:
-        start = _reached(_turned(edges), to, depth) if upwards and to is not None else _reached(edges, root, depth)
+        start = _reached(_turned(edges), [to], depth) if upwards and to is not None else _reached(edges, roots, depth)
         edges = _part(edges, start)
     return Drawing(graph, _reduced(edges) if reduce else edges)
 
 
-def _edges(graph: DerivationGraph, root: DerivationId, *, plumbing: bool) -> Edges:
-    derivations = graph.closure([root])
+def _edges(graph: DerivationGraph, roots: Sequence[DerivationId], *, plumbing: bool) -> Edges:
+    derivations = graph.closure(roots)
     shown = {
-        each for each, item in derivations.items() if plumbing or each == root or item.builder.kind not in PLUMBING
+        each for each, item in derivations.items() if plumbing or each in roots or item.builder.kind not in PLUMBING
     }
     edges = {
         each: tuple(needed for needed in dict.fromkeys(derivations[each].dependencies()) if needed in shown)
         for each in derivations
         if each in shown
     }
-    return _part(edges, _reached(edges, root))
+    return _part(edges, _reached(edges, roots))
 
 
 def _turned(edges: Edges) -> dict[DerivationId, list[DerivationId]]:
@@ -75,9 +75,9 @@ def _turned(edges: Edges) -> dict[DerivationId, list[DerivationId]]:
 
 
 def _reached(
-    edges: Mapping[DerivationId, Iterable[DerivationId]], start: DerivationId, depth: int | None = None
+    edges: Mapping[DerivationId, Iterable[DerivationId]], starts: Iterable[DerivationId], depth: int | None = None
 ) -> set[DerivationId]:
-    reached = {start} if start in edges else set()
+    reached = {each for each in starts if each in edges}
     last = set(reached)
     while last and (depth is None or depth > 0):
         last = {item for each in last for item in edges[each]} - reached

@@ -35,6 +35,11 @@ def duration(nanoseconds: int) -> str:
     return f"{hours} h {minutes:02} min"
 
 
+def few(names: Sequence[str], noun: str) -> str:
+    """The names where they are few, or else how many there are: ``a, b``, ``26 targets``."""
+    return ", ".join(names) if len(names) < 5 else plural(len(names), noun)
+
+
 def size(number: int) -> str:
     """Bytes in binary units: ``312 B``, ``4.1 KiB``, ``72.0 MiB``."""
     if number < 1024:

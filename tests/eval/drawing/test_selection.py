@@ -38,43 +38,43 @@ def diamond() -> DerivationGraph:
 
 def test_everything_below_but_what_only_brings_sources_in() -> None:
     graph = diamond()
-    assert names(select(graph, graph.targets["top"])) == {"top", "left", "right", "base", "other"}
-    assert "unpacked" in names(select(graph, graph.targets["top"], plumbing=True))
+    assert names(select(graph, [graph.targets["top"]])) == {"top", "left", "right", "base", "other"}
+    assert "unpacked" in names(select(graph, [graph.targets["top"]], plumbing=True))
 
 
 def test_only_what_leads_to_a_step() -> None:
     graph = diamond()
-    drawing = select(graph, graph.targets["top"], to=graph.targets["left"])
+    drawing = select(graph, [graph.targets["top"]], to=graph.targets["left"])
     assert edges(drawing) == {("top", "left")}
-    drawing = select(graph, graph.targets["top"], to=graph.targets["base"])
+    drawing = select(graph, [graph.targets["top"]], to=graph.targets["base"])
     assert names(drawing) == {"top", "left", "right", "base"}
 
 
 def test_nothing_leads_there() -> None:
     graph = diamond()
-    assert not select(graph, graph.targets["left"], to=graph.targets["right"]).edges
+    assert not select(graph, [graph.targets["left"]], to=graph.targets["right"]).edges
 
 
 def test_so_many_steps_down_or_up() -> None:
     graph = diamond()
     top, base = graph.targets["top"], graph.targets["base"]
-    assert names(select(graph, top, depth=0)) == {"top"}
-    assert names(select(graph, graph.targets["left"], depth=1)) == {"left", "base"}
-    up = select(graph, top, to=base, depth=1, upwards=True)
+    assert names(select(graph, [top], depth=0)) == {"top"}
+    assert names(select(graph, [graph.targets["left"]], depth=1)) == {"left", "base"}
+    up = select(graph, [top], to=base, depth=1, upwards=True)
     assert names(up) == {"base", "left", "right", "top"}
-    assert names(select(graph, top, to=graph.targets["left"], depth=1, upwards=True)) == {"left", "top"}
+    assert names(select(graph, [top], to=graph.targets["left"], depth=1, upwards=True)) == {"left", "top"}
 
 
 def test_an_edge_beside_a_longer_way_is_left_out() -> None:
     graph = diamond()
-    whole, reduced = select(graph, graph.targets["top"]), select(graph, graph.targets["top"], reduce=True)
+    whole, reduced = select(graph, [graph.targets["top"]]), select(graph, [graph.targets["top"]], reduce=True)
     assert edges(whole) - edges(reduced) == {("top", "base")}
 
 
 @given(random_graphs(), st.booleans())
 def test_reduction_keeps_who_needs_whom(graph: DerivationGraph, plumbing: bool) -> None:
     root = next(reversed(list(graph.derivations)))
-    whole, reduced = (select(graph, root, plumbing=plumbing, reduce=each) for each in (False, True))
+    whole, reduced = (select(graph, [root], plumbing=plumbing, reduce=each) for each in (False, True))
     closures = [networkx.transitive_closure(networkx.DiGraph(edges(each))) for each in (whole, reduced)]
     assert set(closures[0].edges) == set(closures[1].edges)
     assert list(whole.edges) == list(reduced.edges)
@@ -83,6 +83,6 @@ def test_reduction_keeps_who_needs_whom(graph: DerivationGraph, plumbing: bool) 
 @given(random_graphs(), st.data())
 def test_what_leads_somewhere_is_what_can_reach_it(graph: DerivationGraph, data: st.DataObject) -> None:
     root, to = (graph.targets[data.draw(st.sampled_from(sorted(graph.targets)))] for _ in range(2))
-    shown = set(select(graph, root, to=to).edges)
+    shown = set(select(graph, [root], to=to).edges)
     below = graph.closure([root])
     assert shown == {each for each in below if to in graph.closure([each])}

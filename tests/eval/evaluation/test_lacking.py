@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.cli.evaluation import UnknownTargetError
 from nexis_eval.cli.main import run
 from nexis_eval.config.errors import ConfigErrors
 from nexis_eval.system.context import MissingPackageError
@@ -54,6 +55,40 @@ def test_a_package_can_be_had_without_what_only_the_system_needs(
     assert "note: no images, as the system has no package 'busybox'" in capsys.readouterr().err
     assert run(["check", "--derivations", "--arch", "x86_64"]) == 2
     assert "[E0408]" in capsys.readouterr().out
+
+
+def test_no_system_can_be_made_of_packages_alone(system: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = f'version = "1"\nsource = "https://example.org/x.tar.gz"\nhash = "{HASH}"'
+    system.write_text(f'[[packages]]\nname = "zlib"\n{source}\n')
+    assert {each for each in targets(capsys) if ":" not in each} == {"zlib"}
+    with pytest.raises(UnknownTargetError, match="this configuration has no kernel to make a system with") as caught:
+        run(["show-derivation", "images"])
+    assert (caught.value.hint or "").startswith("targets: zlib; for a system, add the package of a kernel")
+
+
+def test_nothing_can_be_made_of_nothing(system: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    system.write_text("")
+    assert run(["targets"]) == 0
+    assert capsys.readouterr().err == "nothing to build: this configuration has no packages\n"
+    with pytest.raises(UnknownTargetError, match="there is nothing to build: this configuration has no packages"):
+        run(["build"])
+
+
+@pytest.mark.parametrize("command", ["targets", "show-derivation", "graph", "why-depends", "why-rebuild", "fetch"])
+def test_every_command_pins_what_is_not_pinned(
+    command: str, system: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEXIS_STORE", str(system.parent / "store"))
+    (system.parent / "a.sh").write_text(f"#!/bin/sh\necho {command}\n")
+    package = f'version = "1"\nsource = "file://{system.parent}/a.sh"\nbuild_system = "script"'
+    system.write_text(f'[[packages]]\nname = "a"\n{package}\n[[packages]]\nname = "b"\ndependencies = ["a"]\n{package}')
+    targets = {"show-derivation": ["a"], "why-depends": ["b", "a"], "why-rebuild": ["a"]}.get(command, [])
+    with pytest.raises(ConfigErrors) as caught:
+        run([command, "--locked", *targets])
+    assert all("run 'nexis-eval lock'" in (each.hint or "") for each in caught.value.errors)
+    assert run([command, *targets]) == 0
+    assert "nexis.lock lacks something this system needs: pinning it" in capsys.readouterr().err
+    assert system.with_name("nexis.lock").read_text().count("[[source]]") == 2
 
 
 def test_what_was_lacking_is_added(system: Path, capsys: pytest.CaptureFixture[str]) -> None:

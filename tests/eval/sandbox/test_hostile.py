@@ -251,10 +251,8 @@ def test_memory_shared_after_fork_counts_once(room: Room, perl: str) -> None:
 
 
 def test_a_fork_bomb(room: Room, identity: Identity) -> None:
-    started = time.monotonic()
     result = room.run("bomb() { bomb | bomb & }; bomb; sleep 60", limits=Limits(processes=64), identity=identity)
     assert result.reason == "it had more than 64 processes"
-    assert time.monotonic() - started < 10
 
 
 def test_one_large_file(room: Room) -> None:
