@@ -16,17 +16,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexis_eval.cli.evaluation import (
+from nexis_eval.cli.arguments import (
     DEFAULT,
     DEFAULT_TARGET,
     add_evaluation_arguments,
     add_store_argument,
     default_jobs,
-    default_names,
-    evaluate,
-    named_roots,
     take_targets,
 )
+from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off

@@ -12,7 +12,8 @@ import os
 import sys
 from dataclasses import asdict
 
-from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
+from nexis_eval.cli.arguments import add_system_arguments
+from nexis_eval.cli.loading import load_config_with_origins
 from nexis_eval.config.errors import ConfigErrors, each_error, is_not_meant, raise_together
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config

@@ -18,13 +18,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexis_eval.cli.common import add_variant_arguments
-from nexis_eval.cli.evaluation import (
-    DEFAULT_TARGET,
-    add_store_argument,
-    evaluate,
-    find_target,
-)
+from nexis_eval.cli.arguments import DEFAULT_TARGET, add_store_argument, add_variant_arguments
+from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
 from nexis_eval.derivation_diff import DerivationDiff, Difference, compare
 from nexis_eval.derivation_json import graph_from_json

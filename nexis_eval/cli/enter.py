@@ -12,14 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nexis_eval.cli.evaluation import (
-    add_evaluation_arguments,
-    add_store_argument,
-    default_jobs,
-    evaluate,
-    find_target,
-    take_targets,
-)
+from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, default_jobs, take_targets
+from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
 from nexis_eval.closures import Closures, Outputs, visible
 from nexis_eval.derivation import Choice, Derivation, Script

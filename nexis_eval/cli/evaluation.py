@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import nexis_eval.evaluation.evaluate
-from nexis_eval.cli.common import add_variant_arguments
+from nexis_eval.cli.arguments import DEFAULT_TARGET
 from nexis_eval.config.cache import EvaluationCache, Request
 from nexis_eval.evaluation.result import Evaluation
 from nexis_store.digest import DerivationId
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from nexis_eval.graph import DerivationGraph
     from nexis_eval.lock.model import Lock
 
-DEFAULT_TARGET = "images"
-DEFAULT = "the images, or all packages where there is no kernel"
-"""What ``default_names`` does, for help texts."""
 
 SYSTEM_TARGETS = frozenset({"images", "initramfs", "iso", "kernel", "rootfs", "squashfs", "ext2", "system"})
 """What a system has beside its packages, if it is one."""
@@ -35,66 +32,6 @@ class UnknownTargetError(NexisError):
 
     code = "E0003"
     exit_code = 2
-
-
-class TargetCountError(NexisError):
-    """A command was given too many or too few targets."""
-
-    code = "E0005"
-    exit_code = 2
-
-
-def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "") -> None:
-    """The system file, the targets (``targets`` is their help text), the architecture, the lock switches."""
-    parser.add_argument(
-        "arguments",
-        nargs="*",
-        metavar="SYSTEM.toml TARGET" if targets else "SYSTEM.toml",
-        help="the configuration (default: ./system.toml)" + (f" and {targets}" if targets else ""),
-    )
-    add_variant_arguments(parser)
-    parser.add_argument(
-        "--locked", action="store_true", help="fail where nexis.lock lacks something, instead of pinning it"
-    )
-
-
-def add_store_argument(parser: argparse.ArgumentParser) -> None:
-    """``--store``."""
-    parser.add_argument(
-        "--store",
-        type=Path,
-        metavar="DIR",
-        help="the store (default: $NEXIS_STORE, else nexis/store in your data directory)",
-    )
-
-
-def default_jobs() -> int:
-    """As many builds side by side as there are processors this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list[str]:
-    """Tell the system file (a path ending in .toml, or a directory that has one) from the targets in ``args``.
-
-    Sets ``args.file``; returns the targets. Raises ``TargetCountError`` unless there are ``least`` to ``most`` of them.
-    """
-    args.file = Path("system.toml")
-    targets = []
-    for argument in args.arguments:
-        path = Path(argument)
-        if argument.endswith(".toml"):
-            args.file = path
-        elif "/" in argument or (path.is_dir() and (path / "system.toml").exists()):
-            args.file = path / "system.toml" if path.is_dir() else path
-        else:
-            targets.append(argument)
-    if len(targets) < least or (most is not None and len(targets) > most):
-        wanted = f"{least}" if least == most else f"{least} to {most}" if most is not None else f"at least {least}"
-        raise TargetCountError(
-            f"{len(targets)} targets given ({', '.join(targets) or 'none'}), {wanted} wanted",
-            hint="'nexis-eval targets' lists what a system has",
-        )
-    return targets
 
 
 def lock_file(config: Config) -> Path:
@@ -120,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
 
 
 def _pin(args: argparse.Namespace, config: Config) -> Lock:
-    from nexis_eval.cli.lock import lock_configs
+    from nexis_eval.cli.pinning import lock_configs
 
     path = lock_file(config)
     print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)

@@ -9,7 +9,8 @@ import argparse
 import dataclasses
 import json
 
-from nexis_eval.cli.common import add_system_arguments, load_config_with_origins
+from nexis_eval.cli.arguments import add_system_arguments
+from nexis_eval.cli.loading import load_config_with_origins
 from nexis_eval.config.explain import Explanation, UnknownKeyPathError, explain, keys_at, parse_key, written_key
 from nexis_eval.config.model import KeyPath, LocalPath
 from nexis_eval.config.origin import Origins

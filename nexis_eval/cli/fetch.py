@@ -15,16 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
 from nexis_eval.cli.build import add_log_format, progress_view
-from nexis_eval.cli.evaluation import (
-    DEFAULT,
-    add_evaluation_arguments,
-    add_store_argument,
-    default_names,
-    evaluate,
-    named_roots,
-    take_targets,
-)
+from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off

@@ -10,16 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from nexis_eval.cli.evaluation import (
-    DEFAULT,
-    TargetCountError,
-    add_evaluation_arguments,
-    default_names,
-    evaluate,
-    find_target,
-    named_roots,
-    take_targets,
-)
+from nexis_eval.cli.arguments import DEFAULT, TargetCountError, add_evaluation_arguments, take_targets
+from nexis_eval.cli.evaluation import default_names, evaluate, find_target, named_roots
 from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.drawing.selection import Drawing, select
 from nexis_eval.graph import DerivationGraph

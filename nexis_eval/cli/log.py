@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nexis_eval.cli.evaluation import add_evaluation_arguments, add_store_argument, evaluate, find_target, take_targets
+from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
 from nexis_eval.closures import Closures, visible
 from nexis_eval.derivation import Derivation

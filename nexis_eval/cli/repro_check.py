@@ -19,15 +19,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from nexis_eval.cli.evaluation import (
-    DEFAULT,
-    add_evaluation_arguments,
-    add_store_argument,
-    default_names,
-    evaluate,
-    named_roots,
-    take_targets,
-)
+from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.repro_common import (
     add_jobs_argument,
     add_report_arguments,

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nexis_eval.cli.evaluation import default_jobs
+from nexis_eval.cli.arguments import default_jobs
 from nexis_eval.closures import Outputs
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.graph import DerivationGraph

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from nexis_eval.cli.evaluation import add_store_argument
+from nexis_eval.cli.arguments import add_store_argument
 from nexis_eval.cli.repro_common import add_report_arguments, deliver
 from nexis_eval.cli.repro_operands import Operand, OperandError, Stores, resolve
 from nexis_eval.repro.cache import Cache

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from nexis_eval.cli.evaluation import add_store_argument
+from nexis_eval.cli.arguments import add_store_argument
 from nexis_eval.cli.repro_common import add_jobs_argument, add_report_arguments, deliver, read_record, run_to_the_end
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.export import export_tree

@@ -11,15 +11,8 @@ import hashlib
 import sys
 from pathlib import Path
 
-from nexis_eval.cli.evaluation import (
-    DEFAULT,
-    add_evaluation_arguments,
-    add_store_argument,
-    default_names,
-    evaluate,
-    named_roots,
-    take_targets,
-)
+from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.repro_common import add_jobs_argument, realise_steps
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.cache import publish

@@ -5,14 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from nexis_eval.cli.evaluation import (
-    DEFAULT,
-    add_evaluation_arguments,
-    default_names,
-    evaluate,
-    named_roots,
-    take_targets,
-)
+from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, take_targets
+from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.drawing.recipe import recipe_lines
 

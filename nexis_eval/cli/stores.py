@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from nexis_eval.cli.evaluation import take_targets
+from nexis_eval.cli.arguments import take_targets
 from nexis_eval.config.listing import list_files
 from nexis_store.layout import Layout
 from nexis_store.maintenance import backend_of

@@ -9,7 +9,8 @@ import argparse
 import json
 from itertools import pairwise
 
-from nexis_eval.cli.evaluation import add_evaluation_arguments, evaluate, find_target, take_targets
+from nexis_eval.cli.arguments import add_evaluation_arguments, take_targets
+from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.graph import DerivationGraph
 from nexis_store.digest import DerivationId
 

@@ -9,15 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from nexis_eval.cli.evaluation import (
-    DEFAULT,
-    add_evaluation_arguments,
-    add_store_argument,
-    default_names,
-    evaluate,
-    named_roots,
-    take_targets,
-)
+from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.stores import open_store
 from nexis_eval.plan import make_plan
 from nexis_eval.record import last

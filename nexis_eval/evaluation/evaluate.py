@@ -5,23 +5,14 @@ Recalling is what most commands do, so that is all that is imported for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import EvaluationCache, Request
-from nexis_eval.evaluation.result import Evaluation, decode_summary
+from nexis_eval.evaluation.result import SUMMARY, Evaluation, decode_summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nexis_eval.config.model import Config
+    from nexis_eval.evaluation.result import Pin
     from nexis_eval.graph import DerivationGraph
-    from nexis_eval.lock.model import Lock
-
-    Pin = Callable[[Config], Lock]
-    """Pins what the lock lacks, and gives the lock that has it."""
-
-SUMMARY, GRAPH, STATE, TEXTS = range(4)
-"""The parts of the record of an evaluation."""
 
 
 def evaluate(request: Request, cache: EvaluationCache, pin: Pin | None) -> Evaluation:

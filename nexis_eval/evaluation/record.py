@@ -11,7 +11,7 @@ from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import Recalled, Request
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config, KeyPath
-from nexis_eval.evaluation.evaluate import GRAPH, STATE
+from nexis_eval.evaluation.result import GRAPH, STATE
 from nexis_eval.evaluation.state import State
 from nexis_eval.graph import DerivationGraph, packed_graph
 from nexis_eval.packages.making import origins_of

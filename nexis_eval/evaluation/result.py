@@ -11,7 +11,15 @@ from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nexis_eval.config.model import Config
     from nexis_eval.graph import DerivationGraph
+    from nexis_eval.lock.model import Lock
+
+    Pin = Callable[[Config], Lock]
+    """Pins what the lock lacks, and gives the lock that has it."""
+
+SUMMARY, GRAPH, STATE, TEXTS = range(4)
+"""The parts of what is remembered of an evaluation."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from nexis_eval.rules import load_rules
 from nexis_eval.toolchain import load_toolchain
 
 if TYPE_CHECKING:
-    from nexis_eval.evaluation.evaluate import Pin
+    from nexis_eval.evaluation.result import Pin
 
 
 def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> Evaluation:

@@ -1,0 +1,101 @@
+"""The arguments that commands have in common: which system, which variant of it, which targets, which store."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from nexis_store.errors import NexisError
+
+DEFAULT_TARGET = "images"
+DEFAULT = "the images, or all packages where there is no kernel"
+"""What ``default_names`` does, for help texts."""
+
+
+class TargetCountError(NexisError):
+    """A command was given too many or too few targets."""
+
+    code = "E0005"
+    exit_code = 2
+
+
+def add_system_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the system file and what selects its variant."""
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=Path("system.toml"),
+        help="the system.toml, or its directory (default: .)",
+    )
+    add_variant_arguments(parser)
+
+
+def add_variant_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--arch``, ``--profile`` and ``--set`` alone."""
+    parser.add_argument("--arch", default="x86_64", help="x86_64, aarch64 or riscv64 (default: x86_64)")
+    parser.add_argument(
+        "--profile", action="append", default=[], metavar="NAME", help="count the [profile.NAME] parts; may be repeated"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="set a value, stronger than every file (packages.zlib.version=1.3); may be repeated",
+    )
+
+
+def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "") -> None:
+    """The system file, the targets (``targets`` is their help text), the architecture, the lock switches."""
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="SYSTEM.toml TARGET" if targets else "SYSTEM.toml",
+        help="the configuration (default: ./system.toml)" + (f" and {targets}" if targets else ""),
+    )
+    add_variant_arguments(parser)
+    parser.add_argument(
+        "--locked", action="store_true", help="fail where nexis.lock lacks something, instead of pinning it"
+    )
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """``--store``."""
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="the store (default: $NEXIS_STORE, else nexis/store in your data directory)",
+    )
+
+
+def default_jobs() -> int:
+    """As many builds side by side as there are processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list[str]:
+    """Tell the system file (a path ending in .toml, or a directory that has one) from the targets in ``args``.
+
+    Sets ``args.file``; returns the targets. Raises ``TargetCountError`` unless there are ``least`` to ``most`` of them.
+    """
+    args.file = Path("system.toml")
+    targets = []
+    for argument in args.arguments:
+        path = Path(argument)
+        if argument.endswith(".toml"):
+            args.file = path
+        elif "/" in argument or (path.is_dir() and (path / "system.toml").exists()):
+            args.file = path / "system.toml" if path.is_dir() else path
+        else:
+            targets.append(argument)
+    if len(targets) < least or (most is not None and len(targets) > most):
+        wanted = f"{least}" if least == most else f"{least} to {most}" if most is not None else f"at least {least}"
+        raise TargetCountError(
+            f"{len(targets)} targets given ({', '.join(targets) or 'none'}), {wanted} wanted",
+            hint="'nexis-eval targets' lists what a system has",
+        )
+    return targets
