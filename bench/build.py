@@ -30,9 +30,9 @@ import uuid
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.derivation import Derivation, Input, Local, Script, Use
 from nexis_eval.execute.local import LocalExecutor
-from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.derivation import Derivation, Input, Local, Script, Use
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, Outcome, realise

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config, KeyPath, Package
-from nexis_eval.derivation import Derivation, Union
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Union
+from nexis_eval.graph.packed import Nodes
 from nexis_eval.lock.fits import LATEST
 from nexis_eval.lock.model import Lock
 from nexis_eval.packages.build import from_source
@@ -20,7 +21,6 @@ from nexis_eval.packages.debian import unpacked
 from nexis_eval.packages.errors import PackageError, with_place
 from nexis_eval.packages.making import Making, Memory
 from nexis_eval.packages.ready_made import choice, prebuilt
-from nexis_eval.packed import Nodes
 from nexis_eval.platforms import Platform
 from nexis_eval.rules import Renderer, Rule
 from nexis_eval.toolchain import TARGET, Toolchain

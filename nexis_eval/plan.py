@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nexis_eval.closures import Closures, Outputs
-from nexis_eval.derivation import Choice, Derivation, Input, Use, build_key
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Closures, Outputs
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Choice, Derivation, Input, Use, build_key
 from nexis_store.digest import BuildKey, DerivationId
 from nexis_store.realisation import Realisation
 

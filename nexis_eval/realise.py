@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.closures import Closures, Outputs
-from nexis_eval.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script, Use
 from nexis_eval.execute.adopt import adopt, check_run_time, references
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_builtin
@@ -26,7 +24,9 @@ from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.land import prepare
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace, remove_tree
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Closures, Outputs
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script, Use
 from nexis_eval.jobserver import TokenPool
 from nexis_eval.memory import MemoryPool
 from nexis_eval.mirrors import Mirrors

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nexis_eval.closures import Outputs
-from nexis_eval.derivation_json import graph_from_json, graph_to_json
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Outputs
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.json import graph_from_json, graph_to_json
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.store import Store
 

@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
-from nexis_eval.derivation import Derivation
+from nexis_eval.graph.derivation import Derivation
 from nexis_store.digest import DerivationId
 
 DEFAULT_DURATION_NS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nexis_eval.config.model import Package
-from nexis_eval.derivation import Attribute, Derivation, Entry, Files, Input, Script, Use
-from nexis_eval.graph import GraphBuilder, layers
+from nexis_eval.graph.dag import GraphBuilder, layers
+from nexis_eval.graph.derivation import Attribute, Derivation, Entry, Files, Input, Script, Use
 from nexis_eval.platforms import Platform
 from nexis_eval.system.templates import text
 from nexis_eval.toolchain import Toolchain, toolsets

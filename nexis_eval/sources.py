@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nexis_eval.closures import Closures
-from nexis_eval.derivation import Derivation, Fetch, FetchGit
-from nexis_eval.derivation_encoding import derivation_id
 from nexis_eval.fetch.hashes import new_hasher
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Closures
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Fetch, FetchGit
+from nexis_eval.graph.encoding import derivation_id
 from nexis_eval.lock.model import LockedSource
 from nexis_eval.packages.making import BUILD_ARCH
 from nexis_eval.packages.pins import fetch_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nexis_eval.derivation import Derivation, Entry, Fetch, Files, Input, Union, Unpack, Use
-from nexis_eval.graph import GraphBuilder, layers
+from nexis_eval.graph.dag import GraphBuilder, layers
+from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Input, Union, Unpack, Use
 from nexis_eval.lock.model import LockedDeb, format_debs, parse_deb
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place

@@ -90,12 +90,28 @@ def cannot_write(error: OSError, what: str) -> StoreError:
         errno.EROFS: "the file system is mounted read-only: mount it writable, or use another store",
         errno.EACCES: "use a store of your own with --store or $NEXIS_STORE",
         errno.EPERM: "use a store of your own with --store or $NEXIS_STORE",
+        errno.ENOENT: "check the path, then repeat the command",
+        errno.ENOTDIR: "check the path, then repeat the command",
+        errno.EISDIR: "check the path, then repeat the command",
         errno.EIO: "the disk reports errors: check it, then run 'nexis-store verify --contents'",
     }
     hint = hints.get(
         error.errno or 0, "nothing that was acknowledged is lost; remove the cause, then repeat the command"
     )
     return StoreError(f"{what} could not be written: {error.strerror or error}", hint=hint)
+
+
+def cannot_read(error: OSError, what: str) -> StoreError:
+    """The error of a read that the system refused: of a file that the user named, or of one of the store."""
+    hints = {
+        errno.EACCES: "let your user read it, or leave it out",
+        errno.EPERM: "let your user read it, or leave it out",
+        errno.EISDIR: "name a file",
+        errno.EIO: "the disk reports errors: check it",
+        errno.EMFILE: "raise the limit of open files (ulimit -n), then repeat the command",
+    }
+    hint = hints.get(error.errno or 0, "check the path, then repeat the command")
+    return StoreError(f"{what} cannot be read: {error.strerror or error}", hint=hint)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from nexis_store import fs, workers
 from nexis_store.contents import TINY, Contents
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import SyncAhead
-from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_write, writing
+from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_read, cannot_write, writing
 from nexis_store.hashing import hash_large
 from nexis_store.names import check_component, check_name, check_path, encode
 from nexis_store.publish import Artifact, Host, publish
@@ -91,6 +91,9 @@ class Writer:
             with contextlib.suppress(OSError):
                 fs.remove_tree(staging)
         if isinstance(error, OSError):
+            source = error.filename if error.filename2 is None else None
+            if isinstance(source, str) and not source.startswith(f"{self._layout.root}/"):
+                raise cannot_read(error, source) from error
             raise cannot_write(error, self.name) from error
 
     def _claim(self, path: str) -> str:

@@ -224,8 +224,8 @@ def progress_view(log_format: str) -> View:
 
 def _causes(store: Store, evaluation: Evaluation, plan: Plan) -> Iterator[str]:
     """Why there is something to do, compared with the last build of this system: root causes only."""
+    from nexis_eval.graph.why import causes
     from nexis_eval.record import last
-    from nexis_eval.why import causes
 
     before = last(store, evaluation.system, evaluation.arch)
     if before is None:
@@ -242,7 +242,7 @@ def _causes(store: Store, evaluation: Evaluation, plan: Plan) -> Iterator[str]:
 
 def _remember(store: Store, evaluation: Evaluation, roots: Sequence[DerivationId]) -> None:
     """Keep a record of the build, and through its references everything that took part."""
-    from nexis_eval.graph import DerivationGraph
+    from nexis_eval.graph.dag import DerivationGraph
     from nexis_eval.record import Record, keep
 
     derivations = evaluation.graph.closure(roots)

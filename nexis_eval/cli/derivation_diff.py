@@ -21,10 +21,10 @@ from pathlib import Path
 from nexis_eval.cli.arguments import DEFAULT_TARGET, add_store_argument, add_variant_arguments
 from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
-from nexis_eval.derivation_diff import DerivationDiff, Difference, compare
-from nexis_eval.derivation_json import graph_from_json
 from nexis_eval.evaluation.result import Evaluation
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.diff import DerivationDiff, Difference, compare
+from nexis_eval.graph.json import graph_from_json
 from nexis_eval.record import last
 from nexis_eval.ui.text import plural
 from nexis_store.digest import DerivationId

@@ -15,13 +15,13 @@ from pathlib import Path
 from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, default_jobs, take_targets
 from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
-from nexis_eval.closures import Closures, Outputs, visible
-from nexis_eval.derivation import Choice, Derivation, Script
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Closures, Outputs, visible
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Choice, Derivation, Script
 from nexis_eval.plan import make_plan
 from nexis_eval.sandbox.spec import Bind, SandboxSpec
 from nexis_store.digest import DerivationId

@@ -19,7 +19,7 @@ from nexis_store.errors import NexisError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nexis_eval.config.model import Config
-    from nexis_eval.graph import DerivationGraph
+    from nexis_eval.graph.dag import DerivationGraph
     from nexis_eval.lock.model import Lock
 
 

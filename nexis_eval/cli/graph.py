@@ -12,9 +12,9 @@ import json
 
 from nexis_eval.cli.arguments import DEFAULT, TargetCountError, add_evaluation_arguments, take_targets
 from nexis_eval.cli.evaluation import default_names, evaluate, find_target, named_roots
-from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.drawing.selection import Drawing, select
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.json import graph_to_json
 from nexis_eval.ui.text import few
 from nexis_store.errors import NexisError
 

@@ -30,9 +30,9 @@ from nexis_eval.cli.repro_common import (
     run_to_the_end,
     varying_tools,
 )
-from nexis_eval.closures import Closures, Outputs, visible
-from nexis_eval.derivation import Script
 from nexis_eval.evaluation.result import Evaluation
+from nexis_eval.graph.closures import Closures, Outputs, visible
+from nexis_eval.graph.derivation import Script
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.check import Baseline, CheckOptions, Trees, check
 from nexis_eval.repro.compare import Tree

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nexis_eval.cli.arguments import default_jobs
-from nexis_eval.closures import Outputs
 from nexis_eval.execute.adopt import adopt_cut_off
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Outputs
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.places import RULES
 from nexis_eval.plan import make_plan

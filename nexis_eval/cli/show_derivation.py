@@ -7,8 +7,8 @@ import json
 
 from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, take_targets
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
-from nexis_eval.derivation_json import graph_to_json
 from nexis_eval.drawing.recipe import recipe_lines
+from nexis_eval.graph.json import graph_to_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import sys
 from nexis_eval.cli.arguments import DEFAULT_TARGET, add_evaluation_arguments, take_targets
 from nexis_eval.cli.evaluation import evaluate
 from nexis_eval.config.errors import each_error
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.errors import NexisError
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from nexis_eval.cli.arguments import add_evaluation_arguments, take_targets
 from nexis_eval.cli.evaluation import evaluate, find_target
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.digest import DerivationId
 
 MAX_PATHS = 20

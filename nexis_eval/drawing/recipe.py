@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.digest import DerivationId
 
 

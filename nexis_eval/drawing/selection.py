@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.digest import DerivationId
 
 PLUMBING = ("fetch", "git", "local", "unpack")

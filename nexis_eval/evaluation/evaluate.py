@@ -12,7 +12,7 @@ from nexis_eval.evaluation.result import SUMMARY, Evaluation, decode_summary
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nexis_eval.evaluation.result import Pin
-    from nexis_eval.graph import DerivationGraph
+    from nexis_eval.graph.dag import DerivationGraph
 
 
 def evaluate(request: Request, cache: EvaluationCache, pin: Pin | None) -> Evaluation:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from nexis_eval.config.model import KeyPath
-from nexis_eval.derivation_encoding import identity
 from nexis_eval.evaluation.tables import ReachesFurtherError
-from nexis_eval.graph import GraphBuilder
-from nexis_eval.packed import Arranged, Node, Nodes
+from nexis_eval.graph.dag import GraphBuilder
+from nexis_eval.graph.encoding import identity
+from nexis_eval.graph.packed import Arranged, Node, Nodes
 from nexis_store.digest import DerivationId
 
 

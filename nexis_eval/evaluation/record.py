@@ -13,9 +13,9 @@ from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.evaluation.result import GRAPH, STATE
 from nexis_eval.evaluation.state import State
-from nexis_eval.graph import DerivationGraph, packed_graph
+from nexis_eval.graph.dag import DerivationGraph, packed_graph
+from nexis_eval.graph.packed import Nodes
 from nexis_eval.packages.making import origins_of
-from nexis_eval.packed import Nodes
 from nexis_eval.rules import Renderer, Rule
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place

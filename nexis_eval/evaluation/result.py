@@ -12,7 +12,7 @@ from nexis_store.digest import DIGEST_SIZE, DerivationId
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nexis_eval.config.model import Config
-    from nexis_eval.graph import DerivationGraph
+    from nexis_eval.graph.dag import DerivationGraph
     from nexis_eval.lock.model import Lock
 
     Pin = Callable[[Config], Lock]

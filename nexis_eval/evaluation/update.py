@@ -22,13 +22,13 @@ from nexis_eval.config.origin import Origins, Problem, Source
 from nexis_eval.evaluation.patch import Patch
 from nexis_eval.evaluation.state import State, facts_of, named_files, seen_by_system
 from nexis_eval.evaluation.tables import ReachesFurtherError, Tables
+from nexis_eval.graph.packed import NOWHERE, Nodes
 from nexis_eval.instantiate import Instantiator, system_targets
 from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
 from nexis_eval.packages.build import DEFAULT_RULE
 from nexis_eval.packages.making import BUILD_ARCH, Memory, Unit, Units, runtime_names
 from nexis_eval.packages.ready_made import RULE as PREBUILT_RULE
-from nexis_eval.packed import NOWHERE, Nodes
 from nexis_eval.places import RULES
 from nexis_eval.platforms import platform_named
 from nexis_eval.rules import Rule, load_rules

@@ -21,7 +21,7 @@ from nexis_eval.config.toml import read_text
 from nexis_eval.evaluation.record import encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, encode_summary
 from nexis_eval.evaluation.state import state_of
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import Instantiator
 from nexis_eval.lock.model import Lock, load_lock
 from nexis_eval.packages.errors import NotLockedError

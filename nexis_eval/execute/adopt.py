@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nexis_eval.closures import Outputs
-from nexis_eval.derivation import Derivation, Script
 from nexis_eval.execute.linkage import check_linkage
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Outputs
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Script
 from nexis_eval.plan import Plan
 from nexis_eval.platforms import platform_named
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest

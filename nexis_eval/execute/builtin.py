@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Files, Input, Local, Union, Unpack
+from nexis_eval.graph.derivation import Derivation, Files, Input, Local, Union, Unpack
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.store import Artifact, Store

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation
 from nexis_eval.execute.base import BuildResult
+from nexis_eval.graph.derivation import Derivation
 from nexis_store.digest import BuildKey
 from nexis_store.errors import NexisError
 from nexis_store.store import Store

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nexis_eval import events
-from nexis_eval.derivation import Derivation, Fetch, FetchGit
 from nexis_eval.execute.workspace import Workspace, remove_tree
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Fetch, FetchGit
 from nexis_eval.mirrors import Mirrors
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Script
+from nexis_eval.graph.derivation import Derivation, Script
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store
 from nexis_store.together import Part

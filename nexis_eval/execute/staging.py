@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Input, Script, Use
+from nexis_eval.graph.derivation import Derivation, Input, Script, Use
 from nexis_eval.sandbox.spec import Bind, Identity, Limits, Overlay, SandboxSpec
 from nexis_store.archive import write_cpio, write_tar
 from nexis_store.digest import TreeDigest

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from nexis_eval.derivation import FetchGit
 from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
 from nexis_eval.fetch.git_pack import Pack, PackError, write_once
 from nexis_eval.fetch.git_protocol import ProtocolError, Reference, fetch_commit, list_references, parse_reference
 from nexis_eval.fetch.git_transport import connect
 from nexis_eval.fetch.transfer import AttemptError, Progress
+from nexis_eval.graph.derivation import FetchGit
 from nexis_eval.mirrors import Mirrors
 from nexis_store.hashing import tree_of_path
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexis_eval.derivation import Fetch
 from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
 from nexis_eval.fetch.transfer import AttemptError, Progress, Received, transfer
 from nexis_eval.fetch.unpacked import archive_tree
+from nexis_eval.graph.derivation import Fetch
 from nexis_eval.mirrors import Mirrors
 from nexis_store.digest import TreeDigest
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from nexis_eval.config.check import kernel_package
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config
-from nexis_eval.derivation import Derivation, Input, Union, Use
-from nexis_eval.graph import GraphBuilder
+from nexis_eval.graph.dag import GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Input, Union, Use
 from nexis_eval.image.initramfs import initramfs
 from nexis_eval.image.iso import BootFiles, generation, grub, iso
 from nexis_eval.image.kernel import early_modules, kernel, system_modules

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexis_eval.derivation import Entry, Input, Use
+from nexis_eval.graph.derivation import Entry, Input, Use
 from nexis_eval.system.steps import Tools
 from nexis_eval.system.templates import text
 from nexis_store.digest import DerivationId

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexis_eval.derivation import Derivation, Entry, Input, Union, Use
+from nexis_eval.graph.derivation import Derivation, Entry, Input, Union, Use
 from nexis_eval.system.context import System
 from nexis_eval.system.steps import Tools
 from nexis_store.digest import DerivationId

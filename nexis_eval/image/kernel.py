@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexis_eval.derivation import Input, Use
+from nexis_eval.graph.derivation import Input, Use
 from nexis_eval.system.firewall import firewall_modules
 from nexis_eval.system.steps import Tools
 from nexis_store.digest import DerivationId

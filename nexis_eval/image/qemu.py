@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.image.iso import iso_name, kernel_parameters
 from nexis_eval.system.context import System
 from nexis_eval.system.templates import render

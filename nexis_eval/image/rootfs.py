@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nexis_eval.derivation import Derivation, Input, Union, Use
+from nexis_eval.graph.derivation import Derivation, Input, Union, Use
 from nexis_eval.system.steps import RECENT, Tools
 from nexis_store.digest import DerivationId
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nexis_eval.config.model import LocalPath, Package
-from nexis_eval.derivation import Attribute, Derivation, FetchGit, Script, Use
-from nexis_eval.derivation_encoding import call_recipe, fetch_notes, fetch_recipe
+from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Script, Use
+from nexis_eval.graph.encoding import call_recipe, fetch_notes, fetch_recipe
 from nexis_eval.packages.making import BUILD_ARCH, NAME, Making
 from nexis_eval.platforms import Platform
 from nexis_eval.rules import BuildContext, Rule, check_own_phases

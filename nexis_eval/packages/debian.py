@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nexis_eval.config.model import Package
-from nexis_eval.derivation import Derivation, Fetch, Input, Union, Unpack, Use
+from nexis_eval.graph.derivation import Derivation, Fetch, Input, Union, Unpack, Use
 from nexis_eval.packages.making import Making
 from nexis_eval.platforms import Platform
 

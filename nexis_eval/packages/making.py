@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
-from nexis_eval.derivation import Choice, Derivation, Local, Union
-from nexis_eval.derivation_encoding import ids_of, notes_of, recipe_of
-from nexis_eval.graph import GraphBuilder, layers
+from nexis_eval.graph.dag import GraphBuilder, layers
+from nexis_eval.graph.derivation import Choice, Derivation, Local, Union
+from nexis_eval.graph.encoding import ids_of, notes_of, recipe_of
 from nexis_eval.lock.model import Lock
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.pins import Pins

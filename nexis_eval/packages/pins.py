@@ -8,7 +8,7 @@ from dataclasses import replace
 from nexis_eval.config.hashes import declared_hash
 from nexis_eval.config.model import Config, Package
 from nexis_eval.config.values import is_placeholder
-from nexis_eval.derivation import Fetch, FetchGit
+from nexis_eval.graph.derivation import Fetch, FetchGit
 from nexis_eval.lock.agreement import check_agreement
 from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource

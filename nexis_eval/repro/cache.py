@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 from urllib.parse import urljoin
 
-from nexis_eval.derivation import Script
+from nexis_eval.graph.derivation import Script
 from nexis_eval.repro.record import BuildRecord
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError

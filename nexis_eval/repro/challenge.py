@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from nexis_eval.closures import Closures, Outputs
-from nexis_eval.derivation import Choice, Derivation, Script
+from nexis_eval.graph.closures import Closures, Outputs
+from nexis_eval.graph.derivation import Choice, Derivation, Script
 from nexis_eval.plan import resolve_inputs
 from nexis_eval.repro.cache import Cache
 from nexis_eval.repro.compare import Tree

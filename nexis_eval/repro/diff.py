@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from nexis_eval.closures import visible
-from nexis_eval.derivation import Derivation
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import visible
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation
+from nexis_eval.graph.why import Change, StepName, recipe_changes, step_name
 from nexis_eval.repro.causes import judge_view
 from nexis_eval.repro.compare import Tree, compare_trees
 from nexis_eval.repro.findings import Cause, Difference, Verdict, View
 from nexis_eval.repro.record import BuildRecord, Step
 from nexis_eval.repro.report import Report, Status, Subject
-from nexis_eval.why import Change, StepName, recipe_changes, step_name
 from nexis_store.digest import DerivationId, TreeDigest
 
 FindTree = Callable[[TreeDigest], Tree | None]

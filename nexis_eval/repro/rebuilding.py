@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.derivation import Local
 from nexis_eval.execute.base import Executor
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Local
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nexis_eval.closures import Closures
-from nexis_eval.derivation import Derivation, Script
 from nexis_eval.execute.land import land
 from nexis_eval.execute.staging import stage
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Closures
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Script
 from nexis_eval.sandbox.spec import Identity, Limits, SandboxSpec
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.store import Store

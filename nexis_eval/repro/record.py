@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexis_eval.closures import Outputs
-from nexis_eval.derivation import BUILD_KEY_DOMAIN
-from nexis_eval.derivation_encoding import DOMAIN as DERIVATION_DOMAIN
-from nexis_eval.derivation_json import graph_from_json, graph_to_json
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Outputs
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import BUILD_KEY_DOMAIN
+from nexis_eval.graph.encoding import DOMAIN as DERIVATION_DOMAIN
+from nexis_eval.graph.json import graph_from_json, graph_to_json
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError
 from nexis_store.tree import DIRECTORY_DOMAIN, Manifest

@@ -9,9 +9,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from nexis_eval.closures import Closures, Outputs
-from nexis_eval.derivation import Derivation, Local, Script
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.closures import Closures, Outputs
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Local, Script
 from nexis_eval.plan import resolve_inputs
 from nexis_eval.record import Record
 from nexis_eval.repro.record import BuildRecord, RecordError, Step

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nexis_eval.derivation import Fetch, FetchGit, Local
+from nexis_eval.graph.derivation import Fetch, FetchGit, Local
 from nexis_eval.repro.record import BuildRecord
 
 STATEMENT = "https://in-toto.io/Statement/v1"

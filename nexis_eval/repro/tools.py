@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Entry, Files, Input, Script, Use
-from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.derivation import Derivation, Entry, Files, Input, Script, Use
 from nexis_eval.repro.vary import VARIED_LOCALE
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.digest import DerivationId

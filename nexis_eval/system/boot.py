@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
 from nexis_eval.system.templates import render, text
 from nexis_store.digest import DerivationId

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nexis_eval.config.model import Config
-from nexis_eval.derivation import Derivation, Entry, Files
-from nexis_eval.graph import GraphBuilder
+from nexis_eval.graph.dag import GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Entry, Files
 from nexis_eval.platforms import Platform
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
 from nexis_store.digest import DerivationId
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from nexis_eval.config.model import ConfigFile
 from nexis_eval.config.origin import shown_path
-from nexis_eval.derivation import Derivation, Entry, Files
+from nexis_eval.graph.derivation import Derivation, Entry, Files
 from nexis_eval.system.context import System
 from nexis_eval.system.users import accounts
 from nexis_store.digest import DerivationId

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nexis_eval.config.model import Firewall, Service
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import MissingPackageError, System
 from nexis_eval.system.templates import render
 from nexis_store.digest import DerivationId

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexis_eval.config.model import Network, Service
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
 from nexis_eval.system.templates import render
 from nexis_store.digest import DerivationId

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 
 from nexis_eval.config.model import Service
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
 from nexis_eval.system.firewall import firewall_service
 from nexis_eval.system.logging import rotation_service

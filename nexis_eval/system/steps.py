@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nexis_eval.derivation import Derivation, Input, Script
-from nexis_eval.graph import layers
+from nexis_eval.graph.dag import layers
+from nexis_eval.graph.derivation import Derivation, Input, Script
 from nexis_eval.system.context import System
 from nexis_eval.system.templates import text
 from nexis_eval.toolchain import Toolchain, toolsets

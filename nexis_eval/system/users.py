@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from nexis_eval.config.model import Config, User
-from nexis_eval.derivation import Entry
+from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
 from nexis_store.digest import DerivationId
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import stat
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from nexis_store.digest import TreeDigest
+from nexis_store.errors import cannot_read, cannot_write
 from nexis_store.gc import Progress
 from nexis_store.store import Store, default_store_root
 
@@ -16,6 +21,40 @@ from nexis_store.store import Store, default_store_root
 def open_store(args: argparse.Namespace, *, readonly: bool = False) -> Store:
     """The store the command line names; it must exist."""
     return Store.open(args.store or default_store_root(), create=False, readonly=readonly)
+
+
+def open_input(path: Path | None) -> BinaryIO:
+    """A file that the user named, or standard input; raises ``StoreError``."""
+    if path is None or os.fspath(path) == "-":
+        return cast(BinaryIO, sys.stdin.buffer)
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise cannot_read(error, os.fspath(path)) from None
+
+
+@contextlib.contextmanager
+def open_output(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that replaces ``path`` when the block ends well; a pipe or device is written to as it is."""
+    try:
+        kind = os.stat(path).st_mode if path.exists() else stat.S_IFREG
+        into = Path(f"{path}.partial") if stat.S_ISREG(kind) else path
+        with open(into, "wb") as out:
+            try:
+                yield out
+            except BaseException:
+                if into != path:
+                    into.unlink(missing_ok=True)
+                raise
+        if into != path:
+            into.replace(path)
+    except OSError as error:
+        raise cannot_write(error, os.fspath(path)) from None
+
+
+def counted(count: int, what: str) -> str:
+    """``1 artifact``, ``2 artifacts``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def print_json(value: Any) -> None:
@@ -54,6 +93,19 @@ def human_size(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def _positive(number: float) -> int:
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return int(number)
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 0. Raises ``argparse.ArgumentTypeError``."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; write for example 3")
+    return int(text)
+
+
 def parse_size(text: str) -> int:
     """``500M``, ``2G``, ``2GiB`` or a number of bytes; binary units. Raises ``argparse.ArgumentTypeError``."""
     number = text.strip().removesuffix("iB").removesuffix("B")
@@ -61,7 +113,7 @@ def parse_size(text: str) -> int:
     if factor > 1:
         number = number[:-1]
     try:
-        return int(float(number) * factor)
+        return _positive(float(number) * factor)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write for example 500M or 2G") from None
 
@@ -72,6 +124,6 @@ def parse_duration(text: str) -> int:
     try:
         if seconds is None:
             raise ValueError
-        return int(float(text[:-1]) * seconds * 1e9)
+        return _positive(float(text[:-1]) * seconds * 1e9)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write for example 30d, 12h or 45m") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from nexis_eval.derivation import Derivation, Entry, Files, Script, Union
-from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.derivation import Derivation, Entry, Files, Script, Union
 from nexis_store.digest import DerivationId
 
 

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from nexis_eval.derivation import Derivation, Local
+from nexis_eval.graph.derivation import Derivation, Local
 from nexis_eval.lock.model import LockedDeb
 from nexis_eval.toolchain import Toolchain, Toolset
 from nexis_store.hashing import tree_of_path

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexis_eval.derivation_encoding import derivation_id
+from nexis_eval.graph.encoding import derivation_id
 from tests.eval.evaluation.test_edited import FILES, Tree, everything, text
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.derivation import build_key
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import build_key
 from nexis_eval.plan import make_plan
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.realisation import Realisation

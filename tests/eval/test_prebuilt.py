@@ -18,7 +18,7 @@ import pytest
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.execute.local import LocalExecutor
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.model import Lock
 from nexis_eval.lock.resolve import resolve

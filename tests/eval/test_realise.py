@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from nexis_eval import events
-from nexis_eval.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.execute.committer import MAX_WAIT_SECONDS
 from nexis_eval.execute.linkage import MissingLibraryError
 from nexis_eval.execute.local import LocalExecutor
-from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import Plan, make_plan
 from nexis_eval.realise import Options, Outcome, realise

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.derivation import Derivation
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import Derivation
 from nexis_eval.schedule import Schedule, State
 from nexis_store.digest import DerivationId
 from tests.eval.graphs import leaf, random_graphs, union

@@ -99,9 +99,9 @@ def test_ctrl_c_stops_everything_within_a_second_and_leaves_nothing(tmp_path: Pa
 LARGE = """
 import asyncio, json, resource, sys, time
 from pathlib import Path
-from nexis_eval.derivation import Derivation, Entry, Files, Union
+from nexis_eval.graph.derivation import Derivation, Entry, Files, Union
 from nexis_eval.execute.local import LocalExecutor
-from nexis_eval.graph import GraphBuilder, layers
+from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise

@@ -13,8 +13,8 @@ import pytest
 from nexis_eval.config.errors import ConfigErrors
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
-from nexis_eval.derivation import Fetch, FetchGit, Files, Script
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Fetch, FetchGit, Files, Script
 from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.fits import LATEST, arch_names, debian_request, declared_hash_of, templates_of, urls_of
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, format_lock, load_lock

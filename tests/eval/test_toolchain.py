@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.derivation import Fetch, Files, Unpack
-from nexis_eval.derivation import Union as UnionOf
-from nexis_eval.graph import GraphBuilder
+from nexis_eval.graph.dag import GraphBuilder
+from nexis_eval.graph.derivation import Fetch, Files, Unpack
+from nexis_eval.graph.derivation import Union as UnionOf
 from nexis_eval.toolchain import (
     PINS,
     Toolchain,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nexis_eval.cli.main import run
 from nexis_eval.cli.why_depends import relation, shortest_paths
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from tests.eval.graphs import leaf, random_graphs, script
 
 EXAMPLE = str(Path(__file__).parents[2] / "examples/minimal")

@@ -13,7 +13,7 @@ from nexis_eval.cli.main import run
 from nexis_eval.drawing.html import to_html
 from nexis_eval.drawing.selection import select
 from nexis_eval.drawing.text import to_dot, to_mermaid, to_text
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.errors import NexisError
 from tests.eval.drawing.test_selection import diamond
 

@@ -6,10 +6,10 @@ import networkx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.derivation import Derivation, Unpack, Use
-from nexis_eval.derivation import Input as Uses
 from nexis_eval.drawing.selection import Drawing, select
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Unpack, Use
+from nexis_eval.graph.derivation import Input as Uses
 from tests.eval.graphs import leaf, random_graphs, union
 
 

@@ -17,8 +17,8 @@ from nexis_eval.config.cache import EvaluationCache, Recalled, Request
 from nexis_eval.evaluation import edited, whole
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.evaluation.state import FACTS
+from nexis_eval.graph.packed import PackedDerivations
 from nexis_eval.image.assemble import add_system
-from nexis_eval.packed import PackedDerivations
 from nexis_eval.places import RULES
 from nexis_store.errors import NexisError
 
@@ -84,7 +84,8 @@ class Tree:
             self.write(number)
         written = self._lock or "format = 1\n"
         for name, digest in sorted(self.locked.items()):
-            version = next((each["version"] for each in self.tables if each and each["name"] == f'"{name}"'), '"0"')
+            table = next((each for each in self.tables if each and each["name"] == f'"{name}"'), {})
+            version = table.get("version", '"0"')
             url = f"https://example.org/{name}-{version.strip(chr(34))}.tar.gz"
             written += f'\n[[source]]\npackage = "{name}"\nfield = "source"\nversion = {version}\n'
             written += f'urls = ["{url}"]\nhash = "{digest}"\n'
@@ -335,7 +336,7 @@ def test_installed_packages_reach_the_images(tree: Tree, tmp_path: Path, monkeyp
 def test_the_parts_of_a_system_read_no_more_of_packages_than_is_known() -> None:
     """What they read decides which edits can be taken in without describing the system anew."""
     from nexis_eval.config.load import load
-    from nexis_eval.graph import GraphBuilder
+    from nexis_eval.graph.dag import GraphBuilder
     from nexis_eval.toolchain import load_toolchain
     from tests.eval.graphs import leaf
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.derivation import Fetch
 from nexis_eval.fetch.client import FetchError
 from nexis_eval.fetch.url import fetch
+from nexis_eval.graph.derivation import Fetch
 from nexis_eval.mirrors import Mirrors
 from tests.eval.fetch.servers import Site
 

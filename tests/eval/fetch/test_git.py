@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.derivation import FetchGit
 from nexis_eval.fetch import git as git_module
 from nexis_eval.fetch.client import FetchError, SecretInUrlError, new_client
 from nexis_eval.fetch.git import (
@@ -26,6 +25,7 @@ from nexis_eval.fetch.git import (
     submodule_url,
 )
 from nexis_eval.fetch.git_protocol import Reference
+from nexis_eval.graph.derivation import FetchGit
 from nexis_eval.mirrors import Mirrors
 from nexis_store.digest import TreeDigest
 from nexis_store.hashing import tree_of_path

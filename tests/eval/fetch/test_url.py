@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from nexis_eval.derivation import Fetch
 from nexis_eval.fetch import client as client_module
 from nexis_eval.fetch.client import FetchError, NetrcError, SecretInUrlError, new_client
 from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.fetch.url import download, fetch
+from nexis_eval.graph.derivation import Fetch
 from nexis_eval.mirrors import Mirrors, UnknownMirrorError
 from tests.eval.fetch.servers import Site, site
 

@@ -12,8 +12,8 @@ import pytest
 
 from nexis_eval.config.model import Config, ConfigFile, LocalPath
 from nexis_eval.config.model import System as Settings
-from nexis_eval.derivation import Derivation, Entry, Files
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Entry, Files
 from nexis_eval.image.assemble import add_system
 from nexis_eval.image.qemu import run_script
 from nexis_eval.system.context import MissingPackageError

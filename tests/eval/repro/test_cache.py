@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.closures import Closures, Outputs
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.closures import Closures, Outputs
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.plan import resolve_inputs
 from nexis_eval.record import Record, keep
 from nexis_eval.repro.cache import INDEX, file_path, manifest_path, publish, realisation_path

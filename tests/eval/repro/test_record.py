@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from nexis_eval import events
-from nexis_eval.derivation import Derivation, Entry, Fetch, Files, Local
 from nexis_eval.execute.local import LocalExecutor
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Local
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise

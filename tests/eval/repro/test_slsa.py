@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from nexis_eval.derivation import Derivation, Fetch, FetchGit
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Fetch, FetchGit
 from nexis_eval.repro.record import BuildRecord, Step, decode_record
 from nexis_eval.repro.slsa import statement
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest

@@ -11,7 +11,7 @@ import pytest
 
 from nexis_eval.cli.debug import GREETING, HOOK
 from nexis_eval.cli.enter import FILES_AT, Room, shell_startup
-from nexis_eval.derivation import Derivation, Script
+from nexis_eval.graph.derivation import Derivation, Script
 from nexis_eval.sandbox.spec import Bind
 from tests.eval.sandbox import rooms
 

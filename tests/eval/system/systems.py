@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nexis_eval.config.model import Config, Package
-from nexis_eval.derivation import Entry, Files
-from nexis_eval.graph import GraphBuilder
+from nexis_eval.graph.dag import GraphBuilder
+from nexis_eval.graph.derivation import Entry, Files
 from nexis_eval.platforms import platform_named
 from nexis_eval.system.context import System
 from nexis_store.digest import DerivationId

@@ -8,7 +8,7 @@ import pytest
 
 from nexis_eval.config.model import Locale
 from nexis_eval.config.model import System as Settings
-from nexis_eval.derivation import Script
+from nexis_eval.graph.derivation import Script
 from nexis_eval.system.region import region
 from nexis_eval.system.steps import Tools
 from nexis_eval.toolchain import load_toolchain

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
-from nexis_eval.derivation import Derivation
-from nexis_eval.derivation_encoding import HEAD, Call, decode, identity, split
+from nexis_eval.graph.derivation import Derivation
+from nexis_eval.graph.encoding import HEAD, Call, decode, identity, split
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 Dump = tuple[Any, Any, Any, Any, Any, dict[int, bytes], list[int], list[int]]

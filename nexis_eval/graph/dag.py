@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from nexis_eval.derivation import Derivation, Input, Use
-from nexis_eval.derivation_encoding import Call, ids_of, notes_of, recipe_of
-from nexis_eval.packed import Nodes, PackedDerivations, no_call
+from nexis_eval.graph.derivation import Derivation, Input, Use
+from nexis_eval.graph.encoding import Call, ids_of, notes_of, recipe_of
+from nexis_eval.graph.packed import Nodes, PackedDerivations, no_call
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from nexis_eval.derivation import Derivation, Script
-from nexis_eval.graph import DerivationGraph
-from nexis_eval.why import Change, recipe_changes
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Script
+from nexis_eval.graph.why import Change, recipe_changes
 from nexis_store.digest import DerivationId
 
 

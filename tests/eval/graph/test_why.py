@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nexis_eval.graph import DerivationGraph, GraphBuilder
-from nexis_eval.why import Reach, causes, consequences
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.why import Reach, causes, consequences
 from nexis_store.digest import DerivationId
 from tests.eval.graphs import leaf, script, union
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.closures import Closures, propagated, visible
-from nexis_eval.derivation import Derivation, Input, Script, Use, build_key
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.closures import Closures, propagated, visible
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import Derivation, Input, Script, Use, build_key
 from nexis_eval.plan import make_plan
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.realisation import Realisation

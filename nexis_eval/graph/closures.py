@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from nexis_eval.derivation import ClosureDigest, Derivation, Input, Use, closure_digest
+from nexis_eval.graph.derivation import ClosureDigest, Derivation, Input, Use, closure_digest
 from nexis_store.digest import DerivationId, Digest, TreeDigest
 
 BUILD_OUTPUTS = ("out", "dev")

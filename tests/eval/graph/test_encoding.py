@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.derivation import (
+from nexis_eval.graph.derivation import (
     Attribute,
     Builder,
     Choice,
@@ -24,7 +24,7 @@ from nexis_eval.derivation import (
     Unpack,
     Use,
 )
-from nexis_eval.derivation_encoding import decode, derivation_id, ids_of, join, notes_of, recipe_of, split
+from nexis_eval.graph.encoding import decode, derivation_id, ids_of, join, notes_of, recipe_of, split
 from nexis_store.digest import DerivationId, TreeDigest
 
 # NUL and 0x01 have a meaning of their own in the encoding: let them turn up often.

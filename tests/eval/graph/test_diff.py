@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from nexis_eval.derivation import Derivation, Script
-from nexis_eval.derivation_diff import DerivationDiff, compare
-from nexis_eval.graph import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
+from nexis_eval.graph.derivation import Derivation, Script
+from nexis_eval.graph.diff import DerivationDiff, compare
 from tests.eval.graphs import leaf, random_graphs, script, union
 
 

@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 import pytest
 from hypothesis import given
 
-from nexis_eval.derivation import (
+from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.derivation import (
     Attribute,
     Derivation,
     Entry,
@@ -22,9 +23,8 @@ from nexis_eval.derivation import (
     Use,
     build_key,
 )
-from nexis_eval.derivation_encoding import derivation_id
-from nexis_eval.derivation_json import derivation_from_json, derivation_to_json, graph_from_json, graph_to_json
-from nexis_eval.graph import DerivationGraph, GraphBuilder
+from nexis_eval.graph.encoding import derivation_id
+from nexis_eval.graph.json import derivation_from_json, derivation_to_json, graph_from_json, graph_to_json
 from nexis_store.digest import DerivationId, Digest, TreeDigest, encode_fields
 from tests.eval.graphs import leaf, random_graphs, union
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 
-from nexis_eval.derivation import Derivation, Input, Script, Union, walk
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Derivation, Input, Script, Union, walk
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 StepName = tuple[str, str, str]

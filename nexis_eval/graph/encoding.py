@@ -3,8 +3,8 @@
 A recipe is a list of strings, joined by NUL; inside a string NUL and 0x01 are written as ``01 01`` and ``01 02``. It
 holds everything of a derivation but two things: the ids of other derivations, which follow apart so that they can
 change without anything being encoded anew, and what is no part of any identity (``notes``). From recipe, notes and ids
-the derivation is read back: graphs are kept in this form (``nexis_eval.packed``), and most of their recipes are never
-decoded. ``docs/formats/derivation.md`` describes the bytes.
+the derivation is read back: graphs are kept in this form (``nexis_eval.graph.packed``), and most of their recipes are
+never decoded. ``docs/formats/derivation.md`` describes the bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from blake3 import blake3
 
-from nexis_eval.derivation import (
+from nexis_eval.graph.derivation import (
     SANDBOX_VERSION,
     Attribute,
     Builder,

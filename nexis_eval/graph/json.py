@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from nexis_eval.derivation import BUILDERS, Attribute, Builder, Derivation, Entry, Input, Use
-from nexis_eval.graph import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import BUILDERS, Attribute, Builder, Derivation, Entry, Input, Use
 from nexis_store.digest import DerivationId, TreeDigest
 
 FORMAT = 1
