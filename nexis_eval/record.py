@@ -7,7 +7,7 @@ it is what ``why-rebuild`` and ``repro diff`` compare with.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nexis_eval.graph.closures import Outputs
@@ -27,9 +27,9 @@ class Record:
     outputs: Mapping[DerivationId, Outputs]
 
 
-def root_name(system: str, arch: str) -> str:
-    """The GC root under which the last build of a system for an architecture is kept."""
-    return f"builds/{system}-{arch}"
+def root_name(system: str, arch: str, target: str = "") -> str:
+    """The GC root that keeps the last build of a system for an architecture, or of one target that was built alone."""
+    return f"builds/{system}-{arch}" + (f":{target}" if target else "")
 
 
 def encode(record: Record) -> str:
@@ -71,19 +71,28 @@ def _in_order(graph: DerivationGraph) -> DerivationGraph:
     return DerivationGraph({each: graph.derivations[each] for each in ordered}, graph.targets)
 
 
-def keep(store: Store, record: Record, system: str, arch: str) -> TreeDigest:
-    """Put the record into the store and let the system's root point to it."""
+def keep(store: Store, record: Record, system: str, arch: str, target: str = "") -> TreeDigest:
+    """Put the record into the store and let a root point to it: the system's, or that of ``target``.
+
+    Targets that were built alone before are kept by the system's record from then on, if they are in it.
+    """
     references = {digest for outputs in record.outputs.values() for digest in outputs.values()}
     with store.writer(f"{system}-{arch}-record") as writer:
         writer.file(FILE, encode(record).encode())
         artifact = writer.commit(references=sorted(references))
-    store.set_root(root_name(system, arch), artifact.digest)
+    store.set_root(root_name(system, arch, target), artifact.digest)
+    if not target:
+        before = {root_name(system, arch, each) for each in record.graph.targets}
+        for name in before.intersection(store.roots()):
+            store.remove_root(name)
     return artifact.digest
 
 
-def last(store: Store, system: str, arch: str) -> Record | None:
-    """The record of the last successful build, if there is one."""
-    digest = dict(store.roots()).get(root_name(system, arch))
+def last(store: Store, system: str, arch: str, targets: Sequence[str] = ()) -> Record | None:
+    """The record of the last build that succeeded: of the system, or of the one target named if built alone since."""
+    roots = store.roots()
+    digest = roots.get(root_name(system, arch, targets[0])) if len(targets) == 1 else None
+    digest = digest or roots.get(root_name(system, arch))
     if digest is None or not store.has(digest):
         return None
     return decode((store.path(digest) / FILE).read_text())

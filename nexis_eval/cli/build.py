@@ -127,13 +127,13 @@ def run(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         plan = done_plan(roots, store.realised) or make_plan(evaluation.graph, roots, store.realised, store.realisation)
         if args.dry_run:
-            _print_plan(store, evaluation, plan, args.json)
+            _print_plan(store, evaluation, plan, named, args.json)
             return 0
         adopt_cut_off(store, evaluation.graph, plan)
-        if plan.pending and (code := _realise(args, store, evaluation, roots, plan)):
+        if plan.pending and (code := _realise(args, store, evaluation, named, roots, plan)):
             return code
-        if (not named or DEFAULT_TARGET in named) and (plan.pending or plan.cut_off):
-            _remember(store, evaluation, roots)
+        if plan.pending or plan.cut_off:
+            _remember(store, evaluation, named, roots)
         if not plan.pending and not args.json:
             took = text.duration(time.monotonic_ns() - clock)
             what = text.few(names, "target")
@@ -143,7 +143,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _realise(
-    args: argparse.Namespace, store: Store, evaluation: Evaluation, roots: Sequence[DerivationId], plan: Plan
+    args: argparse.Namespace,
+    store: Store,
+    evaluation: Evaluation,
+    named: Sequence[str],
+    roots: Sequence[DerivationId],
+    plan: Plan,
 ) -> int:
     """Run the plan; returns the exit code."""
     import asyncio
@@ -157,7 +162,7 @@ def _realise(
     from nexis_eval.ui.trace import Trace
 
     available()
-    for line in _causes(store, evaluation, plan):
+    for line in _causes(store, evaluation, plan, named):
         print(line, file=sys.stderr)
     options = Options(
         jobs=args.jobs,
@@ -222,12 +227,12 @@ def progress_view(log_format: str) -> View:
     return PlainView(sys.stderr)
 
 
-def _causes(store: Store, evaluation: Evaluation, plan: Plan) -> Iterator[str]:
+def _causes(store: Store, evaluation: Evaluation, plan: Plan, named: Sequence[str]) -> Iterator[str]:
     """Why there is something to do, compared with the last build of this system: root causes only."""
     from nexis_eval.graph.why import causes
     from nexis_eval.record import last
 
-    before = last(store, evaluation.system, evaluation.arch)
+    before = last(store, evaluation.system, evaluation.arch, named)
     if before is None:
         return
     found = [cause for cause in causes(before.graph, evaluation.graph) if cause.derivation in plan.pending]
@@ -240,8 +245,16 @@ def _causes(store: Store, evaluation: Evaluation, plan: Plan) -> Iterator[str]:
         yield f"and {len(found) - MAX_CAUSES} more causes; 'nexis-eval why-rebuild' lists them all"
 
 
-def _remember(store: Store, evaluation: Evaluation, roots: Sequence[DerivationId]) -> None:
-    """Keep a record of the build, and through its references everything that took part."""
+def _remember(store: Store, evaluation: Evaluation, named: Sequence[str], roots: Sequence[DerivationId]) -> None:
+    """Keep a record of the build, and through its references everything that took part: from a collection, too."""
+    if not named or DEFAULT_TARGET in named:
+        _keep_record(store, evaluation, roots)
+        return
+    for name, root in zip(named, roots, strict=True):
+        _keep_record(store, evaluation, [root], name)
+
+
+def _keep_record(store: Store, evaluation: Evaluation, roots: Sequence[DerivationId], target: str = "") -> None:
     from nexis_eval.graph.dag import DerivationGraph
     from nexis_eval.record import Record, keep
 
@@ -253,7 +266,7 @@ def _remember(store: Store, evaluation: Evaluation, roots: Sequence[DerivationId
             outputs[each] = known.outputs
     targets = {name: each for name, each in evaluation.graph.targets.items() if each in derivations}
     graph = DerivationGraph(derivations, targets)
-    keep(store, Record(graph, outputs), evaluation.system, evaluation.arch)
+    keep(store, Record(graph, outputs), evaluation.system, evaluation.arch, target)
 
 
 def _deliver(
@@ -283,7 +296,7 @@ def _deliver(
             print(args.output if args.output is not None else store.path(digest))
 
 
-def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, as_json: bool) -> None:
+def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, named: Sequence[str], as_json: bool) -> None:
     if as_json:
         steps = [
             {
@@ -296,7 +309,7 @@ def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, as_json: bool)
         ]
         print(json.dumps({"arch": evaluation.arch, "done": len(plan.done), "steps": steps}, indent=2))
         return
-    for line in _causes(store, evaluation, plan):
+    for line in _causes(store, evaluation, plan, named):
         print(line)
     for each, derivation in plan.pending.items():
         doubt = "" if each in plan.certain else "  (unless its inputs come out unchanged)"

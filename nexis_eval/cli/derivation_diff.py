@@ -86,7 +86,7 @@ def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Ev
             raise OperandError("'last' needs a configuration on the other side", hint="give a SYSTEM.toml there")
         chosen, evaluation = evaluations[0]
         with open_store(chosen) as store:
-            record = last(store, evaluation.system, evaluation.arch)
+            record = last(store, evaluation.system, evaluation.arch, [target] if target else [])
         if record is None:
             raise OperandError(
                 f"this store knows no build of '{evaluation.system}' for {evaluation.arch}",

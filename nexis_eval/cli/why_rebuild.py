@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
     with open_store(args) as store:
-        before = last(store, evaluation.system, evaluation.arch)
+        before = last(store, evaluation.system, evaluation.arch, named)
         plan = make_plan(graph, roots, store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}
     wanted = graph.closure(roots)
