@@ -145,18 +145,18 @@ def _records(first: Operand, second: Operand, everything: bool) -> Report:
     subjects: list[Subject] = []
     facts: tuple[tuple[str, str], ...] = ()
     pairs = [(name, first.records[name], second.records[name]) for name in first.records if name in second.records]
+    alone = first.records.keys() ^ second.records.keys()
     if not pairs and len(first.records) == len(second.records) == 1:
         (one,), (other,) = first.records.values(), second.records.values()
-        pairs = [("", one, other)]
+        pairs, alone = [("", one, other)], set()
     for name, before, after in pairs:
         report = diff_records(_side(first, before), _side(second, after), everything=everything)
         facts = report.facts if len(pairs) == 1 else (("builds", str(len(pairs))),)
         prefix = f"{name}: " if len(pairs) > 1 else ""
         subjects += [replace(each, name=prefix + each.name) for each in report.subjects]
-    if len(pairs) > 1 or not pairs:
-        for name in sorted(first.records.keys() ^ second.records.keys()):
-            where = first.name if name in first.records else second.name
-            subjects.append(Subject(name, "", Status.FAILED, notes=(f"only in {where}",)))
+    for name in sorted(alone):
+        where = first.name if name in first.records else second.name
+        subjects.append(Subject(name, "", Status.FAILED, notes=(f"only in {where}",)))
     return Report("Two builds compared", first.name, second.name, tuple(subjects), facts)
 
 

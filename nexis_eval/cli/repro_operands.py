@@ -174,15 +174,17 @@ def _store_of(path: Path) -> Path | None:
 
 
 def _last_builds(store: Store) -> dict[str, BuildRecord]:
+    """Of each system; of targets that were built alone where their system was not."""
+    builds = {name: digest for name, digest in sorted(store.roots().items()) if name.startswith(BUILDS)}
     return {
         name.removeprefix(BUILDS): _kept(store, name, digest)
-        for name, digest in sorted(store.roots().items())
-        if name.startswith(BUILDS)
+        for name, digest in builds.items()
+        if ":" not in name or name.partition(":")[0] not in builds
     }
 
 
 def _kept(store: Store, name: str, digest: TreeDigest) -> BuildRecord:
-    system, _, arch = name.removeprefix(BUILDS).rpartition("-")
+    system, _, arch = name.removeprefix(BUILDS).partition(":")[0].rpartition("-")
     try:
         kept = decode((store.path(digest) / FILE).read_text())
     except (KeyError, ValueError, TypeError) as error:

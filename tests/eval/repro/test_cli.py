@@ -162,6 +162,22 @@ def test_builds(stores: tuple[Path, Path], tmp_path: Path, how: str) -> None:
     assert "3 of 3 differ, 2 of them only as a consequence" in lines[-1]
 
 
+def test_targets_that_were_built_alone(stores: tuple[Path, Path]) -> None:
+    first, second = stores
+    with Store.open(first) as store:
+        record = store.roots()["builds/demo-x86_64"]
+        store.set_root("builds/demo-x86_64:system", record)
+        store.set_root("builds/other-x86_64:system", record)
+    assert "other-x86_64:system" in repro("diff", first, second).stdout
+    with Store.open(first) as store:
+        store.remove_root("builds/other-x86_64:system")
+    # Beside the build of their system they are no builds that the other store lacks.
+    result = repro("diff", first, second)
+    assert result.returncode == 1
+    assert "3 of 3 differ, 2 of them only as a consequence" in result.stdout
+    assert repro("diff", "builds/demo-x86_64:system", "builds/demo-x86_64", store=first).returncode == 0
+
+
 def test_a_record_and_the_store_that_it_is_not_of(stores: tuple[Path, Path], tmp_path: Path) -> None:
     same = repro("diff", tmp_path / "one.json", stores[0])
     assert (same.returncode, same.stdout.splitlines()[-1]) == (0, "the same")
