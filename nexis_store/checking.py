@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nexis_store import fs, workers
 from nexis_store.digest import TreeDigest
-from nexis_store.gc import Progress
+from nexis_store.freeing import Progress
 from nexis_store.layout import Layout
 from nexis_store.records import ARTIFACT, ArtifactRecord
 from nexis_store.verify import Problem, Seen, unknown_trees, verify_tree

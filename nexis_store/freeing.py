@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from nexis_store import fs, workers
@@ -29,7 +29,11 @@ LOOK_FROM_BYTES = 1 << 20
 """Size of files from which it is asked which of their blocks other files share."""
 
 
-def free_all(layout: Layout, paths: Sequence[str]) -> int:
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+
+def free_all(layout: Layout, paths: Sequence[str], progress: Progress | None = None) -> int:
     """Delete trees of the trash; returns the disk space [bytes] that came free.
 
     The first ones tell whether deleting waits for the device: then more wait at once than there are processors.
@@ -48,20 +52,34 @@ def free_all(layout: Layout, paths: Sequence[str]) -> int:
     rest = paths[position:]
     helpers = workers.processes()
     if len(rest) < FEW or (helpers == 1 and not slow):
-        return freed + _free_part(layout, rest)
+        return freed + _free_part(layout, _told(progress, position, len(paths), 1), rest)
     if helpers > 1:
         helpers = workers.MOST if slow else helpers
         parts = [rest[each::helpers] for each in range(helpers)]
-        return freed + sum(workers.in_processes(partial(_free_part, layout), parts))
+        tell = _told(progress, position, len(paths), helpers)
+        return freed + sum(workers.in_processes(partial(_free_part, layout, tell), parts))
     from concurrent.futures import ThreadPoolExecutor
 
     parts = [rest[at : at + CHUNK] for at in range(0, len(rest), CHUNK)]
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        return freed + sum(pool.map(partial(_free_part, layout), parts))
+        return freed + sum(pool.map(partial(_free_part, layout, None), parts))
 
 
-def _free_part(layout: Layout, paths: Sequence[str]) -> int:
-    return sum(free(layout, path)[0] for path in paths)
+def _told(progress: Progress | None, before: int, total: int, helpers: int) -> Callable[[int], None] | None:
+    """Tells of this process's part as if all helpers were as far; those in other processes say nothing."""
+    if progress is None:
+        return None
+    me = os.getpid()
+    return lambda done: progress(min(before + done * helpers, total), total) if os.getpid() == me else None
+
+
+def _free_part(layout: Layout, tell: Callable[[int], None] | None, paths: Sequence[str]) -> int:
+    freed = 0
+    for done, path in enumerate(paths, 1):
+        freed += free(layout, path)[0]
+        if tell is not None and (done % CHUNK == 0 or done == len(paths)):
+            tell(done)
+    return freed
 
 
 def free(layout: Layout, path: str) -> tuple[int, int]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nexis_store import freeing, fs, refs, roots
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, TreeDigest
 from nexis_store.errors import NotInStoreError
+from nexis_store.freeing import Progress
 from nexis_store.layout import Layout
 from nexis_store.names import decode, encode
 from nexis_store.records import (
@@ -42,9 +43,6 @@ SLICE = 256
 
 GROUP = 8 * SLICE
 """Artifacts whose metadata one sync makes durable, before any of their trees is moved."""
-
-Progress = Callable[[int, int], None]
-"""Called with (artifacts done, artifacts in all)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +135,18 @@ def plan_gc(
 
 
 def execute_gc(
-    layout: Layout, database: Database, plan: GcPlan, progress: Progress | None = None, *, free: bool = True
+    layout: Layout,
+    database: Database,
+    plan: GcPlan,
+    progress: Progress | None = None,
+    *,
+    while_freeing: Progress | None = None,
+    free: bool = True,
 ) -> GcResult:
-    """Carry out ``plan``; what came back to life since is left alone. Without ``free`` the bytes stay in the trash."""
+    """Carry out ``plan``; what came back to life since is left alone. Without ``free`` the bytes stay in the trash.
+
+    ``progress`` is told of artifacts that are out of the store, ``while_freeing`` of those whose space is free.
+    """
     started = time.perf_counter()
     collected = 0
     for name in plan.roots:
@@ -152,7 +159,7 @@ def execute_gc(
         if progress is not None:
             progress(at + len(part), len(plan.dead))
     gone = time.perf_counter()
-    freed = empty_trash(layout, database) if free else 0
+    freed = empty_trash(layout, database, while_freeing) if free else 0
     return GcResult(collected, freed, gone - started, time.perf_counter() - started)
 
 
@@ -221,7 +228,7 @@ def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
     transaction.put(DOOMED + digest, encode(name))
 
 
-def empty_trash(layout: Layout, database: Database) -> int:
+def empty_trash(layout: Layout, database: Database, progress: Progress | None = None) -> int:
     """Free what interrupted and finished collections left in the trash; returns bytes of disk space."""
     doomed = [(TreeDigest(key[1:]), decode(value)) for key, value in database.scan(DOOMED)]
     if doomed:
@@ -238,7 +245,7 @@ def empty_trash(layout: Layout, database: Database) -> int:
         return 0
     # A description goes with its tree.
     trees = sorted(name for name in names if not (name.endswith(".tree") and name.removesuffix(".tree") in names))
-    return freed + freeing.free_all(layout, [f"{layout.trash}/{name}" for name in trees])
+    return freed + freeing.free_all(layout, [f"{layout.trash}/{name}" for name in trees], progress)
 
 
 def _take_unknown(layout: Layout, database: Database, staging: str) -> None:

@@ -78,7 +78,7 @@ class Writer:
             self._staging = self._host.session.new_staging()
             self._tree = f"{self._staging}/tree"
             fs.make_directory(self._tree)
-        self._fix_modes = os.stat(self._tree).st_mode & 0o777 != 0o755
+        self._fix_modes = os.stat(self._tree).st_mode & 0o7777 != 0o755
         self._contents = Contents(self._layout, self._host.database, self._staging, exact_modes=not self._fix_modes)
         return self
 
@@ -149,6 +149,17 @@ class Writer:
         fs.symlink(target, place)
         fs.stamp(place)
         self._entries[path] = symlink_entry(path, target, attributes)
+
+    def expect(self, path: str, size: int) -> None:
+        """Refuse a file that says to be larger than what the disk has left, before anything of it is written."""
+        if size > SMALL:
+            room = os.statvfs(self._tree)
+            left = room.f_bavail * room.f_frsize
+            if size > left:
+                raise StoreError(
+                    f"{self.name}: {path} would have {size} bytes, and the disk has {left} left",
+                    hint="free some disk space, for example with 'nexis-store gc', or leave the file out",
+                )
 
     def file(
         self,

@@ -104,7 +104,7 @@ def land(
         else:
             raise StoreError(
                 f"{writer.name}: {path} is a device, socket or fifo, which no artifact can hold",
-                hint="remove it before the build ends; devices are declared in the system's configuration",
+                hint="remove it first; devices of a system are declared in its configuration",
             )
     for path, (place, _, _), mode in zip(undeclared, files, writer.files(files), strict=True):
         if normalise and path:

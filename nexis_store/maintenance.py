@@ -38,6 +38,13 @@ def backend_of(layout: Layout) -> str:
 
 def recover(layout: Layout) -> Recovery:
     """Rebuild the database from descriptions, roots, history and journal, without looking at the old one."""
+    with contextlib.suppress(FileNotFoundError, ValueError, AttributeError), open(layout.format_file, "rb") as file:
+        version = json.loads(file.read()).get("version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise StoreError(
+                f"the store at {layout.root} has version {version}, this program knows {FORMAT_VERSION}",
+                hint="recover it with the program that made it, or a newer one",
+            )
     fs.make_directories(f"{layout.database}/journal")
     with locked(layout.commit_lock):
         backend = backend_of(layout)
@@ -55,9 +62,14 @@ def recover(layout: Layout) -> Recovery:
 
 
 def migrate(layout: Layout, database: Database, to: str) -> int:
-    """Move all metadata to the other backend; returns how many keys. The caller closes and opens the store again."""
+    """Move all metadata to the other backend; returns how many keys, 0 if it is that already.
+
+    The caller closes and opens the store again.
+    """
     if to not in BACKENDS:
         raise StoreError(f"there is no backend {to!r}", hint=f"use one of {', '.join(BACKENDS)}")
+    if backend_of(layout) == to:
+        return 0
     with database.alone():
         with _replacing(layout, to) as scratch:
             fresh = open_backend(scratch, to, readonly=False)

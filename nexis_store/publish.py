@@ -194,4 +194,7 @@ def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
         with open(layout.sidecar(digest), "rb") as file:
             return file.read()
     except FileNotFoundError:
-        raise NotInStoreError(f"the store has no {digest}") from None
+        raise NotInStoreError(
+            f"the store has no description of {digest}",
+            hint="it has just been collected, or the store is damaged: 'nexis-store verify' tells",
+        ) from None

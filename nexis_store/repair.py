@@ -207,7 +207,7 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
     if problem.kind == "unknown" and problem.digest is not None:
         take_unknown(layout, database, problem.digest, problem.path)
         return True
-    if problem.digest is None or problem.kind not in ("damaged", "missing"):
+    if problem.digest is None or problem.kind not in ("damaged", "missing", "mode", "surplus"):
         return False
     stored = database.get(ARTIFACT + problem.digest)
     try:
@@ -216,16 +216,24 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
     except (OSError, DamagedStoreError):
         return False
     entry = manifest.get(problem.path)
-    if stored is None or entry is None:
+    if stored is None:
         return False
     path = f"{layout.artifact(problem.digest, ArtifactRecord.decode(stored).name)}/{problem.path}"
+    if entry is None:
+        if problem.kind == "surplus":
+            _clear(path)
+            fs.stamp(os.path.dirname(path))
+        return problem.kind == "surplus"
+    if problem.kind == "mode":
+        fs.finish_path(path, 0o755 if entry.kind == "d" else 0o555 if entry.executable else 0o444)
+        return True
     if entry.kind == "d":
+        _clear(path)
         fs.make_directories(path)
-        fs.stamp(path)
+        fs.finish_path(path, 0o755)
         return True
     if entry.kind == "l":
-        if os.path.lexists(path):
-            fs.unlink(path)
+        _clear(path)
         fs.symlink(entry.target or "", path)
         fs.stamp(path)
         return True
@@ -271,11 +279,21 @@ def _other_copies(layout: Layout, database: Database, digest: FileDigest) -> Ite
 
 def _replace(path: str, data: bytes, mode: int) -> None:
     temporary = f"{path}.repaired"
+    if os.path.isdir(path) and not os.path.islink(path):
+        _clear(path)
     fs.write_file(temporary, data, mode)
     fs.sync_path(temporary)
     fs.rename(temporary, path)
     fs.stamp(os.path.dirname(path))
     fs.sync_path(os.path.dirname(path))
+
+
+def _clear(path: str) -> None:
+    """Remove whatever stands where something else belongs."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        fs.remove_tree(path)
+    elif os.path.lexists(path):
+        fs.unlink(path)
 
 
 def forget_damaged_pool(layout: Layout, digest: FileDigest) -> None:

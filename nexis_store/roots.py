@@ -16,7 +16,7 @@ from nexis_store.database import Database, Transaction
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NotInStoreError, StoreError
 from nexis_store.layout import Layout
-from nexis_store.names import check_path, decode, encode
+from nexis_store.names import decode, encode, why_bad_path
 from nexis_store.records import ARTIFACT, ROOT, ArtifactRecord
 
 GENERATIONS = "generations/"
@@ -27,9 +27,17 @@ def _place(layout: Layout, name: str) -> str:
     return f"{layout.root}/.{name}" if name.startswith(GENERATIONS) else f"{layout.roots}/{name}"
 
 
+def check_root_name(name: str) -> str:
+    """Return ``name`` if it can name a root; raises ``StoreError``."""
+    why = why_bad_path(name)
+    if why is not None:
+        raise StoreError(f"{name!r} cannot name a root: {why}", hint="use a name such as desktop or work/tools")
+    return name
+
+
 def set_root(layout: Layout, database: Database, name: str, digest: TreeDigest) -> None:
     """Let the root ``name`` keep ``digest`` and its closure; replaces what it kept before."""
-    place = _place(layout, check_path(name))
+    place = _place(layout, check_root_name(name))
     with database.transaction() as transaction:
         stored = transaction.get(ARTIFACT + digest)
         if stored is None:
@@ -78,7 +86,7 @@ def replace_link(target: str, place: str, temporary: str) -> None:
 
 def remove_root(layout: Layout, database: Database, name: str) -> None:
     """Take the root away; raises ``NotInStoreError`` if there is none of that name."""
-    place = _place(layout, check_path(name))
+    place = _place(layout, check_root_name(name))
     with database.transaction() as transaction:
         try:
             fs.unlink(place)
@@ -124,6 +132,15 @@ def on_disk(layout: Layout) -> Iterator[tuple[str, TreeDigest]]:
                         yield name, digest
             elif entry.is_dir(follow_symlinks=False):
                 pending.append(name + "/")
+
+
+def indirect(layout: Layout, name: str) -> str | None:
+    """The symlink outside the store that the root watches; ``None`` for a root without one."""
+    try:
+        target = os.readlink(_place(layout, name))
+    except OSError:
+        return None
+    return target if target.startswith("/") else None
 
 
 def digest_in(target: str) -> TreeDigest | None:

@@ -25,7 +25,8 @@ from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
 from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, writing
-from nexis_store.gc import GcPlan, GcResult, Progress
+from nexis_store.freeing import Progress
+from nexis_store.gc import GcPlan, GcResult
 from nexis_store.generations import Generation
 from nexis_store.history import settle
 from nexis_store.ingest import Writer
@@ -57,6 +58,8 @@ from nexis_store.together import Part, commit_together
 from nexis_store.tree import Attributes, Manifest
 from nexis_store.unpack import Format
 from nexis_store.verify import Problem
+
+_ANOTHER_PLACE = "give its place with --store or $NEXIS_STORE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +111,14 @@ class Store:
         try:
             with open(layout.format_file, "rb") as file:
                 found = json.loads(file.read())
+                if not isinstance(found, dict):
+                    raise ValueError
         except (FileNotFoundError, NotADirectoryError):
+            if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
+                raise StoreError(f"{layout.root} is no directory", hint=_ANOTHER_PLACE) from None
+            _refuse_headless(layout)
             if readonly or not create:
-                raise NotInStoreError(
-                    f"there is no store at {layout.root}", hint="give its place with --store or $NEXIS_STORE"
-                ) from None
+                raise NotInStoreError(f"there is no store at {layout.root}", hint=_ANOTHER_PLACE) from None
             found = _create(layout, profile)
         except OSError as error:
             raise StoreError(f"the store at {layout.root} cannot be read: {error.strerror}") from error
@@ -124,7 +130,7 @@ class Store:
                 hint="use the program that made it, or another store",
             )
         with writing(f"the store at {layout.root}"):
-            backend = open_backend(layout, str(found["backend"]), readonly=readonly)
+            backend = open_backend(layout, str(found.get("backend")), readonly=readonly, create=False)
             try:
                 return cls(layout, backend, readonly=readonly)
             except BaseException:
@@ -298,9 +304,11 @@ class Store:
         kept = self.roots().get(text)
         if kept is not None:
             return kept
-        if 4 <= len(text) < 64 and len(text) % 2 == 0:
+        if 4 <= len(text) < 64:
             with contextlib.suppress(ValueError):
-                found = [TreeDigest(key[1:]) for key, _ in self.database.scan(ARTIFACT + bytes.fromhex(text))]
+                whole = bytes.fromhex(text[: len(text) & ~1])
+                found = [TreeDigest(key[1:]) for key, _ in self.database.scan(ARTIFACT + whole)]
+                found = [each for each in found if each.hex().startswith(text)]
                 if len(found) == 1:
                     return found[0]
         found = [artifact.digest for artifact in self.artifacts() if artifact.name == text]
@@ -462,6 +470,10 @@ class Store:
         """All named roots, in order."""
         return dict(sorted((name, digest) for name, digest in roots.on_disk(self.layout) if self.has(digest)))
 
+    def indirect_root(self, name: str) -> str | None:
+        """The user's own symlink that the root ``name`` watches; ``None`` if it is an ordinary root."""
+        return roots.indirect(self.layout, name)
+
     def profiles(self) -> list[str]:
         """The names of all profiles, in order."""
         return generations.profiles(self.layout)
@@ -508,9 +520,16 @@ class Store:
         return gc.plan_gc(self.layout, self.database, max_freed=max_freed, older_than_ns=older_than_ns, without=ending)
 
     @writing("the trash")
-    def execute_gc(self, plan: GcPlan, progress: Progress | None = None, *, free: bool = True) -> GcResult:
+    def execute_gc(
+        self,
+        plan: GcPlan,
+        progress: Progress | None = None,
+        *,
+        while_freeing: Progress | None = None,
+        free: bool = True,
+    ) -> GcResult:
         """Carry out a plan: ``gc.execute_gc``."""
-        result = gc.execute_gc(self.layout, self.database, plan, progress, free=free)
+        result = gc.execute_gc(self.layout, self.database, plan, progress, while_freeing=while_freeing, free=free)
         self._manifests.cache_clear()
         return result
 
@@ -540,6 +559,13 @@ def _record(transaction: Transaction, realisation: Realisation) -> None:
         transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
 
 
+def _refuse_headless(layout: Layout) -> None:
+    """Raise ``DamagedStoreError`` where artifacts lie, but nothing says what kind of store they make."""
+    with contextlib.suppress(OSError):
+        if any(len(name) == 2 for name in os.listdir(layout.root)):
+            raise DamagedStoreError(f"{layout.format_file} is gone", hint="run 'nexis-store recover'")
+
+
 def _create(layout: Layout, profile: str) -> dict[str, object]:
     """Make an empty store; two processes that do it at once make one."""
     if profile not in PROFILES:
@@ -554,8 +580,7 @@ def _fill(layout: Layout, profile: str) -> dict[str, object]:
         with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
             there: dict[str, object] = json.loads(file.read())
             return there
-        if any(len(name) == 2 for name in os.listdir(layout.root)):
-            raise DamagedStoreError(f"{layout.format_file} is gone", hint="run 'nexis-store recover'")
+        _refuse_headless(layout)
         # A creation that was cut short may have left half a database. There is no artifact, so it says nothing.
         for leftover in ("data.mdb", "data.mdb-lock", "rocks", "journal"):
             fs.remove_tree(f"{layout.database}/{leftover}")

@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from blake3 import blake3
+
 from nexis_store.digest import DIGEST_SIZE, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, StoreError
 from nexis_store.ingest import Writer
@@ -24,11 +26,15 @@ if TYPE_CHECKING:
 MAGIC = b"nexis closure\x01"
 _LENGTH = struct.Struct(">Q")
 _CHUNK = 1 << 20
-_LARGEST_DESCRIPTION = 1 << 32
+_LARGEST_DESCRIPTION = 1 << 29
 
 
 def export(store: Store, digests: Iterable[TreeDigest], out: BinaryIO, *, level: int = 3) -> int:
-    """Write the closure of ``digests``; returns the number of artifacts."""
+    """Write the closure of ``digests``; returns the number of artifacts.
+
+    Raises ``DamagedStoreError`` for a file that is not what its digest says; what was written by then has no end, so
+    nobody can import it.
+    """
     import zstandard
 
     order = sorted_for_import(store, digests)
@@ -44,14 +50,16 @@ def export(store: Store, digests: Iterable[TreeDigest], out: BinaryIO, *, level:
                 if entry.digest is None or entry.digest in sent:
                     continue
                 sent.add(entry.digest)
+                hasher = blake3()
                 with open(f"{place}/{entry.path}", "rb", buffering=0) as file:
                     left = entry.size
                     while left and (chunk := file.read(min(left, _CHUNK))):
+                        hasher.update(chunk)
                         stream.write(chunk)
                         left -= len(chunk)
-                if left:
+                if hasher.digest() != entry.digest:
                     raise DamagedStoreError(
-                        f"{place}/{entry.path} is shorter than its manifest says", hint="run 'nexis-store verify'"
+                        f"{place}/{entry.path} is damaged", hint="run 'nexis-store verify --contents --repair'"
                     )
         stream.write(_LENGTH.pack(0))
     return len(order)
@@ -112,7 +120,13 @@ def load(host: Host, stream: BinaryIO) -> list[Artifact]:
     """
     import zstandard
 
-    if stream.read(len(MAGIC)) != MAGIC:
+    magic = stream.read(len(MAGIC))
+    if magic[:-1] == MAGIC[:-1] and magic[-1] > MAGIC[-1]:
+        raise StoreError(
+            f"the archive has version {magic[-1]}, this program knows {MAGIC[-1]}",
+            hint="import it with the program that wrote it, or a newer one",
+        )
+    if magic != MAGIC:
         raise StoreError("this is no archive of 'nexis-store export'", hint="check which file you gave")
     with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(stream, closefd=False) as plain:
         source = _Exactly(cast(BinaryIO, plain))
@@ -154,6 +168,7 @@ def _load_one(
                     place = f"{host.path(tree)}/{path}"
                     writer.adopt(entry.path, entry, place, source_executable=earlier.executable)
                 else:
+                    writer.expect(entry.path, entry.size)
                     data = cast(BinaryIO, _File(source, entry.size))
                     got = writer.file(entry.path, data, executable=entry.executable, attributes=entry.attributes)
                     if got != entry.digest:

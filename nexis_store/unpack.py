@@ -139,6 +139,7 @@ class _Unpacker:
     def file(self, path: str, data: BinaryIO, size: int, executable: bool, attributes: Attributes) -> None:
         path = self.final(path)
         self.ready(path)
+        self.writer.expect(path, size)
         content = data.read(size) if size <= SMALL else data
         self.writer.file(path, content, executable=executable, attributes=attributes)
 

@@ -127,8 +127,8 @@ def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
             yield Problem("unknown", digest, f"{directory}/{name}", "no metadata name it")
 
 
-Seen = dict[tuple[int, int], bytes]
-"""Inodes that were read before, and what they came out as: hard links need no second look."""
+Seen = dict[tuple[int, int], tuple[bytes, int]]
+"""Inodes that were read before, with their contents' digests and their modes: hard links need no second look."""
 
 
 def verify_contents(
@@ -158,48 +158,55 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, seen: Seen) -> I
         cut = relative.rfind("/")
         listed[relative[:cut] if cut > 0 else ""].add(relative[cut + 1 :])
         path = f"{place}/{relative}"
+        mode = wanted = 0
         try:
             if kind == "f":
-                wrong = _digest_of(path, seen) != entry.digest
+                found, mode = _look_at(path, seen)
+                wrong = found != entry.digest
+                wanted = 0o555 if entry.executable else 0o444
             elif kind == "l":
                 wrong = decode(os.fsencode(os.readlink(path))) != entry.target
             else:
                 listed[relative] = set()
-                wrong = not stat.S_ISDIR(os.lstat(path).st_mode)
+                status = os.lstat(path).st_mode
+                wrong = not stat.S_ISDIR(status)
+                mode, wanted = stat.S_IMODE(status), 0o755
         except OSError as error:
             yield Problem("missing", digest, relative, error.strerror or str(error))
             continue
         if wrong:
             yield Problem("damaged", digest, relative, "it is not what its digest says")
+        elif mode != wanted:
+            yield Problem("mode", digest, relative, f"its mode on disk is {mode:04o} instead of {wanted:04o}")
     for directory, names in listed.items():
         try:
-            found = os.listdir(f"{place}/{directory}")
+            there = os.listdir(f"{place}/{directory}")
         except OSError:
             continue
         # Names that are not UTF-8 come decoded in the same way on both sides.
-        if names.issuperset(found):
+        if names.issuperset(there):
             continue
-        for name in found:
+        for name in there:
             if decode(os.fsencode(name)) not in names:
                 yield Problem(
                     "surplus", digest, f"{directory}/{name}".lstrip("/"), "it does not belong to the artifact"
                 )
 
 
-def _digest_of(path: str, seen: Seen) -> bytes:
-    """What a regular file contains; something else has no digest that any entry could have."""
+def _look_at(path: str, seen: Seen) -> tuple[bytes, int]:
+    """The digest and the mode of a regular file; something else has no digest that any entry could have."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            return b""
+            return b"", 0
         shared = status.st_nlink > 1
         key = (status.st_dev, status.st_ino)
         if shared and key in seen:
             return seen[key]
         if status.st_size < _CHUNK:
             # Asking for a whole chunk would cost more than reading a small file: the buffer is allocated first.
-            found: bytes = blake3(os.read(fd, status.st_size + 1)).digest()
+            found = blake3(os.read(fd, status.st_size + 1)).digest()
         else:
             hasher = blake3()
             while data := os.read(fd, _CHUNK):
@@ -208,8 +215,8 @@ def _digest_of(path: str, seen: Seen) -> bytes:
     finally:
         os.close(fd)
     if shared:
-        seen[key] = found
-    return found
+        seen[key] = found, stat.S_IMODE(status.st_mode)
+    return found, stat.S_IMODE(status.st_mode)
 
 
 def hash_file(path: str) -> FileDigest:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 
 from nexis_store.cli.common import open_store
-from nexis_store.errors import NotInStoreError
+from nexis_store.errors import DamagedStoreError, NotInStoreError
+from nexis_store.tree import ManifestEntry
+from nexis_store.verify import hash_file
+
+EXAMPLES = """\
+examples:
+  nexis-store cat zlib-1.3 usr/lib/pkgconfig/zlib.pc
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +34,17 @@ def run(args: argparse.Namespace) -> int:
             entry = manifest.get(path)
             if entry is None or entry.kind != "f":
                 hint = f"'nexis-store ls {args.artifact}' lists its files"
-                raise NotInStoreError(f"{store.artifact(digest).name} has no file {path}", hint=hint)
+                raise NotInStoreError(f"{store.artifact(digest).name} has no file {path}{_instead(entry)}", hint=hint)
+            if not os.path.isfile(place / path) or hash_file(f"{place}/{path}") != entry.digest:
+                raise DamagedStoreError(
+                    f"{place}/{path} is damaged", hint=f"run 'nexis-store verify --repair {args.artifact}'"
+                )
             with open(place / path, "rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
     return 0
+
+
+def _instead(entry: ManifestEntry | None) -> str:
+    if entry is None:
+        return ""
+    return ": that is a directory" if entry.kind == "d" else f": that is a symlink to {entry.target}"

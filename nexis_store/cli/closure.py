@@ -6,6 +6,11 @@ import argparse
 
 from nexis_store.cli.common import open_store, print_artifacts
 
+EXAMPLES = """\
+examples:
+  nexis-store closure desktop
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

@@ -14,8 +14,10 @@ from typing import Any, BinaryIO, cast
 
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import cannot_read, cannot_write
-from nexis_store.gc import Progress
+from nexis_store.freeing import Progress
 from nexis_store.store import Store, default_store_root
+
+_BAR = 30
 
 
 def open_store(args: argparse.Namespace, *, readonly: bool = False) -> Store:
@@ -72,13 +74,15 @@ def print_artifacts(store: Store, digests: Iterable[TreeDigest], as_json: bool) 
         print(f"{each.digest.hex()[:16]}  {each.name}")
 
 
-def progress_for(args: argparse.Namespace) -> Progress | None:
-    """A counter on the terminal; nothing where nobody looks."""
+def progress_for(args: argparse.Namespace, doing: str) -> Progress | None:
+    """A bar on the terminal; nothing where nobody looks."""
     if args.json or not sys.stderr.isatty():
         return None
 
     def show(done: int, total: int) -> None:
-        print(f"\r{done}/{total} artifacts", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        bar = ("#" * (_BAR * done // max(total, 1))).ljust(_BAR, ".")
+        end = "\n" if done == total else ""
+        print(f"\r{doing:<8} [{bar}] {done:,}/{total:,} artifacts", end=end, file=sys.stderr, flush=True)
 
     return show
 

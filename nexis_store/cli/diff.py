@@ -13,6 +13,12 @@ from nexis_store.tree import ManifestEntry
 
 _SIGNS = {"added": "+", "removed": "-"}
 
+EXAMPLES = """\
+examples:
+  nexis-store diff zlib-1.2 zlib-1.3
+  nexis-store diff 45de44f2 ee8fb1ba --json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

@@ -6,6 +6,7 @@ Only the module of the command that was given is imported: a command must not pa
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import keyword
 import os
@@ -15,10 +16,16 @@ from dataclasses import dataclass
 
 from nexis_store.errors import NexisError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""Why standard output may not take any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program. Its commands are modules of ``package`` with a docstring, ``add_arguments`` and ``run``."""
+    """One program. Its commands are modules of ``package`` with a docstring, ``add_arguments`` and ``run``.
+
+    ``EXAMPLES`` of a module stand at the end of its help.
+    """
 
     name: str
     package: str
@@ -88,7 +95,7 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{program.name} {command}",
         description=module.__doc__,
-        epilog=program.epilog,
+        epilog="".join(f"{part}\n" for part in (getattr(module, "EXAMPLES", ""), program.epilog) if part)[:-1],
         formatter_class=_Formatter,
     )
     program.common(parser)
@@ -120,10 +127,17 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except Exception as error:
-        if report is not None:
-            return report(error)
-        import traceback
+        if isinstance(error, OSError) and error.filename is None and error.errno in _NO_ROOM:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            print(f"{program.name}: what it prints could not be written: {error.strerror}", file=sys.stderr)
+            return 4
+        return report(error) if report is not None else report_bug(program, error)
 
-        traceback.print_exc()
-        print(f"{program.name}: this is a bug of this program; please report it with the lines above", file=sys.stderr)
-        return 70
+
+def report_bug(program: Program, error: Exception) -> int:
+    """Print where a bug of ours happened; returns the exit code."""
+    import traceback
+
+    traceback.print_exception(error)
+    print(f"{program.name}: this is a bug of this program; please report it with the lines above", file=sys.stderr)
+    return 70

@@ -7,6 +7,12 @@ import argparse
 from nexis_store.cli.common import human_size, open_store, print_json
 from nexis_store.queries import usage
 
+EXAMPLES = """\
+examples:
+  nexis-store du
+  nexis-store du --closure desktop
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

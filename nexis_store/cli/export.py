@@ -7,9 +7,15 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nexis_store.cli.common import open_store
+from nexis_store.cli.common import counted, open_output, open_store
 from nexis_store.errors import StoreError
 from nexis_store.transfer import export
+
+EXAMPLES = """\
+examples:
+  nexis-store export desktop -o desktop.closure
+  nexis-store export desktop | ssh elsewhere nexis-store import --root desktop
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
                 raise StoreError("an archive is nothing for a terminal", hint="give a file with --output, or a pipe")
             export(store, digests, cast(BinaryIO, sys.stdout.buffer))
             return 0
-        with open(args.output, "wb") as out:
+        with open_output(args.output) as out:
             count = export(store, digests, out)
-    print(f"{count} artifacts written to {args.output}", file=sys.stderr)
+    print(f"{counted(count, 'artifact')} written to {args.output}", file=sys.stderr)
     return 0

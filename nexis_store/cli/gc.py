@@ -9,7 +9,23 @@ import argparse
 import os
 import sys
 
-from nexis_store.cli.common import human_size, open_store, parse_duration, parse_size, print_json, progress_for
+from nexis_store.cli.common import (
+    counted,
+    human_size,
+    open_store,
+    parse_count,
+    parse_duration,
+    parse_size,
+    print_json,
+    progress_for,
+)
+
+EXAMPLES = """\
+examples:
+  nexis-store gc --dry-run
+  nexis-store gc --keep-generations 3 --older-than 30d
+  nexis-store gc --max-freed 2G --background
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--empty-trash", action="store_true", help="only free what earlier collections left")
     parser.add_argument(
         "--keep-generations",
-        type=int,
+        type=parse_count,
         metavar="N",
         help="forget all but the N newest generations of each profile (never the current one)",
     )
@@ -57,9 +73,11 @@ def run(args: argparse.Namespace) -> int:
                     print(f"{each.digest.hex()[:16]}  {human_size(each.size_bytes):>10}  {each.name}")
                 for name in plan.roots:
                     print(f"would forget {name}")
-                print(f"would remove {len(plan.dead)} artifacts, at most {human_size(plan.size_bytes)}")
+                print(f"would remove {counted(len(plan.dead), 'artifact')}, at most {human_size(plan.size_bytes)}")
             return 0
-        result = store.execute_gc(plan, progress_for(args), free=not args.background)
+        result = store.execute_gc(
+            plan, progress_for(args, "removing"), while_freeing=progress_for(args, "freeing"), free=not args.background
+        )
         if args.background:
             _free_in_background(store.layout.root)
         if args.json:
@@ -74,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             )
         else:
             space = "their space is being freed" if args.background else f"freed {human_size(result.freed_bytes)}"
-            print(f"removed {result.collected} artifacts, {space}")
+            print(f"removed {counted(result.collected, 'artifact')}, {space}")
     return 0
 
 

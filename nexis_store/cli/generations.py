@@ -14,6 +14,13 @@ from nexis_store.errors import StoreError
 from nexis_store.generations import Generation
 from nexis_store.store import Store
 
+EXAMPLES = """\
+examples:
+  nexis-store generations
+  nexis-store generations desktop --add 45de44f2
+  nexis-store generations desktop --roll-back
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

@@ -7,6 +7,12 @@ from datetime import UTC, datetime
 
 from nexis_store.cli.common import human_size, open_store, print_json
 
+EXAMPLES = """\
+examples:
+  nexis-store info zlib-1.3
+  nexis-store info 45de44f2
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

@@ -10,6 +10,13 @@ from nexis_store.tree import ManifestEntry
 
 _KINDS = {"f": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK}
 
+EXAMPLES = """\
+examples:
+  nexis-store ls
+  nexis-store ls zlib-1.3
+  nexis-store ls zlib-1.3 --json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from nexis_store.cli import dispatch
-from nexis_store.errors import NexisError
+from nexis_store.errors import NexisError, cannot_read
 
 COMMANDS: dict[str, str] = {
     "ls": "list artifacts, or what is in one",
@@ -34,8 +35,8 @@ COMMANDS: dict[str, str] = {
 }
 
 EPILOG = """\
-An ARTIFACT is named by its digest, the unique beginning of one (an even number of digits, at least 4), its name if only
-one has it, a root, or its path in the store. The store is --store, else $NEXIS_STORE, else ~/.local/share/nexis/store.
+An ARTIFACT is named by its digest, the unique beginning of one (at least 4 digits), its name if only one has it, a
+root, or its path in the store. The store is --store, else $NEXIS_STORE, else ~/.local/share/nexis/store.
 
 exit codes: 0 done; 2 the command line is wrong; 4 the store cannot do what was asked, or is damaged; 130 interrupted
 """
@@ -66,9 +67,18 @@ def _render(error: NexisError) -> str:
     return f"error[{error.code}]: {error}"
 
 
+def _report(error: Exception) -> int:
+    """What the system refuses is no bug: the place and the reason suffice."""
+    if isinstance(error, OSError) and error.filename is not None:
+        told = cannot_read(error, os.fsdecode(error.filename))
+        print(_render(told), file=sys.stderr)
+        return told.exit_code
+    return dispatch.report_bug(PROGRAM, error)
+
+
 def main() -> int:
     """Entry point."""
-    return dispatch.main(PROGRAM, _render)
+    return dispatch.main(PROGRAM, _render, _report)
 
 
 if __name__ == "__main__":

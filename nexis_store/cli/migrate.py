@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import argparse
 
-from nexis_store.cli.common import open_store
+from nexis_store.cli.common import counted, open_store
 from nexis_store.errors import writing
 from nexis_store.maintenance import BACKENDS, migrate
+
+EXAMPLES = """\
+examples:
+  nexis-store migrate --to rocksdb
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,5 +26,5 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     with open_store(args) as store, writing("the new database"):
         count = migrate(store.layout, store.database, args.to)
-    print(f"moved {count} records to {args.to}")
+    print(f"moved {counted(count, 'record')} to {args.to}" if count else f"the metadata are in {args.to} already")
     return 0

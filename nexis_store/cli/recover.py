@@ -7,11 +7,16 @@ from __future__ import annotations
 import argparse
 import os
 
-from nexis_store.cli.common import print_json
+from nexis_store.cli.common import counted, print_json
 from nexis_store.errors import NotInStoreError, writing
 from nexis_store.layout import Layout
 from nexis_store.maintenance import recover
 from nexis_store.store import default_store_root
+
+EXAMPLES = """\
+examples:
+  nexis-store recover
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 4 if result.damaged else 0
-    print(f"recovered {result.artifacts} artifacts, {result.realisations} builds, {result.roots} roots")
+    print(
+        f"recovered {counted(result.artifacts, 'artifact')}, {counted(result.realisations, 'build')}, "
+        f"{counted(result.roots, 'root')}"
+    )
     for path in result.damaged:
         print(f"damaged, left out: {path}")
     return 4 if result.damaged else 0

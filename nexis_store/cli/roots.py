@@ -10,6 +10,14 @@ from pathlib import Path
 
 from nexis_store.cli.common import open_store, print_json
 
+EXAMPLES = """\
+examples:
+  nexis-store roots
+  nexis-store roots --set work/zlib zlib-1.3
+  nexis-store roots --link ./result zlib-1.3
+  nexis-store roots --remove work/zlib
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
@@ -35,9 +43,18 @@ def run(args: argparse.Namespace) -> int:
             return 0
         found = {name: store.artifact(digest) for name, digest in store.roots().items()}
         if args.json:
-            print_json({name: {"digest": str(each.digest), "name": each.name} for name, each in found.items()})
+            print_json(
+                {
+                    name: {"digest": str(each.digest), "name": each.name, "link": store.indirect_root(name)}
+                    for name, each in found.items()
+                }
+            )
             return 0
         width = max(map(len, found), default=0)
         for name, each in found.items():
-            print(f"{name.ljust(width)}  {each.digest.hex()[:16]}  {each.name}")
+            print(f"{name.ljust(width)}  {each.digest.hex()[:16]}  {each.name}{_from(store.indirect_root(name))}")
     return 0
+
+
+def _from(link: str | None) -> str:
+    return f"  by {link}" if link is not None else ""

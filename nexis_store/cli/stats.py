@@ -8,6 +8,11 @@ from dataclasses import asdict
 from nexis_store.cli.common import human_size, open_store, print_json
 from nexis_store.queries import statistics
 
+EXAMPLES = """\
+examples:
+  nexis-store stats
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes: nothing but what all take."""

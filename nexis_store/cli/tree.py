@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from nexis_store.cli.common import human_size, open_store, print_json
+from nexis_store.cli.common import human_size, open_store, parse_count, print_json
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store
+
+EXAMPLES = """\
+examples:
+  nexis-store tree desktop
+  nexis-store tree desktop --depth 1
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("artifact", metavar="ARTIFACT")
-    parser.add_argument("--depth", type=int, metavar="N", help="open at most N levels")
+    parser.add_argument("--depth", type=parse_count, metavar="N", help="open at most N levels")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Check the store: every artifact complete on disk, every count right; with --contents every byte as it must be.
 
-With --contents, an interrupted run goes on where it stopped when it is started with --resume. Exits with 4 when
+When --contents was interrupted, --resume goes on where it stopped. Exits with 4 when
 something is wrong and was not repaired.
 
 --repair replaces damaged files by good copies: first of this store; then of what --from names (another store, a binary
@@ -15,16 +15,25 @@ from pathlib import Path
 
 from nexis_store.checking import check_contents
 from nexis_store.cli.common import open_store, print_json, progress_for
+from nexis_store.errors import StoreError
 from nexis_store.repair import recount
 from nexis_store.store import Store
 from nexis_store.verify import Problem
+
+EXAMPLES = """\
+examples:
+  nexis-store verify
+  nexis-store verify --contents --repair
+  nexis-store verify --contents --repair --from /mnt/backup/store
+  nexis-store verify --refcounts
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("artifact", nargs="*", metavar="ARTIFACT", help="read the contents of these artifacts only")
     parser.add_argument("--contents", action="store_true", help="read every file and compare it with its digest")
-    parser.add_argument("--resume", action="store_true", help="with --contents: go on where the last run stopped")
+    parser.add_argument("--resume", action="store_true", help="--contents, going on where the last run stopped")
     parser.add_argument("--refcounts", action="store_true", help="count all references anew and correct the counts")
     parser.add_argument("--repair", action="store_true", help="replace damaged files by good copies")
     parser.add_argument(
@@ -35,12 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
+    for place in args.sources:
+        if not place.exists():
+            raise StoreError(f"there is no {place} to repair from", hint="check what --from names")
     with open_store(args) as store:
         counted = recount(store.layout, store.database) if args.refcounts else None
         chosen = [store.find(each) for each in args.artifact]
         problems = list(store.verify())
-        if args.contents or chosen:
-            problems += check_contents(store, chosen or None, resume=args.resume, progress=progress_for(args))
+        if args.contents or args.resume or chosen:
+            problems += check_contents(
+                store, chosen or None, resume=args.resume, progress=progress_for(args, "reading")
+            )
         repaired, left = _repair(store, args, problems) if problems and _wants_repair(args) else ([], problems)
         if args.json:
             print_json(
@@ -68,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(left)} problem{'s' if len(left) > 1 else ''}" if left else "no problems")
         if left and not _wants_repair(args):
             print("'nexis-store verify --contents --repair' replaces what other copies can replace")
+        elif left and not args.sources and not args.rebuild_with:
+            print("this store has no other copy: --from and --rebuild-with bring some from elsewhere")
     return 4 if left else 0
 
 

@@ -7,6 +7,11 @@ import argparse
 from nexis_store.cli.common import open_store, print_json
 from nexis_store.queries import why_alive
 
+EXAMPLES = """\
+examples:
+  nexis-store why-alive zlib-1.3
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nexis_store.errors import StoreError
+from nexis_store.errors import DamagedStoreError, StoreError
 from nexis_store.layout import Layout
 from nexis_store.metadata.base import Backend
 
@@ -46,8 +46,14 @@ def migration(root: str, backend: str, profile: str) -> str | None:
     )
 
 
-def open_backend(layout: Layout, name: str, *, readonly: bool) -> Backend:
-    """Open the database of a store. Its library is imported only now."""
+def open_backend(layout: Layout, name: str, *, readonly: bool, create: bool = True) -> Backend:
+    """Open the database of a store. Its library is imported only now.
+
+    Without ``create`` a database that is gone is damage, never an empty one; raises ``DamagedStoreError``.
+    """
+    place = {"lmdb": "data.mdb", "rocksdb": "rocks/CURRENT"}.get(name)
+    if place is not None and not (create or os.path.exists(f"{layout.database}/{place}")):
+        raise DamagedStoreError(f"{layout.database}/{place} is gone", hint="run 'nexis-store recover'")
     if name == "lmdb":
         from nexis_store.metadata.lmdb import LmdbBackend
 

@@ -15,6 +15,7 @@ from nexis_store.database import Database
 from nexis_store.metadata.base import Backend
 from nexis_store.metadata.lmdb import LmdbBackend
 from nexis_store.metadata.rocksdb import RocksBackend
+from tests.crash.children import in_child
 
 ROUNDS = 20
 WRITER = """
@@ -59,9 +60,15 @@ def test_killed_while_checkpointing(tmp_path: Path, kind: type[Backend]) -> None
             lines = writer.stdout.read().split("\n")
         # The last line may be cut short.
         acknowledged = max([acknowledged, *(int(line) for line in lines[:-1])])
-    database = Database(kind(str(tmp_path)), str(tmp_path))  # type: ignore[call-arg]
-    last = int(database.get(b"last") or 0)
-    assert last in (acknowledged, acknowledged + 1) and acknowledged > ROUNDS
-    assert {value for _, value in database.scan(b"copy/")} == {b"%d" % last}
-    assert len(list(database.scan(b"number/"))) == last
-    database.close()
+    assert acknowledged > ROUNDS
+
+    def check() -> None:
+        database = Database(kind(str(tmp_path)), str(tmp_path))  # type: ignore[call-arg]
+        last = int(database.get(b"last") or 0)
+        assert last in (acknowledged, acknowledged + 1)
+        assert {value for _, value in database.scan(b"copy/")} == {b"%d" % last}
+        assert len(list(database.scan(b"number/"))) == last
+        database.close()
+
+    status, problem = in_child(check)
+    assert status == 0, problem

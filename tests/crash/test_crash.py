@@ -1,7 +1,6 @@
 """Kills the process at each system call that changes a file, makes each one fail, and looks at what is left.
 
-The parent never opens a store: RocksDB does not survive a fork. Every attempt is one child that runs the scenario and
-one that checks.
+Every attempt is one child that runs the scenario and one that checks.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import errno
 import os
 import shutil
 import signal
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,30 +21,10 @@ from nexis_store.errors import NotInStoreError, StoreError
 from nexis_store.layout import Layout
 from nexis_store.maintenance import migrate, recover
 from nexis_store.store import Store
+from tests.crash.children import in_child
 from tests.crash.scenario import Run, check
 
 PROFILES = ("desktop", "server")
-
-
-def in_child(body: Callable[[], None]) -> tuple[int, str]:
-    """Run ``body`` in a forked child; returns (exit status, what it wrote)."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        os.dup2(writer, 1)
-        status = 1
-        try:
-            body()
-            status = 0
-        except BaseException:
-            os.write(1, traceback.format_exc().encode())
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with open(reader, "rb") as stream:
-        output = stream.read().decode()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output
 
 
 def acknowledge(step: str) -> None:

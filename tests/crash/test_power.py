@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 
 from nexis_store import fs
+from tests.crash.children import in_child
 from tests.crash.disk import mount, private_mounts, unmount
 from tests.crash.recording import Flush, Note, Recorder, Write, record
 from tests.crash.scenario import Run, check
-from tests.crash.test_crash import in_child
 
 SIZE = 320 << 20
 SECTOR = 4096

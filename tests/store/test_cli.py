@@ -74,7 +74,7 @@ def test_roots(sample: Store, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_collecting(sample: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "would remove 1 artifacts" in out(capsys, "gc", "--dry-run")
+    assert "would remove 1 artifact," in out(capsys, "gc", "--dry-run")
     assert json.loads(out(capsys, "gc", "--json"))["collected"] == 1
     assert "removed 0 artifacts" in out(capsys, "gc")
     add(sample, "more", {"more": b""})

@@ -107,7 +107,7 @@ def test_collecting_ends_old_generations(systems: Store, capsys: pytest.CaptureF
         return capsys.readouterr().out
 
     said = out("gc", "--dry-run", "--keep-generations", "2")
-    assert "system-1" in said and "would forget generations/desktop/1\nwould remove 1 artifacts" in said
+    assert "system-1" in said and "would forget generations/desktop/1\nwould remove 1 artifact," in said
     assert len(numbers(systems)) == 3
     made = time.time() - 40 * 86400
     for number in (1, 3):
