@@ -20,12 +20,18 @@ class TargetCountError(NexisError):
     exit_code = 2
 
 
+def system_file(named: str) -> Path:
+    """The configuration that a person names: a file, or the ``system.toml`` in a directory."""
+    inside = Path(named, "system.toml")
+    return inside if inside.exists() else Path(named)
+
+
 def add_system_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the system file and what selects its variant."""
     parser.add_argument(
         "file",
         nargs="?",
-        type=Path,
+        type=system_file,
         default=Path("system.toml"),
         help="the system.toml, or its directory (default: .)",
     )
@@ -85,11 +91,9 @@ def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list
     args.file = Path("system.toml")
     targets = []
     for argument in args.arguments:
-        path = Path(argument)
-        if argument.endswith(".toml"):
-            args.file = path
-        elif "/" in argument or (path.is_dir() and (path / "system.toml").exists()):
-            args.file = path / "system.toml" if path.is_dir() else path
+        # A directory that has none may be called what a target is called.
+        if argument.endswith(".toml") or "/" in argument or Path(argument, "system.toml").exists():
+            args.file = system_file(argument)
         else:
             targets.append(argument)
     if len(targets) < least or (most is not None and len(targets) > most):

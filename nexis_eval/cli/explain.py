@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import json
 
-from nexis_eval.cli.arguments import add_system_arguments
+from nexis_eval.cli.arguments import add_system_arguments, system_file
 from nexis_eval.cli.loading import load_config_with_origins
 from nexis_eval.config.explain import Explanation, UnknownKeyPathError, explain, keys_at, parse_key, written_key
 from nexis_eval.config.model import KeyPath, LocalPath
@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the explanation."""
+    if system_file(arguments.key).is_file():
+        # As with all other commands, the order does not matter.
+        given, arguments.key, arguments.file = arguments.key, str(arguments.file), system_file(arguments.key)
+        if arguments.key == "system.toml":
+            raise UnknownKeyPathError(f"which value of {given}?", hint="name one, such as system.hostname")
     path = parse_key(arguments.key)
     _config, origins = load_config_with_origins(arguments)
     keys = keys_at(origins, path)

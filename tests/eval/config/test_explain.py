@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.cli.lock import UnknownPackageError
 from nexis_eval.cli.main import run
 from nexis_eval.config.explain import UnknownKeyPathError, explain, parse_key, written_key
 from nexis_eval.config.load import load_with_origins
@@ -76,6 +77,18 @@ system.hostname = "site"
   It is a host name; used by system.boot.
 """
     )
+
+
+def test_a_configuration_is_named_by_its_file_or_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (".", "system.toml", str(tmp_path)):
+        for order in (("system.hostname", name), (name, "system.hostname")):
+            assert shown(capsys, *order).startswith('system.hostname = "site"\n')
+        with pytest.raises(UnknownKeyPathError, match="which value of"):
+            run(["explain", name])
+        # The lock of a directory is the one in it.
+        with pytest.raises(UnknownPackageError) as caught:
+            run(["lock", name, "--update", "nothing"])
+        assert "has no package 'nothing'" in str(caught.value)
 
 
 def test_conditions_count(capsys: pytest.CaptureFixture[str]) -> None:
