@@ -148,7 +148,8 @@ def _unknown_dependency(package: Package, name: str, packages: Mapping[str, Pack
     for key in DEPENDENCY_KEYS:
         names: tuple[str, ...] = getattr(package, key)
         if name in names:
-            hint = did_you_mean(name, packages, f'declare it: [[packages]] name = "{name}" …')
+            others = (each for each in packages if each != package.name)
+            hint = did_you_mean(name, others, f'declare it: [[packages]] name = "{name}" …')
             notes = []
             removed = checker.elsewhere.removed.get(("packages", name))
             inactive = checker.elsewhere.inactive.get(("packages", name))
