@@ -32,8 +32,8 @@ def check_contents(
 ) -> list[Problem]:
     """Compare the files of the given artifacts, or of all, with their digests.
 
-    A run over all notes how far it is; with ``resume`` it begins behind what an interrupted one has read. Contents that
-    several artifacts share by hard links are read once.
+    A run over all notes how far it is, if the store can be written to; with ``resume`` it begins behind what an
+    interrupted one has read. Contents that several artifacts share by hard links are read once.
     """
     note = f"{store.layout.database}/verified"
     everything = digests is None
@@ -47,14 +47,15 @@ def check_contents(
         part = chosen[at : at + _BATCH]
         for found in workers.in_processes(partial(_check_part, store.layout), _shares(part)):
             problems += found
-        if everything:
+        if everything and not store.database.readonly:
             fs.write_atomically(note, str(part[-1][0]).encode(), durable=False)
         if progress is not None:
             progress(at + len(part), len(chosen))
     if everything:
         problems += unknown_trees(store.layout, store.database)
-        with contextlib.suppress(FileNotFoundError):
-            fs.unlink(note)
+        if not store.database.readonly:
+            with contextlib.suppress(FileNotFoundError):
+                fs.unlink(note)
     return problems
 
 

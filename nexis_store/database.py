@@ -104,7 +104,7 @@ class Database:
     ) -> None:
         self._backend = backend
         self._journal = f"{directory}/journal"
-        self._readonly = readonly
+        self.readonly = readonly
         self._pid = os.getpid()
         self._before_checkpoint = before_checkpoint
         self._writing = threading.RLock()
@@ -163,7 +163,7 @@ class Database:
             number = self._applied() + 1
             self._sealed, self._overlay = Overlay(), Overlay()
             try:
-                self._segment = Segment(self._journal, number, readonly=self._readonly)
+                self._segment = Segment(self._journal, number, readonly=self.readonly)
             except FileNotFoundError:
                 # Another process finished a checkpoint between the two steps; or the journal is gone for good.
                 self._backend.refresh()
@@ -202,7 +202,7 @@ class Database:
                 return
             number = self._segment.number + 1
             try:
-                following = Segment(self._journal, number, readonly=self._readonly)
+                following = Segment(self._journal, number, readonly=self.readonly)
             except FileNotFoundError:
                 self._segment.close()
                 self._reload()
@@ -237,7 +237,7 @@ class Database:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        if self._readonly:
+        if self.readonly:
             raise StoreError("the store was opened for reading only")
         if os.getpid() != self._pid:
             # The lock belongs to the open file, which parent and child would share: it would keep neither out.
@@ -362,7 +362,7 @@ class Database:
 
     def close(self) -> None:
         """Release everything; a journal worth it is moved into the database first, if nobody is writing."""
-        if not self._readonly:
+        if not self.readonly:
             with contextlib.suppress(OSError, StoreError):
                 if self._segment.offset > CLOSE_BYTES:
                     fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -112,7 +112,7 @@ def _remove_listed(layout: Layout, path: str, listed: list[tuple[str, bytes | No
             if digest is not None:
                 status = os.lstat(place)
                 if status.st_nlink == 1:
-                    freed += _own_bytes(place, status)
+                    freed += own_bytes(place, status)
                 else:
                     pooled[layout.link(FileDigest(digest), executable)] = None
             fs.unlink(place)
@@ -135,13 +135,13 @@ def _remove_listed(layout: Layout, path: str, listed: list[tuple[str, bytes | No
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(place)
             if status.st_nlink == 1:
-                freed += _own_bytes(place, status)
+                freed += own_bytes(place, status)
                 fs.unlink(place)
                 files += 1
     return freed, files
 
 
-def _own_bytes(path: str, status: os.stat_result) -> int:
+def own_bytes(path: str, status: os.stat_result) -> int:
     """Disk space that comes free with a file's last name: its blocks, less those that reflinks share."""
     space = status.st_blocks * 512
     # For small files looking would cost more than deleting, and they hardly matter.
@@ -173,7 +173,7 @@ def _remove_unlisted(path: str) -> tuple[int, int]:
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 if status.st_nlink == 1:
-                    freed += _own_bytes(entry.path, status)
+                    freed += own_bytes(entry.path, status)
                 fs.unlink(entry.path)
                 files += 1
     for directory in reversed(directories):

@@ -27,6 +27,18 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def shown(text: str) -> str:
+    """``text`` as a terminal may be given it: what is not printable, and what is no UTF-8, is escaped."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
 def why_bad_path(path: str) -> str | None:
     """Say what is wrong with a path inside a tree, or ``None`` when nothing is."""
     if not path:

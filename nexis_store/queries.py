@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nexis_store.digest import TreeDigest
+from nexis_store.freeing import own_bytes
 from nexis_store.maintenance import backend_of
 from nexis_store.records import DEAD, REALISATION
 from nexis_store.tree import Manifest, ManifestEntry, sort_key
@@ -88,10 +89,14 @@ class Usage:
 
 
 def usage(store: Store, digest: TreeDigest) -> Usage:
-    """What an artifact takes on the disk. A file is shared if it has names beyond this tree and ``.links``."""
+    """What an artifact takes on the disk. A file is shared if it has names beyond this tree and ``.links``.
+
+    So are the blocks of a large file that reflinks share.
+    """
     place = store.path(digest)
     names: Counter[tuple[int, int]] = Counter()
     inodes: dict[tuple[int, int], os.stat_result] = {}
+    paths: dict[tuple[int, int], str] = {}
     pooled: dict[tuple[int, int], int] = {}
     manifest = store.manifest(digest)
     for entry in manifest.entries():
@@ -102,13 +107,13 @@ def usage(store: Store, digest: TreeDigest) -> Usage:
         names[key] += 1
         if key not in inodes:
             inodes[key] = status
+            paths[key] = f"{place}/{entry.path}"
             pooled[key] = _is_pooled(store, entry, status)
     exclusive = shared = 0
     for key, status in inodes.items():
-        if status.st_nlink > names[key] + pooled[key]:
-            shared += status.st_blocks * 512
-        else:
-            exclusive += status.st_blocks * 512
+        own = 0 if status.st_nlink > names[key] + pooled[key] else own_bytes(paths[key], status)
+        exclusive += own
+        shared += status.st_blocks * 512 - own
     return Usage(digest, store.artifact(digest).name, manifest.size_bytes, exclusive, shared)
 
 

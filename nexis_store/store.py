@@ -10,6 +10,7 @@ with Store.open(Path("/srv/store")) as store:
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from nexis_store import union as merging
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, writing
+from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, cannot_read, writing
 from nexis_store.freeing import Progress
 from nexis_store.gc import GcPlan, GcResult
 from nexis_store.generations import Generation
@@ -121,7 +122,7 @@ class Store:
                 raise NotInStoreError(f"there is no store at {layout.root}", hint=_ANOTHER_PLACE) from None
             found = _create(layout, profile)
         except OSError as error:
-            raise StoreError(f"the store at {layout.root} cannot be read: {error.strerror}") from error
+            raise cannot_read(error, f"the store at {layout.root}") from error
         except ValueError:
             raise StoreError(f"{layout.format_file} is damaged", hint="run 'nexis-store recover'") from None
         if found.get("version") != FORMAT_VERSION:
@@ -130,6 +131,8 @@ class Store:
                 hint="use the program that made it, or another store",
             )
         with writing(f"the store at {layout.root}"):
+            if not readonly and not os.access(layout.database, os.W_OK):
+                raise _not_writable(layout.database)
             backend = open_backend(layout, str(found.get("backend")), readonly=readonly, create=False)
             try:
                 return cls(layout, backend, readonly=readonly)
@@ -557,6 +560,11 @@ def _record(transaction: Transaction, realisation: Realisation) -> None:
     transaction.put(latest_key(realisation.name, realisation.extra.get("platform", "")), realisation.key)
     if realisation.duration_ns:
         transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
+
+
+def _not_writable(path: str) -> OSError:
+    code = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+    return OSError(code, os.strerror(code), path)
 
 
 def _refuse_headless(layout: Layout) -> None:

@@ -42,7 +42,8 @@ def export(store: Store, digests: Iterable[TreeDigest], out: BinaryIO, *, level:
     sent: set[FileDigest] = set()
     with zstandard.ZstdCompressor(level=level, write_checksum=True).stream_writer(out, closefd=False) as stream:
         for digest in order:
-            store.temporary_root(digest)
+            if not store.database.readonly:
+                store.temporary_root(digest)
             description = read_sidecar(store.layout, digest)
             stream.write(_LENGTH.pack(len(description)) + digest + description)
             place = store.path(digest)

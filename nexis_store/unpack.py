@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Format = Literal["tar", "zip", "deb"]
 XATTR = "SCHILY.xattr."
 
+_LONG = 100
+"""So much of a name is shown in a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -59,9 +62,10 @@ class Rules:
 
 
 def _hostile(writer: Writer, path: str, why: str) -> HostileArchiveError:
+    named = repr(path) if len(path) <= _LONG else f"{path[:_LONG]!r}…"
     return HostileArchiveError(
-        f"{writer.name}: the archive has the entry {path!r}: {why}",
-        hint="nothing was unpacked; if you trust the archive, leave the entry out with 'exclude'",
+        f"{writer.name}: the archive has the entry {named}: {why}",
+        hint="nothing was unpacked; if you trust it, leave the entry out (--exclude, or 'exclude' in a recipe)",
     )
 
 

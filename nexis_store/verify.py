@@ -15,7 +15,7 @@ from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
 from nexis_store.layout import Layout
-from nexis_store.names import decode
+from nexis_store.names import decode, shown
 from nexis_store.publish import read_sidecar
 from nexis_store.records import (
     ARTIFACT,
@@ -46,7 +46,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.digest} " if self.digest else ""
-        return f"{self.kind}: {where}{self.path}: {self.message}"
+        return f"{self.kind}: {where}{shown(self.path)}: {self.message}"
 
 
 def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
@@ -120,9 +120,12 @@ def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
         except ValueError:
             yield Problem("surplus", None, f"{directory}/{name}", "it does not belong to the store")
             continue
-        with database.transaction(durable=False) as transaction:
-            # Shown a moment ago, it is known as soon as its writer gives up the lock.
-            known = transaction.get(ARTIFACT + digest) is not None
+        if database.readonly:
+            known = database.get(ARTIFACT + digest) is not None
+        else:
+            with database.transaction(durable=False) as transaction:
+                # Shown a moment ago, it is known as soon as its writer gives up the lock.
+                known = transaction.get(ARTIFACT + digest) is not None
         if not known and os.path.lexists(f"{directory}/{name}"):
             yield Problem("unknown", digest, f"{directory}/{name}", "no metadata name it")
 

@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strip", type=parse_count, default=0, metavar="N", help="drop N leading directories of an archive"
     )
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="PATH", help="leave out PATH of an archive, and all below it"
+    )
     parser.add_argument("--normalise", action="store_true", help="apply the landing rules for build results")
     parser.add_argument("--root", metavar="NAME", help="keep it by this root")
     parser.add_argument(
@@ -67,7 +70,9 @@ def _add(store: Store, args: argparse.Namespace) -> Artifact:
     references = [store.find(each) for each in args.reference]
     if args.unpack:
         with open_input(path) as stream:
-            return store.add_archive(stream, name, format=args.unpack, strip=args.strip, references=references)
+            return store.add_archive(
+                stream, name, format=args.unpack, strip=args.strip, exclude=args.exclude, references=references
+            )
     if path.is_dir():
         return store.add_directory(path, name, normalise=args.normalise, references=references)
     if str(path) != "-" and path.exists() and not path.is_file():

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,8 @@ from nexis_store.freeing import Progress
 from nexis_store.store import Store, default_store_root
 
 _BAR = 30
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def open_store(args: argparse.Namespace, *, readonly: bool = False) -> Store:
@@ -59,9 +62,17 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def open_to_look(args: argparse.Namespace) -> Store:
+    """``open_store`` for a command that would rather write, to be safe beside collections, but can do without."""
+    root = args.store or default_store_root()
+    return open_store(args, readonly=os.path.exists(root) and not os.access(f"{root}/.db", os.W_OK))
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output; ``value`` is whatever ``json`` can write."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Names that are no UTF-8 cannot be printed as they are.
+    print(text if text.isascii() or not _SURROGATE.search(text) else json.dumps(value, indent=2))
 
 
 def print_artifacts(store: Store, digests: Iterable[TreeDigest], as_json: bool) -> None:

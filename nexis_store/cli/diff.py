@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from nexis_store.cli.common import open_store, print_json
+from nexis_store.names import shown
 from nexis_store.queries import Difference, diff
 from nexis_store.tree import ManifestEntry
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print_json([{"path": each.path, "what": each.what} for each in found])
     else:
         for each in found:
-            print(f"{_SIGNS.get(each.what, '~')} {each.path}{_detail(each)}")
+            print(f"{_SIGNS.get(each.what, '~')} {shown(each.path)}{_detail(each)}")
     return 1 if found else 0
 
 
@@ -44,7 +45,7 @@ def _detail(difference: Difference) -> str:
     if before is None or after is None:
         return ""
     if difference.what == "target":
-        return f" -> {before.target} became {after.target}"
+        return f" -> {shown(before.target or '')} became {shown(after.target or '')}"
     if difference.what == "attributes":
         return f" ({_attributes(before)} became {_attributes(after)})"
     if difference.what == "content":

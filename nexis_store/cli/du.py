@@ -1,4 +1,4 @@
-"""Show what artifacts take on the disk: alone, and shared with others by hard links."""
+"""Show what artifacts take on the disk: alone, and shared with others by hard links or reflinks."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nexis_store.cli.common import counted, open_output, open_store
+from nexis_store.cli.common import counted, open_output, open_to_look
 from nexis_store.errors import StoreError
 from nexis_store.transfer import export
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it."""
-    with open_store(args) as store:
+    with open_to_look(args) as store:
         digests = [store.find(each) for each in args.artifact]
         if args.output is None:
             if sys.stdout.isatty():

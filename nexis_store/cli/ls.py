@@ -6,6 +6,7 @@ import argparse
 import stat
 
 from nexis_store.cli.common import human_size, open_store, print_json
+from nexis_store.names import shown
 from nexis_store.tree import ManifestEntry
 
 _KINDS = {"f": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK}
@@ -73,5 +74,5 @@ def _fields(entry: ManifestEntry) -> dict[str, object]:
 def _line(entry: ManifestEntry) -> str:
     mode = stat.filemode(_KINDS[entry.kind] | entry.mode)
     owner = f"{entry.attributes.owner}:{entry.attributes.group}"
-    arrow = f" -> {entry.target}" if entry.target is not None else ""
-    return f"{mode} {owner:<11} {entry.size:>10} {entry.path}{arrow}"
+    arrow = f" -> {shown(entry.target)}" if entry.target is not None else ""
+    return f"{mode} {owner:<11} {entry.size:>10} {shown(entry.path)}{arrow}"

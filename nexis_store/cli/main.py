@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nexis_store.cli import dispatch
 from nexis_store.errors import NexisError, cannot_read
+from nexis_store.names import shown
 
 COMMANDS: dict[str, str] = {
     "ls": "list artifacts, or what is in one",
@@ -64,7 +65,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _render(error: NexisError) -> str:
-    return f"error[{error.code}]: {error}"
+    # A hostile archive may have names that speak to the terminal.
+    return "\n".join(map(shown, f"error[{error.code}]: {error}".split("\n")))
 
 
 def _report(error: Exception) -> int:

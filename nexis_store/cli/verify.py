@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from nexis_store.checking import check_contents
-from nexis_store.cli.common import open_store, print_json, progress_for
+from nexis_store.cli.common import open_store, open_to_look, print_json, progress_for
 from nexis_store.errors import StoreError
 from nexis_store.repair import recount
 from nexis_store.store import Store
@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     for place in args.sources:
         if not place.exists():
             raise StoreError(f"there is no {place} to repair from", hint="check what --from names")
-    with open_store(args) as store:
+    opened = open_store if args.refcounts or _wants_repair(args) else open_to_look
+    with opened(args) as store:
         counted = recount(store.layout, store.database) if args.refcounts else None
         chosen = [store.find(each) for each in args.artifact]
         problems = list(store.verify())

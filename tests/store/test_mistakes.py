@@ -14,11 +14,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from nexis_store.checking import check_contents
 from nexis_store.cli.common import parse_count, parse_duration, parse_size
 from nexis_store.cli.main import COMMANDS, run
 from nexis_store.digest import TreeDigest
-from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError
+from nexis_store.errors import DamagedStoreError, HostileArchiveError, NotInStoreError, StoreError
 from nexis_store.store import Store
+from nexis_store.transfer import export
 
 
 @pytest.fixture
@@ -255,3 +257,46 @@ def test_migrating_to_where_it_is(here: Path, capsys: pytest.CaptureFixture[str]
         backend = "lmdb" if (store.root / ".db/data.mdb").exists() else "rocksdb"
     assert run(["migrate", "--to", backend]) == 0
     assert capsys.readouterr().out.endswith(f"the metadata are in {backend} already\n")
+
+
+def test_a_store_that_can_only_be_read_can_be_verified_and_exported(here: Path) -> None:
+    with Store.open(here / "store", readonly=True) as store:
+        assert check_contents(store) == []
+        with open(here / "again.closure", "wb") as out:
+            assert export(store, [store.find("a")], out) == 1
+    assert (here / "again.closure").read_bytes() == (here / "a.closure").read_bytes()
+    assert not (here / "store/.db/verified").exists()
+
+
+def test_names_that_speak_to_the_terminal_are_shown_as_text(
+    here: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (here / "b").mkdir()
+    for name in (b"\xff", b"\x1b[2J", b"new\nline", "ü".encode()):
+        with open(os.fsencode(here / "b") + b"/" + name, "wb"):
+            pass
+    for arguments in (
+        ["add", "b"],
+        ["ls", "b"],
+        ["ls", "b", "--json"],
+        ["diff", "a", "b"],
+        ["export", "b", "-o", "b.x"],
+    ):
+        command = [sys.executable, "-m", "nexis_store.cli.main", *arguments]
+        assert subprocess.run(command).returncode == (1 if arguments[0] == "diff" else 0)
+    said = capfdbinary.readouterr().out
+    assert b"\x1b" not in said and rb" \xff" in said and rb"new\nline" in said and "ü".encode() in said
+
+
+def test_what_an_archive_must_not_bring_can_be_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(here / "b.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("good"))
+        bad = tarfile.TarInfo("dev/null")
+        bad.type = tarfile.CHRTYPE
+        archive.addfile(bad)
+    with pytest.raises(HostileArchiveError, match="--exclude"):
+        run(["add", "b.tar", "--unpack", "tar"])
+    assert run(["add", "b.tar", "--unpack", "tar", "--exclude", "dev/null"]) == 0
+    capsys.readouterr()
+    assert run(["ls", "b.tar"]) == 0
+    assert "good" in capsys.readouterr().out
