@@ -22,7 +22,7 @@ from nexis_eval.fetch.git_protocol import (
     parse_capabilities,
     text_of,
 )
-from nexis_eval.fetch.transfer import RETRIED_STATUS, AttemptError
+from nexis_eval.fetch.transfer import RETRIED_STATUS, AttemptError, attempt_error
 
 if TYPE_CHECKING:
     import httpx
@@ -124,12 +124,8 @@ class HttpServer:
                         reason += " (no such repository, or a password in ~/.netrc is needed)"
                     raise AttemptError(reason, again=response.status_code in RETRIED_STATUS)
                 yield response
-        except httpx.TimeoutException:
-            raise AttemptError("timed out", again=True) from None
-        except httpx.ConnectError as error:
-            raise AttemptError(f"no connection (is there a network?): {error}", again=True) from None
-        except httpx.HTTPError as error:
-            raise AttemptError(f"{type(error).__name__}: {error}".rstrip(": "), again=True) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise attempt_error(error) from None
 
     async def greeting(self) -> Capabilities:
         """Ask for the capabilities; a redirect moves the whole conversation."""

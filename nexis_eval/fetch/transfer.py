@@ -70,18 +70,25 @@ async def transfer(
 
     try:
         return await _stream(client, url, path, algorithm, size, progress)
-    except httpx.TimeoutException:
-        raise AttemptError("timed out", again=True) from None
-    except httpx.InvalidURL as error:
-        raise AttemptError(f"not a URL: {error}") from None
-    except httpx.TooManyRedirects:
-        raise AttemptError("redirects without end") from None
-    except httpx.ConnectError as error:
-        raise AttemptError(_why_not_connected(str(error)), again=True) from None
-    except httpx.HTTPError as error:
-        raise AttemptError(f"{type(error).__name__}: {error}".rstrip(": "), again=True) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise attempt_error(error) from None
     except OSError as error:
         raise AttemptError(f"{path.name} cannot be written: {error.strerror or error}") from None
+
+
+def attempt_error(error: httpx.HTTPError | httpx.InvalidURL) -> AttemptError:
+    """What went wrong with a request, as a person would say it, and whether it may go better later."""
+    import httpx
+
+    if isinstance(error, httpx.TimeoutException):
+        return AttemptError("timed out", again=True)
+    if isinstance(error, httpx.InvalidURL):
+        return AttemptError(f"not a URL: {error}")
+    if isinstance(error, httpx.TooManyRedirects):
+        return AttemptError("redirects without end")
+    if isinstance(error, httpx.ConnectError):
+        return AttemptError(_why_not_connected(str(error)), again=True)
+    return AttemptError(f"{type(error).__name__}: {error}".rstrip(": "), again=True)
 
 
 def _why_not_connected(text: str) -> str:

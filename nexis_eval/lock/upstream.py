@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from nexis_eval.fetch.client import FetchError, shown
 from nexis_eval.fetch.git import is_git_url, references
+from nexis_eval.fetch.transfer import attempt_error
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.versions import newest, newest_tag, split_tag
 from nexis_eval.mirrors import Mirrors
@@ -91,7 +92,8 @@ async def latest(
             continue
         if found is not None:
             return found
-    tried = "\n".join(failures)
+    # Several URLs of one project ask the same repository.
+    tried = "\n".join(dict.fromkeys(failures))
     raise FetchError(
         f"cannot find out what the latest version of '{name}' is" + (f"; tried\n{tried}" if tried else ""),
         hint='write the version that you want in place of "latest"',
@@ -134,8 +136,8 @@ async def _from_api(api: str, client: httpx.AsyncClient, failures: list[str]) ->
 
     try:
         response = await client.get(api, headers={"Accept": "application/json"})
-    except httpx.HTTPError as error:
-        failures.append(f"  {shown(api)}: {type(error).__name__}: {error}".rstrip(": "))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        failures.append(f"  {shown(api)}: {attempt_error(error)}")
         return None
     if response.status_code != 200:
         reason = f"{response.status_code} {response.reason_phrase}".strip()
