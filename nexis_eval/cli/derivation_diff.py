@@ -6,8 +6,6 @@ A and B are each one of
   last[#TARGET]          what the other one's system was last built from, in this store
 The target may be a name or the beginning of a derivation id. Without one it is the images; of a JSON file, the one that
 no other in it needs. What differs itself is told first, inputs before their users; what only follows is counted.
-
-Exit codes: 0 the same recipe; 1 they differ; 2 they cannot be compared.
 """
 
 from __future__ import annotations

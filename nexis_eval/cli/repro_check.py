@@ -3,8 +3,6 @@
 Varied are the clock, time zone, host name, user, umask, locale, processors, directory order, kernel release, file
 system, environment, addresses and the content of fresh memory; '--vary help' lists them. With --bisect a difference is
 traced to the variation that makes it. Nothing that is built here is recorded in the store.
-
-Exit codes: 0 everything is reproducible; 1 something differs; 2 something could not be compared.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.repro_common import (
     add_jobs_argument,
     add_report_arguments,
+    comparing,
     deliver,
     positive,
     realise_steps,
@@ -80,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report_arguments(parser)
 
 
+@comparing
 def run(args: argparse.Namespace) -> int:
     """Check; returns the exit code."""
     if args.vary == "help":

@@ -1,4 +1,4 @@
-"""What the subcommands of ``repro`` share: realising steps, the tools of a varied build, printing reports."""
+"""What the commands of ``repro`` share: realising steps, the tools of a varied build, printing reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from nexis_eval.places import RULES
 from nexis_eval.plan import make_plan
 from nexis_eval.repro.formats.render import FORMATS, format_of, render
 from nexis_eval.repro.record import BuildRecord, RecordError, decode_record
-from nexis_eval.repro.report import Report
+from nexis_eval.repro.report import EXIT_INCOMPARABLE, Report
 from nexis_eval.repro.tools import SHIM_FILE, tool_graph
 from nexis_eval.repro.vary import Tools
 from nexis_eval.toolchain import load_toolchain
@@ -33,6 +34,26 @@ T = TypeVar("T")
 
 MIN_FREE_BYTES = 2 << 30
 """How much room a file system must have to take a build."""
+
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def comparing(run: Run) -> Run:
+    """A command whose exit code tells whether two things are the same: whatever keeps it from comparing is code 2.
+
+    The code of the error itself could be taken for a difference, which is 1 like a build that failed.
+    """
+
+    @wraps(run)
+    def compare(args: argparse.Namespace) -> int:
+        try:
+            return run(args)
+        except NexisError as error:
+            vars(error)["exit_code"] = EXIT_INCOMPARABLE
+            raise
+
+    return compare
 
 
 class BuildFirstFailedError(NexisError):

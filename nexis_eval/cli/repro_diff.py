@@ -4,8 +4,6 @@ A and B may each be a record (a file made by 'repro record'), a store (its last 
 in the store (a name, a digest or its beginning, a path), a directory, a file such as an ISO image, which is opened, or
 the URL of a record or file. One of them may be a binary cache ('repro record --cache' makes one): its URL or directory.
 Without B, A is compared with the same of another store, or with a binary cache: --against.
-
-Exit codes: 0 the same; 1 something differs; 2 could not be compared.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.cli.arguments import add_store_argument
-from nexis_eval.cli.repro_common import add_report_arguments, deliver
+from nexis_eval.cli.repro_common import add_report_arguments, comparing, deliver
 from nexis_eval.cli.repro_operands import Operand, OperandError, Stores, resolve
 from nexis_eval.repro.cache import Cache
 from nexis_eval.repro.challenge import challenge
@@ -51,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report_arguments(parser)
 
 
+@comparing
 def run(args: argparse.Namespace) -> int:
     """Compare; returns the exit code."""
     if args.b is None and args.against is None:

@@ -3,8 +3,6 @@
 It happens in an empty store of its own, which is deleted afterwards, so that nothing made earlier can help; --reuse
 takes what the store has instead. What cannot be had (a source that is gone, a file of the user's that the record does
 not hold) is named.
-
-Exit codes: 0 the same came out; 1 something differs; 2 something could not be built.
 """
 
 from __future__ import annotations
@@ -16,7 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.cli.arguments import add_store_argument
-from nexis_eval.cli.repro_common import add_jobs_argument, add_report_arguments, deliver, read_record, run_to_the_end
+from nexis_eval.cli.repro_common import (
+    add_jobs_argument,
+    add_report_arguments,
+    comparing,
+    deliver,
+    read_record,
+    run_to_the_end,
+)
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.export import export_tree
 from nexis_eval.mirrors import default_mirrors
@@ -40,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report_arguments(parser)
 
 
+@comparing
 def run(args: argparse.Namespace) -> int:
     """Rebuild; returns the exit code."""
     from nexis_eval.sandbox.check import available

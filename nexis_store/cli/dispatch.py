@@ -12,7 +12,8 @@ import keyword
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import ModuleType
 
 from nexis_store.errors import NexisError
 
@@ -24,7 +25,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 class Program:
     """One program. Its commands are modules of ``package`` with a docstring, ``add_arguments`` and ``run``.
 
-    ``EXAMPLES`` of a module stand at the end of its help.
+    ``EXAMPLES`` of a module stand at the end of its help, before the epilog. A command that only groups others is a
+    module with a docstring, their ``COMMANDS`` and an ``EPILOG``; they are the modules ``GROUP_COMMAND``.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Program:
     epilog: str
     common: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     """Adds the options that every command takes."""
+    prefix: str = ""
+    """How the names of the modules begin."""
 
 
 def _help(program: Program) -> str:
@@ -61,15 +65,6 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=int(columns) - 2)
 
 
-def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Options and plain arguments in any order: people write ``build system.toml --arch aarch64 zlib``."""
-    try:
-        return parser.parse_intermixed_args(arguments)
-    except TypeError:
-        # A command with commands of its own; those cannot stand among options.
-        return parser.parse_args(arguments)
-
-
 def run(program: Program, arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name); returns the exit code. Errors are raised."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -90,8 +85,10 @@ def run(program: Program, arguments: Sequence[str]) -> int:
             f"{program.name}: unknown command '{command}'{guess} ('{program.name} --help' lists them)", file=sys.stderr
         )
         return 2
-    name = command.replace("-", "_") + ("_" if keyword.iskeyword(command) else "")
+    name = program.prefix + command.replace("-", "_") + ("_" if keyword.iskeyword(command) else "")
     module = importlib.import_module(f"{program.package}.{name}")
+    if hasattr(module, "COMMANDS"):
+        return run(_group(program, f"{program.name} {command}", f"{name}_", module), rest)
     parser = argparse.ArgumentParser(
         prog=f"{program.name} {command}",
         description=module.__doc__,
@@ -100,9 +97,22 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     )
     program.common(parser)
     module.add_arguments(parser)
-    result = module.run(_parse(parser, rest))
+    # Options and plain arguments in any order: people write ``build system.toml --arch aarch64 zlib``.
+    result = module.run(parser.parse_intermixed_args(rest))
     assert isinstance(result, int)
     return result
+
+
+def _group(program: Program, name: str, prefix: str, module: ModuleType) -> Program:
+    return replace(
+        program,
+        name=name,
+        prefix=prefix,
+        usage="COMMAND [OPTION...]",
+        purpose=(module.__doc__ or "").rstrip(),
+        commands=module.COMMANDS,
+        epilog=module.EPILOG,
+    )
 
 
 def main(

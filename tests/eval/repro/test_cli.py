@@ -240,3 +240,13 @@ def test_what_is_to_be_checked_is_checked_first() -> None:
     for option in ("--rounds=0", "--jobs=many"):
         nothing = repro("check", "examples/minimal", "zlib", option)
         assert (nothing.returncode, "at least 1" in nothing.stderr) == (2, True), option
+
+
+def test_options_may_stand_anywhere_and_commands_are_suggested() -> None:
+    example = Path(__file__).parents[3] / "examples/minimal"
+    result = repro("check", example, "--rounds", "1", "nosuch", "--vary", "time")
+    assert (result.returncode, "this system has no target 'nosuch'" in result.stderr) == (2, True)
+    result = repro("chek", example)
+    assert (result.returncode, "did you mean 'check'?" in result.stderr) == (2, True)
+    assert "  rebuild  build again what a record describes" in repro("--help").stdout
+    assert "exit codes: 0 everything is the same" in repro("check", "--help").stdout
