@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -30,6 +31,7 @@ class Contents:
 
     def __init__(self, layout: Layout, database: Database, staging: str, *, exact_modes: bool) -> None:
         self.fresh: dict[tuple[FileDigest, bool], str] = {}
+        self._offers: list[tuple[str, str]] = []
         self._layout = layout
         self._database = database
         self._staging = staging
@@ -100,7 +102,7 @@ class Contents:
         self.put(place, digest, data, executable)
         return digest
 
-    def put(self, place: str, digest: FileDigest, data: bytes, executable: bool) -> None:
+    def put(self, place: str, digest: FileDigest, data: bytes | memoryview, executable: bool) -> None:
         """Write a small file, unless its content is there already."""
         if not self.known(place, digest, executable, len(data)):
             fs.write_file(place, data, 0o555 if executable else 0o444, exact=self._exact)
@@ -172,28 +174,32 @@ class Contents:
             else:
                 fs.rename(spare, place)
 
+    def prepare_offer(self) -> None:
+        """Work out what ``offer`` will do, while the disk is busy and the processor is not."""
+        fresh, self.fresh = self.fresh, {}
+        skip = len(self._tree)
+        self._offers += [
+            (place[skip:], self._layout.link(digest, executable)) for (digest, executable), place in fresh.items()
+        ]
+        # Those that share a directory go to one helper.
+        self._offers.sort(key=itemgetter(1))
+
     def offer(self, tree: Path) -> None:
         """Share new contents with later artifacts; ``tree`` is where they lie now.
 
         Only now, when they are durable: see ``docs/store.md``.
         """
-        fresh, self.fresh = self.fresh, {}
-        skip = len(self._tree)
-        prefix = os.fspath(tree)
-        wanted = [
-            (prefix + place[skip:], self._layout.link(digest, executable))
-            for (digest, executable), place in fresh.items()
-        ]
+        self.prepare_offer()
+        wanted, self._offers = self._offers, []
         helpers = workers.processes() if len(wanted) >= workers.MANY else 1
-        if helpers > 1:
-            # Those that share a directory go to one helper.
-            wanted.sort(key=itemgetter(1))
         size = -(-len(wanted) // helpers) or 1
-        workers.in_processes(_link_all, [wanted[at : at + size] for at in range(0, len(wanted), size)])
+        parts = [wanted[at : at + size] for at in range(0, len(wanted), size)]
+        workers.in_processes(partial(_link_all, os.fspath(tree)), parts)
 
 
-def _link_all(wanted: Sequence[tuple[str, str]]) -> None:
-    for source, pool in wanted:
+def _link_all(tree: str, wanted: Sequence[tuple[str, str]]) -> None:
+    for place, pool in wanted:
+        source = tree + place
         try:
             try:
                 fs.link(source, pool)

@@ -72,7 +72,7 @@ def write(fd: int, data: bytes | memoryview, path: str = "") -> None:
         done = os.write(fd, data)
 
 
-def write_file(path: str, data: bytes, mode: int, *, exact: bool = False) -> None:
+def write_file(path: str, data: bytes | memoryview, mode: int, *, exact: bool = False) -> None:
     """Create a finished file: content, mode, time stamp. Not yet durable.
 
     ``exact`` promises that the umask takes nothing away from ``mode``, which saves a system call.

@@ -232,17 +232,21 @@ class Writer:
         held: list[_Held] = []
         holding, held_bytes = True, 0
         fresh = self._contents.fresh
+        # One buffer for all: a new one for each file would cost as much as reading it.
+        buffer = memoryview(bytearray(SMALL + 1))
         for place, source, forced in part:
             fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 status = os.fstat(fd)
-                size, mode = status.st_size, status.st_mode
-                data = os.read(fd, size + 1) if size <= SMALL else b""
+                mode, size = status.st_mode, status.st_size
+                if size <= SMALL:
+                    size = os.readv(fd, (buffer,))
             finally:
                 os.close(fd)
-            if len(data) != size:
+            if size > SMALL:
                 found.append(None)
                 continue
+            data = buffer[:size]
             executable = bool((mode if forced is None else forced) & 0o111)
             raw = blake3(data).digest()
             digest = FileDigest(raw)
@@ -254,7 +258,7 @@ class Writer:
                 held_bytes += size if tiny else 0
                 holding = known or (tiny and held_bytes <= HOLD_BYTES)
             if holding:
-                held.append(_Held(place, source, digest, executable, size, data if tiny else None))
+                held.append(_Held(place, source, digest, executable, size, bytes(data) if tiny else None))
                 first = False
             elif known:
                 self._contents.put(place, digest, data, executable)
@@ -427,6 +431,7 @@ class Writer:
         goal = f"{self._staging}/goal"
         fs.write_file(description, encode_sidecar(self.name, wanted, manifest, added_ns), 0o444)
         fs.write_file(goal, encode(self._layout.relative_artifact(manifest.digest, self.name)), 0o444)
+        self._contents.prepare_offer()
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             ahead.wait()
