@@ -12,7 +12,7 @@ from nexis_store.digest import TreeDigest
 from nexis_store.freeing import Progress
 from nexis_store.layout import Layout
 from nexis_store.records import ARTIFACT, ArtifactRecord
-from nexis_store.verify import Problem, Seen, unknown_trees, verify_tree
+from nexis_store.verify import Problem, Reader, unknown_trees, verify_tree
 
 if TYPE_CHECKING:
     from nexis_store.store import Store
@@ -82,5 +82,5 @@ def _shares(part: Sequence[tuple[TreeDigest, ArtifactRecord]]) -> list[Sequence[
 
 
 def _check_part(layout: Layout, part: Sequence[tuple[TreeDigest, ArtifactRecord]]) -> list[Problem]:
-    seen: Seen = {}
-    return [problem for digest, record in part for problem in verify_tree(layout, digest, record.name, seen)]
+    reader = Reader()
+    return [problem for digest, record in part for problem in verify_tree(layout, digest, record.name, reader)]

@@ -91,6 +91,23 @@ def write_file(path: str, data: bytes | memoryview, mode: int, *, exact: bool = 
         os.close(fd)
 
 
+def read_whole(path: str) -> bytes:
+    """All bytes of a file, with a third of the cost of a file object."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        parts = []
+        while data := os.read(fd, size + 1):
+            parts.append(data)
+            if len(data) <= size:
+                size -= len(data)
+                if size == 0:
+                    break
+    finally:
+        os.close(fd)
+    return b"".join(parts)
+
+
 def read_small(path: str, size: int) -> bytes | None:
     """The bytes of a file that is thought to have ``size`` of them; ``None`` if it has another size after all."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

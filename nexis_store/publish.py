@@ -191,8 +191,7 @@ def show(layout: Layout, digest: TreeDigest, name: str, staging: str) -> None:
 def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
     """The bytes of a sidecar; raises ``NotInStoreError``."""
     try:
-        with open(layout.sidecar(digest), "rb") as file:
-            return file.read()
+        return fs.read_whole(layout.sidecar(digest))
     except FileNotFoundError:
         raise NotInStoreError(
             f"the store has no description of {digest}",

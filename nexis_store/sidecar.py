@@ -52,13 +52,23 @@ def _join(header: dict[str, Any], manifest: bytes) -> bytes:
 
 def _split(data: bytes, digest: TreeDigest) -> tuple[dict[str, Any], bytes]:
     """The proved header, and the bytes of the manifest as they are."""
+    line, manifest = _lines(data, digest)
+    return json.loads(line), manifest
+
+
+def decode_manifest(data: bytes, digest: TreeDigest) -> Manifest:
+    """The manifest of a sidecar, all of which is proved but not all of which is read."""
+    return Manifest.decode(_lines(data, digest)[1], digest)
+
+
+def _lines(data: bytes, digest: TreeDigest) -> tuple[bytes, bytes]:
     head = len(_MAGIC) + _CHECK + 1
     end = data.find(b"\n", head) + 1
     line = data[head:end]
     check = blake3(line).hexdigest()[:_CHECK].encode()
     if not end or data[:head] != _MAGIC + check + b"\n":
         raise DamagedStoreError(f"the description of {digest} is damaged", hint="run 'nexis-store verify'")
-    return json.loads(line), data[end:]
+    return line, data[end:]
 
 
 def decode_sidecar(data: bytes, digest: TreeDigest) -> Sidecar:

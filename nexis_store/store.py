@@ -54,7 +54,7 @@ from nexis_store.records import (
     unpack_number,
 )
 from nexis_store.session import Session
-from nexis_store.sidecar import decode_sidecar
+from nexis_store.sidecar import decode_manifest
 from nexis_store.together import Part, commit_together
 from nexis_store.tree import Attributes, Manifest
 from nexis_store.unpack import Format
@@ -329,7 +329,7 @@ class Store:
         return digest
 
     def _read_manifest(self, digest: TreeDigest) -> Manifest:
-        return decode_sidecar(read_sidecar(self.layout, digest), digest).manifest
+        return decode_manifest(read_sidecar(self.layout, digest), digest)
 
     def manifest(self, digest: TreeDigest) -> Manifest:
         """The listing of an artifact, proved against its digest; raises ``NotInStoreError``, ``DamagedStoreError``."""

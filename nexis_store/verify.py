@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from blake3 import blake3
 
-from nexis_store import refs, roots
+from nexis_store import refs, roots, workers
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
@@ -27,7 +29,7 @@ from nexis_store.records import (
     unpack_digests,
     unpack_number,
 )
-from nexis_store.sidecar import decode_sidecar
+from nexis_store.sidecar import decode_manifest, decode_sidecar
 from nexis_store.tree import Manifest
 
 HEXADECIMAL = "0123456789abcdef"
@@ -95,11 +97,25 @@ def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
 
 def buckets(layout: Layout) -> Iterator[tuple[str, str]]:
     """Every entry of the store's buckets: (directory, name). Lists the whole store."""
-    for top in sorted(os.listdir(layout.root)):
-        if len(top) == 2 and top[0] in HEXADECIMAL and top[1] in HEXADECIMAL:
-            for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
-                for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
-                    yield f"{layout.root}/{top}/{bucket}", name
+    for top in _tops(layout):
+        for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
+            for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
+                yield f"{layout.root}/{top}/{bucket}", name
+
+
+def _tops(layout: Layout) -> list[str]:
+    names = sorted(os.listdir(layout.root))
+    return [name for name in names if len(name) == 2 and name[0] in HEXADECIMAL and name[1] in HEXADECIMAL]
+
+
+def _unknown_in(layout: Layout, present: set[str], tops: Sequence[str]) -> list[tuple[str, str]]:
+    """The (directory, name) of all entries below these directories that belong to no artifact in ``present``."""
+    found = []
+    for top in tops:
+        for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
+            directory = f"{layout.root}/{top}/{bucket}"
+            found += [(directory, name) for name in sorted(os.listdir(directory)) if name[:64] not in present]
+    return found
 
 
 def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
@@ -112,9 +128,10 @@ def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
 def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
     """Trees and descriptions that no metadata name: what a power cut may leave where renames are reordered."""
     present = {key[1:].hex() for key, _ in database.scan(ARTIFACT)}
-    for directory, name in buckets(layout):
-        if name[:64] in present:
-            continue
+    tops = _tops(layout)
+    share = -(-len(tops) // (workers.processes() if len(present) >= workers.MANY else 1)) or 1
+    parts = [tops[at : at + share] for at in range(0, len(tops), share)]
+    for directory, name in itertools.chain(*workers.in_processes(partial(_unknown_in, layout, present), parts)):
         try:
             digest = TreeDigest.parse(name[:64])
         except ValueError:
@@ -130,30 +147,71 @@ def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
             yield Problem("unknown", digest, f"{directory}/{name}", "no metadata name it")
 
 
-Seen = dict[tuple[int, int], tuple[bytes, int]]
-"""Inodes that were read before, with their contents' digests and their modes: hard links need no second look."""
+class Reader:
+    """Reads files to prove them; an inode with several names is read once. For one thread."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, int], tuple[bytes, int]] = {}
+        # A new buffer for each file would cost as much as reading it.
+        self._buffer = memoryview(bytearray(_CHUNK))
+        # Noting when a file was read last would write every inode of the store.
+        self._flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOATIME
+
+    def _open(self, path: str) -> int:
+        try:
+            return os.open(path, self._flags)
+        except PermissionError:
+            # Only the owner may ask for that.
+            fd = os.open(path, self._flags & ~os.O_NOATIME)
+            self._flags &= ~os.O_NOATIME
+            return fd
+
+    def look_at(self, path: str) -> tuple[bytes, int]:
+        """The digest and the mode of a regular file; something else has no digest that any entry could have."""
+        fd = self._open(path)
+        try:
+            status = os.fstat(fd)
+            mode = status.st_mode
+            if not stat.S_ISREG(mode):
+                return b"", 0
+            shared = status.st_nlink > 1
+            if shared:
+                known = self._seen.get((status.st_dev, status.st_ino))
+                if known is not None:
+                    return known
+            count = os.readv(fd, (self._buffer,))
+            hasher = blake3(self._buffer[:count])
+            if count == _CHUNK:
+                while count := os.readv(fd, (self._buffer,)):
+                    hasher.update(self._buffer[:count])
+        finally:
+            os.close(fd)
+        found = hasher.digest(), stat.S_IMODE(mode)
+        if shared:
+            self._seen[status.st_dev, status.st_ino] = found
+        return found
 
 
 def verify_contents(
-    layout: Layout, database: Database, digest: TreeDigest, seen: Seen | None = None
+    layout: Layout, database: Database, digest: TreeDigest, reader: Reader | None = None
 ) -> Iterator[Problem]:
     """Read one artifact and compare every path with its manifest."""
     stored = database.get(ARTIFACT + digest)
     if stored is not None:
-        yield from verify_tree(layout, digest, ArtifactRecord.decode(stored).name, seen)
+        yield from verify_tree(layout, digest, ArtifactRecord.decode(stored).name, reader)
 
 
-def verify_tree(layout: Layout, digest: TreeDigest, name: str, seen: Seen | None = None) -> Iterator[Problem]:
+def verify_tree(layout: Layout, digest: TreeDigest, name: str, reader: Reader | None = None) -> Iterator[Problem]:
     """The same without asking the metadata: the artifact is called ``name``."""
     place = layout.artifact(digest, name)
     try:
-        manifest = decode_sidecar(read_sidecar(layout, digest), digest).manifest
+        manifest = decode_manifest(read_sidecar(layout, digest), digest)
     except (NotInStoreError, DamagedStoreError):
         return
-    yield from compare(place, manifest, digest, {} if seen is None else seen)
+    yield from compare(place, manifest, digest, Reader() if reader is None else reader)
 
 
-def compare(place: str, manifest: Manifest, digest: TreeDigest, seen: Seen) -> Iterator[Problem]:
+def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) -> Iterator[Problem]:
     """Compare the tree at ``place`` with a manifest."""
     listed: dict[str, set[str]] = {"": set()}
     for entry in manifest.entries():
@@ -164,7 +222,7 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, seen: Seen) -> I
         mode = wanted = 0
         try:
             if kind == "f":
-                found, mode = _look_at(path, seen)
+                found, mode = reader.look_at(path)
                 wrong = found != entry.digest
                 wanted = 0o555 if entry.executable else 0o444
             elif kind == "l":
@@ -194,32 +252,6 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, seen: Seen) -> I
                 yield Problem(
                     "surplus", digest, f"{directory}/{name}".lstrip("/"), "it does not belong to the artifact"
                 )
-
-
-def _look_at(path: str, seen: Seen) -> tuple[bytes, int]:
-    """The digest and the mode of a regular file; something else has no digest that any entry could have."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return b"", 0
-        shared = status.st_nlink > 1
-        key = (status.st_dev, status.st_ino)
-        if shared and key in seen:
-            return seen[key]
-        if status.st_size < _CHUNK:
-            # Asking for a whole chunk would cost more than reading a small file: the buffer is allocated first.
-            found = blake3(os.read(fd, status.st_size + 1)).digest()
-        else:
-            hasher = blake3()
-            while data := os.read(fd, _CHUNK):
-                hasher.update(data)
-            found = hasher.digest()
-    finally:
-        os.close(fd)
-    if shared:
-        seen[key] = found, stat.S_IMODE(status.st_mode)
-    return found, stat.S_IMODE(status.st_mode)
 
 
 def hash_file(path: str) -> FileDigest:
