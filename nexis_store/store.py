@@ -10,8 +10,6 @@ with Store.open(Path("/srv/store")) as store:
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,22 +18,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nexis_store import fs, gc, generations, landing, publish, recovery, refs, roots, unpack, verify
+from nexis_store import finding, fs, gc, generations, landing, opening, publish, recovery, refs, roots, unpack, verify
 from nexis_store import union as merging
+from nexis_store.builds import remember
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, cannot_read, writing
+from nexis_store.errors import NotInStoreError, writing
 from nexis_store.freeing import Progress
 from nexis_store.gc import GcPlan, GcResult
 from nexis_store.generations import Generation
 from nexis_store.history import settle
 from nexis_store.ingest import Writer
-from nexis_store.journal import create_segment
-from nexis_store.layout import FORMAT_VERSION, Layout
-from nexis_store.locks import locked, take_while_needed
+from nexis_store.layout import Layout
+from nexis_store.locks import take_while_needed
 from nexis_store.metadata.base import Backend
-from nexis_store.metadata.choose import PROFILES, backend_for, open_backend
+from nexis_store.metadata.choose import open_backend
 from nexis_store.names import encode
 from nexis_store.publish import Artifact, read_sidecar
 from nexis_store.realisation import Realisation
@@ -48,9 +46,7 @@ from nexis_store.records import (
     REFERRER,
     ArtifactRecord,
     decode_realisation,
-    encode_realisation,
     latest_key,
-    pack_number,
     unpack_number,
 )
 from nexis_store.session import Session
@@ -59,8 +55,6 @@ from nexis_store.together import Part, commit_together
 from nexis_store.tree import Attributes, Manifest
 from nexis_store.unpack import Format
 from nexis_store.verify import Problem
-
-_ANOTHER_PLACE = "give its place with --store or $NEXIS_STORE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +103,11 @@ class Store:
         ``StoreError`` when there is no store, it is of another version, or the place is not writable.
         """
         layout = Layout(os.path.abspath(root))
-        try:
-            with open(layout.format_file, "rb") as file:
-                found = json.loads(file.read())
-                if not isinstance(found, dict):
-                    raise ValueError
-        except (FileNotFoundError, NotADirectoryError):
-            if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
-                raise StoreError(f"{layout.root} is no directory", hint=_ANOTHER_PLACE) from None
-            _refuse_headless(layout)
-            if readonly or not create:
-                raise NotInStoreError(f"there is no store at {layout.root}", hint=_ANOTHER_PLACE) from None
-            found = _create(layout, profile)
-        except OSError as error:
-            raise cannot_read(error, f"the store at {layout.root}") from error
-        except ValueError:
-            raise StoreError(f"{layout.format_file} is damaged", hint="run 'nexis-store recover'") from None
-        if found.get("version") != FORMAT_VERSION:
-            raise StoreError(
-                f"the store at {layout.root} has version {found.get('version')}, this program knows {FORMAT_VERSION}",
-                hint="use the program that made it, or another store",
-            )
+        backend_name = opening.backend_named(layout, profile if create and not readonly else None)
         with writing(f"the store at {layout.root}"):
-            if not readonly and not os.access(layout.database, os.W_OK):
-                raise _not_writable(layout.database)
-            backend = open_backend(layout, str(found.get("backend")), readonly=readonly, create=False)
+            if not readonly:
+                opening.check_writable(layout)
+            backend = open_backend(layout, backend_name, readonly=readonly, create=False)
             try:
                 return cls(layout, backend, readonly=readonly)
             except BaseException:
@@ -300,33 +274,7 @@ class Store:
 
         Raises ``NotInStoreError`` when there is none or more than one.
         """
-        base = os.path.basename(os.path.normpath(text))
-        for candidate in (text, base[:64]):
-            with contextlib.suppress(ValueError):
-                return self._present(TreeDigest.parse(candidate))
-        kept = self.roots().get(text)
-        if kept is not None:
-            return kept
-        if 4 <= len(text) < 64:
-            with contextlib.suppress(ValueError):
-                whole = bytes.fromhex(text[: len(text) & ~1])
-                found = [TreeDigest(key[1:]) for key, _ in self.database.scan(ARTIFACT + whole)]
-                found = [each for each in found if each.hex().startswith(text)]
-                if len(found) == 1:
-                    return found[0]
-        found = [artifact.digest for artifact in self.artifacts() if artifact.name == text]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise NotInStoreError(
-                f"{len(found)} artifacts are called {text}",
-                hint="name one by digest: " + ", ".join(digest.hex()[:12] for digest in found[:5]),
-            )
-        raise NotInStoreError(f"the store has no {text!r}", hint="'nexis-store ls' lists what it has")
-
-    def _present(self, digest: TreeDigest) -> TreeDigest:
-        self._record(digest)
-        return digest
+        return finding.find(self.layout, self.database, text)
 
     def _read_manifest(self, digest: TreeDigest) -> Manifest:
         return decode_manifest(read_sidecar(self.layout, digest), digest)
@@ -364,7 +312,7 @@ class Store:
     def record(self, realisation: Realisation) -> None:
         """Remember what a build came out as. Its outputs must be in the store."""
         with self.database.transaction() as transaction:
-            _record(transaction, realisation)
+            remember(transaction, realisation)
 
     @writing("the results of builds")
     def record_together(self, builds: Sequence[tuple[Sequence[Part], Realisation]]) -> None:
@@ -375,7 +323,7 @@ class Store:
 
         def record(transaction: Transaction) -> None:
             for _, realisation in builds:
-                _record(transaction, realisation)
+                remember(transaction, realisation)
 
         commit_together(self, [each for outputs, _ in builds for each in outputs], record)
 
@@ -548,59 +496,6 @@ class Store:
             chosen = [artifact.digest for artifact in self.artifacts()] if digests is None else digests
             for digest in chosen:
                 yield from verify.verify_contents(self.layout, self.database, digest)
-
-
-def _record(transaction: Transaction, realisation: Realisation) -> None:
-    for name, digest in realisation.outputs.items():
-        if transaction.get(ARTIFACT + digest) is None:
-            raise NotInStoreError(f"the output {name} of {realisation.name} ({digest}) is not in the store")
-        transaction.put(PRODUCED + digest + realisation.key, b"")
-    transaction.put(REALISATION + realisation.key, encode_realisation(realisation))
-    transaction.put(DERIVATION + realisation.derivation, realisation.key)
-    transaction.put(latest_key(realisation.name, realisation.extra.get("platform", "")), realisation.key)
-    if realisation.duration_ns:
-        transaction.put(DURATION + encode(realisation.name), pack_number(realisation.duration_ns))
-
-
-def _not_writable(path: str) -> OSError:
-    code = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
-    return OSError(code, os.strerror(code), path)
-
-
-def _refuse_headless(layout: Layout) -> None:
-    """Raise ``DamagedStoreError`` where artifacts lie, but nothing says what kind of store they make."""
-    with contextlib.suppress(OSError):
-        if any(len(name) == 2 for name in os.listdir(layout.root)):
-            raise DamagedStoreError(f"{layout.format_file} is gone", hint="run 'nexis-store recover'")
-
-
-def _create(layout: Layout, profile: str) -> dict[str, object]:
-    """Make an empty store; two processes that do it at once make one."""
-    if profile not in PROFILES:
-        raise StoreError(f"there is no store profile {profile!r}", hint="use desktop, server or auto")
-    with writing(f"the new store at {layout.root}"):
-        fs.make_directories(layout.database)
-        return _fill(layout, profile)
-
-
-def _fill(layout: Layout, profile: str) -> dict[str, object]:
-    with locked(layout.commit_lock):
-        with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
-            there: dict[str, object] = json.loads(file.read())
-            return there
-        _refuse_headless(layout)
-        # A creation that was cut short may have left half a database. There is no artifact, so it says nothing.
-        for leftover in ("data.mdb", "data.mdb-lock", "rocks", "journal"):
-            fs.remove_tree(f"{layout.database}/{leftover}")
-        backend = backend_for(layout.root, profile)
-        found: dict[str, object] = {"version": FORMAT_VERSION, "backend": backend}
-        fs.make_directory(f"{layout.database}/journal")
-        create_segment(f"{layout.database}/journal", 1)
-        open_backend(layout, backend, readonly=False).close()
-        # The databases do not sync what they begin with: after a power cut the format would name an empty file.
-        fs.sync_file_system(layout.root)
-        fs.write_atomically(layout.format_file, json.dumps(found).encode() + b"\n")
-    return found
 
 
 __all__ = ["Artifact", "ArtifactInfo", "Store", "default_store_root"]
