@@ -59,7 +59,7 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
 
 def counted(count: int, what: str) -> str:
     """``1 artifact``, ``2 artifacts``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def open_to_look(args: argparse.Namespace) -> Store:

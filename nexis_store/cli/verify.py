@@ -11,6 +11,7 @@ cache on disk, a file that 'nexis-store export' wrote, or a directory of such fi
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from nexis_store.checking import check_contents
@@ -53,9 +54,12 @@ def run(args: argparse.Namespace) -> int:
         chosen = [store.find(each) for each in args.artifact]
         problems = list(store.verify())
         if args.contents or args.resume or chosen:
-            problems += check_contents(
-                store, chosen or None, resume=args.resume, progress=progress_for(args, "reading")
-            )
+            try:
+                progress = progress_for(args, "reading")
+                problems += check_contents(store, chosen or None, resume=args.resume, progress=progress)
+            except KeyboardInterrupt:
+                print("interrupted; 'nexis-store verify --resume' goes on from here", file=sys.stderr)
+                return 130
         repaired, left = _repair(store, args, problems) if problems and _wants_repair(args) else ([], problems)
         if args.json:
             print_json(

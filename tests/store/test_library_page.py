@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -26,3 +27,7 @@ def test_the_examples_run(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "usr/bin/hello f 21" in done.stdout and "the store has no" in done.stdout
+
+
+def test_the_types_are_there_for_programs_that_use_the_library() -> None:
+    assert resources.files("nexis_store").joinpath("py.typed").is_file()
