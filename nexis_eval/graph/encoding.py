@@ -57,7 +57,7 @@ def split(data: bytes) -> list[str]:
 
 def identity(recipe: bytes | memoryview, ids: Sequence[bytes]) -> DerivationId:
     """The derivation id: of the recipe, and of the derivations that it names."""
-    digest = blake3(b"".join((DOMAIN, len(ids).to_bytes(4, "big"), *ids, recipe))).digest()
+    digest = blake3(b"".join([DOMAIN, len(ids).to_bytes(4, "big"), *ids, recipe])).digest()
     # Without the check of its length, which takes as long as hashing.
     return bytes.__new__(DerivationId, digest)
 

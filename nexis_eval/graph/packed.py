@@ -6,9 +6,11 @@ bytes in a handful of arrays, 8 MB for all of them, and remembering an evaluatio
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from nexis_eval.graph.derivation import Derivation
@@ -95,9 +97,9 @@ class Nodes:
         nodes._ends.frombytes(ends)
         nodes._needs.frombytes(needs)
         nodes._needs_ends.frombytes(needs_ends)
-        slices = [ids[start : start + DIGEST_SIZE] for start in range(0, len(ids), DIGEST_SIZE)]
+        slices = chain.from_iterable(struct.iter_unpack(f"{DIGEST_SIZE}s", ids))
         nodes.ids = [*map(partial(bytes.__new__, DerivationId), slices)]
-        nodes.index = {each: number for number, each in enumerate(nodes.ids)}
+        nodes.index = dict(zip(nodes.ids, range(len(nodes.ids)), strict=True))
         return nodes
 
     def recipe(self, number: int) -> bytes:
@@ -144,7 +146,8 @@ class Nodes:
                 same = same and here == start
             place[start:stop] = array("I", range(here, here + len(run)))
         # Mostly all that stays keeps its number, and what is new has that of what it replaces.
-        if not same or any(place[other] != number for number, other in moved.items()):
+        renumbered = not same or any(place[other] != number for number, other in moved.items())
+        if renumbered:
             named = place[:]
             for number, other in moved.items():
                 named[number] = place[other]
@@ -161,14 +164,15 @@ class Nodes:
         made.shared = {place[number] for number in self.shared} - {NOWHERE}
         made.contested = {place[number] for number in self.contested} - {NOWHERE}
         instead = {place[number] for number in moved.values()}
-        if not made._identify({number for number, _, _ in fresh}, instead):
+        if not made._identify({number for number, _, _ in fresh}, instead, in_order=not renumbered):
             return None
         return Arranged(made, place, same)
 
-    def _identify(self, new: Set[int], changed: set[int]) -> bool:
+    def _identify(self, new: Set[int], changed: set[int], *, in_order: bool) -> bool:
         """Make the identities of ``new`` nodes, and of all that depend on them or on what else ``changed``.
 
-        Returns whether that could be done.
+        ``in_order`` says that all but ``new`` nodes are known to stand after what they name. Returns whether that could
+        be done.
         """
         ids, ends, needs_ends, all_needs = self.ids, self._ends, self._needs_ends, self._needs
         text = memoryview(self._text)
@@ -178,7 +182,7 @@ class Nodes:
             end, needs_end = ends[number], needs_ends[number]
             needs = all_needs[needs_start:needs_end]
             if number in new or not changed.isdisjoint(needs):
-                if needs and max(needs) >= number:
+                if needs and not (in_order and number not in new) and max(needs) >= number:
                     return False
                 each = identity(text[start:end], [ids[item] for item in needs])
                 if number in new or each != ids[number]:
@@ -186,7 +190,7 @@ class Nodes:
                     changed.add(number)
             start, needs_start = end, needs_end
         text.release()
-        self.index = {each: number for number, each in enumerate(ids)}
+        self.index = dict(zip(ids, range(len(ids)), strict=True))
         return len(self.index) == len(ids)
 
     def _starts(self, number: int) -> tuple[int, int]:
