@@ -269,9 +269,9 @@ class Engine:
             slot.let_go()
 
     @asynccontextmanager
-    async def _processor(self, before: Realisation | None) -> AsyncIterator[None]:
+    async def _processor(self, usual: Realisation | None) -> AsyncIterator[None]:
         """Wait for memory, and for a job token from the pool that every ``make`` shares."""
-        wanted = before.max_rss_bytes if before is not None else 0
+        wanted = usual.max_rss_bytes if usual is not None else 0
         await self._memory.acquire(wanted)
         try:
             await self._tokens.acquire()
@@ -320,7 +320,7 @@ class Engine:
 
     def _tell_start(self, begun: _Begun) -> None:
         begun.start()
-        usual = begun.before.duration_ns if begun.before is not None else 0
+        usual = begun.usual.duration_ns if begun.usual is not None else 0
         derivation = begun.derivation
         self._emit(
             events.StepStarted(
@@ -345,7 +345,7 @@ class Engine:
             started_ns=begun.started_ns,
             duration_ns=time.monotonic_ns() - begun.clock_ns,
             max_rss_bytes=result.max_rss_bytes if result else 0,
-            extra={"platform": begun.derivation.platform},
+            extra={"platform": begun.derivation.platform, "kind": begun.derivation.builder.kind},
         )
 
     async def _commit(
@@ -406,7 +406,7 @@ class Engine:
             slow = any(item.use in (Use.TAR, Use.CPIO) for item in derivation.inputs)
             spec = await asyncio.to_thread(arrange) if slow else arrange()
             log.touch()
-            async with self._processor(begun.before):
+            async with self._processor(begun.usual):
                 self._tell_start(begun)
                 self._emit(events.StepLog(begun.id, str(log)))
                 result = await self._executor.execute(BuildRequest(derivation.label, spec, log, on_phase))
@@ -479,6 +479,14 @@ class _Begun:
     before: Realisation | None
     started_ns: int = 0
     clock_ns: int = 0
+
+    @property
+    def usual(self) -> Realisation | None:
+        """What tells how long it will take, and how much memory: the last time, unless it was only unpacked then."""
+        kind = self.derivation.builder.kind
+        if self.before is None or self.before.extra.get("kind", kind) != kind:
+            return None
+        return self.before
 
     def start(self) -> None:
         """It runs from now on."""

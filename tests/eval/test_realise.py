@@ -119,6 +119,22 @@ def test_unchanged_output_cuts_off_what_follows(bench: Bench) -> None:
     assert not bench.plan(graph("another comment")).pending
 
 
+def test_how_long_writing_a_file_took_says_nothing_of_building_it(bench: Bench) -> None:
+    def expected(made: DerivationId) -> int | None:
+        assert bench.build(made).exit_code == 0
+        started = [each for each in bench.seen if isinstance(each, events.StepStarted) and each.label == "thing"]
+        bench.fresh()
+        return started[-1].expected_ns
+
+    def file(text: str) -> DerivationId:
+        return bench.builder.add(Derivation("thing", Files((Entry("etc/thing", text=text),)), platform="x86_64"))
+
+    assert expected(file("one")) is None
+    assert expected(file("two"))
+    assert expected(bench.script("thing", "echo built >/out/thing\n")) is None
+    assert expected(bench.script("thing", "echo built again >/out/thing\n"))
+
+
 def test_a_failure_tells_phase_log_and_what_it_blocks(bench: Bench) -> None:
     text = "echo '@nexis phase configure' >&3\necho checking for luck... no\nmkdir /out/usr\nexit 7"
     broken = bench.script("broken", text, version="1.0")
