@@ -37,7 +37,7 @@ def test_names() -> None:
 
 def test_terminals() -> None:
     system = make_system("aarch64")
-    assert "ttyAMA0::respawn:/usr/libexec/nexis/terminal ttyAMA0\n" in text_of(system, init(system), "etc/inittab")
+    assert "\n::respawn:/usr/libexec/nexis/terminal ttyAMA0\n" in text_of(system, init(system), "etc/inittab")
 
 
 def test_merged_usr() -> None:
