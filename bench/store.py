@@ -136,10 +136,11 @@ def closure(root: str) -> Figures:
 
 
 def verify(root: str) -> Figures:
-    """Read all contents."""
+    """Read all contents and compare all metadata: what ``nexis-store verify --contents`` does."""
     started = time.perf_counter()
     with Store.open(Path(root)) as store:
-        assert check_contents(store) == []
+        assert list(store.verify(descriptions=False)) == []
+        assert check_contents(store, descriptions=True) == []
     return {"seconds": time.perf_counter() - started}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ from nexis_store import fs, workers
 from nexis_store.digest import TreeDigest
 from nexis_store.freeing import Progress
 from nexis_store.layout import Layout
-from nexis_store.records import ARTIFACT, ArtifactRecord
-from nexis_store.verify import Problem, Reader, unknown_trees, verify_tree
+from nexis_store.records import ARTIFACT, REFERENCES, ArtifactRecord
+from nexis_store.verify import Problem, Reader, still_there, unknown_trees, verify_tree
 
 if TYPE_CHECKING:
     from nexis_store.store import Store
@@ -28,9 +28,17 @@ _ENTRY_BYTES = 100_000
 
 
 def check_contents(
-    store: Store, digests: Iterable[TreeDigest] | None = None, *, resume: bool = False, progress: Progress | None = None
+    store: Store,
+    digests: Iterable[TreeDigest] | None = None,
+    *,
+    resume: bool = False,
+    descriptions: bool = False,
+    progress: Progress | None = None,
 ) -> list[Problem]:
     """Compare the files of the given artifacts, or of all, with their digests.
+
+    With ``descriptions`` their directories and descriptions are compared with the metadata as well, as
+    ``Store.verify`` does: both together read each description once.
 
     A run over all notes how far it is, if the store can be written to; with ``resume`` it begins behind what an
     interrupted one has read. Contents that several artifacts share by hard links are read once.
@@ -42,11 +50,12 @@ def check_contents(
         with contextlib.suppress(FileNotFoundError, ValueError), open(note, encoding="ascii") as file:
             last = TreeDigest.parse(file.read())
             chosen = [each for each in chosen if each[0] > last]
+    referring = {key[1:]: value for key, value in store.database.scan(REFERENCES)} if descriptions else None
     problems: list[Problem] = []
     for at in range(0, len(chosen), _BATCH):
         part = chosen[at : at + _BATCH]
-        for found in workers.in_processes(partial(_check_part, store.layout), _shares(part)):
-            problems += found
+        for found in workers.in_processes(partial(_check_part, store.layout, referring), _shares(part)):
+            problems += still_there(store.database, found)
         if everything and not store.database.readonly:
             fs.write_atomically(note, str(part[-1][0]).encode(), durable=False)
         if progress is not None:
@@ -81,6 +90,12 @@ def _shares(part: Sequence[tuple[TreeDigest, ArtifactRecord]]) -> list[Sequence[
     return list(shares)
 
 
-def _check_part(layout: Layout, part: Sequence[tuple[TreeDigest, ArtifactRecord]]) -> list[Problem]:
+def _check_part(
+    layout: Layout, referring: Mapping[bytes, bytes] | None, part: Sequence[tuple[TreeDigest, ArtifactRecord]]
+) -> list[Problem]:
     reader = Reader()
-    return [problem for digest, record in part for problem in verify_tree(layout, digest, record.name, reader)]
+    problems: list[Problem] = []
+    for digest, record in part:
+        references = None if referring is None else referring.get(digest, b"")
+        problems += verify_tree(layout, digest, record.name, reader, references)
+    return problems

@@ -6,13 +6,13 @@ import itertools
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from blake3 import blake3
 
-from nexis_store import refs, roots, workers
+from nexis_store import workers
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
@@ -25,6 +25,7 @@ from nexis_store.records import (
     DEAD,
     REFERENCES,
     REFERRER,
+    ROOT,
     ArtifactRecord,
     unpack_digests,
     unpack_number,
@@ -51,41 +52,40 @@ class Problem:
         return f"{self.kind}: {where}{shown(self.path)}: {self.message}"
 
 
-def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
-    """Check that every artifact is complete on disk (directory and description) and that the counts are right."""
-    expected: Counter[TreeDigest] = Counter(roots.recorded(database).values())
-    artifacts: set[TreeDigest] = set()
+def verify_metadata(layout: Layout, database: Database, *, descriptions: bool = True) -> Iterator[Problem]:
+    """Check that the counts are right and, with ``descriptions``, that every artifact is complete on disk."""
+    # All tables as of one moment: others may add and collect meanwhile.
+    with database.snapshot() as snapshot:
+        tables = {table: dict(snapshot.scan(table)) for table in (ARTIFACT, REFERENCES, REFERRER, COUNT, DEAD, ROOT)}
+    expected: Counter[TreeDigest] = Counter(map(TreeDigest, tables[ROOT].values()))
+    artifacts = {TreeDigest(key[1:]): value for key, value in tables[ARTIFACT].items()}
     backward: set[bytes] = set()
-    for key, value in database.scan(ARTIFACT):
-        digest = TreeDigest(key[1:])
-        artifacts.add(digest)
-        name = ArtifactRecord.decode(value).name
-        place = layout.artifact(digest, name)
-        if not os.path.isdir(place):
-            yield Problem("missing", digest, place, "the artifact's directory is not there")
-        try:
-            sidecar = decode_sidecar(read_sidecar(layout, digest), digest)
-        except (NotInStoreError, DamagedStoreError) as error:
-            yield Problem("damaged", digest, layout.sidecar(digest), error.message)
-        else:
-            if not set(refs.references(database, digest)) <= set(sidecar.references):
-                yield Problem("references", digest, layout.sidecar(digest), "it lacks references that count")
-    for key, value in database.scan(REFERENCES):
-        digest = TreeDigest(key[1:])
+    referring = {key[1:]: value for key, value in tables[REFERENCES].items()}
+    if descriptions:
+        listed = [
+            (digest, ArtifactRecord.decode(value).name, referring.get(digest, b""))
+            for digest, value in artifacts.items()
+        ]
+        share = -(-len(listed) // (workers.processes() if len(listed) >= workers.MANY else 1)) or 1
+        parts = [listed[at : at + share] for at in range(0, len(listed), share)]
+        for problems in workers.in_processes(partial(_descriptions, layout), parts):
+            yield from still_there(database, problems)
+    for key, value in referring.items():
+        digest = TreeDigest(key)
         for each in unpack_digests(value):
             expected[each] += 1
             backward.add(each + digest)
             if each not in artifacts:
                 yield Problem("dangling", digest, "", f"refers to {each}, which is not in the store")
-    for key, _ in database.scan(REFERRER):
+    for key in tables[REFERRER]:
         if key[1:] not in backward:
             yield Problem("references", TreeDigest(key[1:33]), "", "a referrer is recorded that does not refer to it")
         backward.discard(key[1:])
     for pair in backward:
         yield Problem("references", TreeDigest(pair[:32]), "", "a referrer is not recorded")
-    counted = {TreeDigest(key[1:]): unpack_number(value) for key, value in database.scan(COUNT)}
-    dead = {TreeDigest(key[1:]) for key, _ in database.scan(DEAD)}
-    for digest in artifacts | set(counted) | dead:
+    counted = {TreeDigest(key[1:]): unpack_number(value) for key, value in tables[COUNT].items()}
+    dead = {TreeDigest(key[1:]) for key in tables[DEAD]}
+    for digest in set(artifacts) | set(counted) | dead:
         right = expected[digest]
         if counted.get(digest, 0) != right:
             yield Problem("count", digest, "", f"is counted {counted.get(digest, 0)} times, but {right} refer to it")
@@ -93,6 +93,32 @@ def verify_metadata(layout: Layout, database: Database) -> Iterator[Problem]:
             yield Problem("dead list", digest, "", "is listed as dead" if digest in dead else "is dead but not listed")
         if digest not in artifacts:
             yield Problem("count", digest, "", "has a count but is not in the store")
+
+
+def still_there(database: Database, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Leave out those of artifacts that were collected while they were looked at."""
+    return (each for each in problems if each.digest is None or database.get(ARTIFACT + each.digest) is not None)
+
+
+def _descriptions(layout: Layout, part: Sequence[tuple[TreeDigest, str, bytes]]) -> list[Problem]:
+    return [problem for each in part for problem in _describe(layout, *each)[0]]
+
+
+def _describe(
+    layout: Layout, digest: TreeDigest, name: str, references: bytes
+) -> tuple[list[Problem], Manifest | None]:
+    """What is wrong with an artifact's directory and description; and the manifest, if it can be read."""
+    problems = []
+    place = layout.artifact(digest, name)
+    if not os.path.isdir(place):
+        problems.append(Problem("missing", digest, place, "the artifact's directory is not there"))
+    try:
+        sidecar = decode_sidecar(read_sidecar(layout, digest), digest)
+    except (NotInStoreError, DamagedStoreError) as error:
+        return [*problems, Problem("damaged", digest, layout.sidecar(digest), error.message)], None
+    if not set(unpack_digests(references)) <= set(sidecar.references):
+        problems.append(Problem("references", digest, layout.sidecar(digest), "it lacks references that count"))
+    return problems, sidecar.manifest
 
 
 def buckets(layout: Layout) -> Iterator[tuple[str, str]]:
@@ -201,12 +227,24 @@ def verify_contents(
         yield from verify_tree(layout, digest, ArtifactRecord.decode(stored).name, reader)
 
 
-def verify_tree(layout: Layout, digest: TreeDigest, name: str, reader: Reader | None = None) -> Iterator[Problem]:
-    """The same without asking the metadata: the artifact is called ``name``."""
+def verify_tree(
+    layout: Layout, digest: TreeDigest, name: str, reader: Reader | None = None, references: bytes | None = None
+) -> Iterator[Problem]:
+    """The same without asking the metadata: the artifact is called ``name``.
+
+    With its ``references``, as the metadata have them, the description is proved as well.
+    """
     place = layout.artifact(digest, name)
-    try:
-        manifest = decode_manifest(read_sidecar(layout, digest), digest)
-    except (NotInStoreError, DamagedStoreError):
+    manifest: Manifest | None
+    if references is not None:
+        problems, manifest = _describe(layout, digest, name, references)
+        yield from problems
+    else:
+        try:
+            manifest = decode_manifest(read_sidecar(layout, digest), digest)
+        except (NotInStoreError, DamagedStoreError):
+            return
+    if manifest is None:
         return
     yield from compare(place, manifest, digest, Reader() if reader is None else reader)
 

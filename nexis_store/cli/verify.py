@@ -52,11 +52,14 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as store:
         counted = recount(store.layout, store.database) if args.refcounts else None
         chosen = [store.find(each) for each in args.artifact]
-        problems = list(store.verify())
+        everything = args.contents and not chosen and not args.resume
+        problems = list(store.verify(descriptions=not everything))
         if args.contents or args.resume or chosen:
             try:
                 progress = progress_for(args, "reading")
-                problems += check_contents(store, chosen or None, resume=args.resume, progress=progress)
+                problems += check_contents(
+                    store, chosen or None, resume=args.resume, descriptions=everything, progress=progress
+                )
             except KeyboardInterrupt:
                 print("interrupted; 'nexis-store verify --resume' goes on from here", file=sys.stderr)
                 return 130

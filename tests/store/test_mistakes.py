@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from nexis_store.cli.common import parse_count, parse_duration, parse_size
 from nexis_store.cli.main import COMMANDS, run
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import DamagedStoreError, HostileArchiveError, NotInStoreError, StoreError
+from nexis_store.overlay import Snapshot
 from nexis_store.store import Store
 from nexis_store.transfer import export
 
@@ -300,3 +302,23 @@ def test_what_an_archive_must_not_bring_can_be_left_out(here: Path, capsys: pyte
     capsys.readouterr()
     assert run(["ls", "b.tar"]) == 0
     assert "good" in capsys.readouterr().out
+
+
+def test_verifying_beside_a_collection(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is collected while it is looked at is no damage."""
+    with Store.open(here / "store") as store:
+        digest = store.find("a")
+        place = store.path(digest)
+        store.remove_root("a")
+        snapshot = store.database.snapshot
+
+        @contextlib.contextmanager
+        def collected_afterwards() -> Iterator[Snapshot]:
+            with snapshot() as seen:
+                yield seen
+            with Store.open(here / "store") as other:
+                monkeypatch.setattr(store.database, "snapshot", snapshot)
+                other.execute_gc(other.plan_gc())
+
+        monkeypatch.setattr(store.database, "snapshot", collected_afterwards)
+        assert list(store.verify()) == [] and not place.exists()
