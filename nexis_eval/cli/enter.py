@@ -155,5 +155,6 @@ def _realise_inputs(
 
 def shell_startup(label: str, greeting: str) -> str:
     """What an interactive bash in a sandbox begins with; ``greeting`` is shell text that prints what is needed."""
-    prompt = shlex.quote("[" + label + r":\w]\$ ")
+    # Not \w, which is '~' for the directory that is most asked for: /build is the home of a build.
+    prompt = shlex.quote("[" + label + r":$PWD]\$ ")
     return f"PS1={prompt}\nunset HISTFILE BASH_ENV\n{greeting}\n"

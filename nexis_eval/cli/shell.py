@@ -9,7 +9,7 @@ import argparse
 import asyncio
 
 from nexis_eval.cli.enter import FILES_AT, add_enter_arguments, shell_startup, staged
-from nexis_eval.sandbox.interactive import run_interactive
+from nexis_eval.sandbox.interactive import at_terminal, run_interactive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +23,14 @@ def run(args: argparse.Namespace) -> int:
     with staged(args) as room:
         label = room.derivation.label
         greeting = (
-            f"echo 'The build environment of {label} for {room.derivation.platform}: /in/script is the build, '\n"
+            f"echo 'The build environment of {label} for {room.derivation.platform}: /in/script is the build,'\n"
             "echo '/build is yours to work in, /out takes the result. Nothing is kept when you leave.'"
         )
         files = {"startup": shell_startup(label, greeting)}
         if args.command is not None:
             argv: tuple[str, ...] = ("/bin/bash", "-c", args.command)
-        else:
+        elif at_terminal():
             argv = ("/bin/bash", "--rcfile", f"{FILES_AT}/startup", "-i")
+        else:
+            argv = ("/bin/bash",)
         return asyncio.run(run_interactive(room.with_files(files, argv))).exit_code

@@ -21,6 +21,11 @@ from nexis_eval.sandbox.spec import SandboxSpec
 _BLOCK = 65536
 
 
+def at_terminal() -> bool:
+    """Whether there is a person who types and sees."""
+    return os.isatty(sys.stdin.fileno()) and os.isatty(sys.stdout.fileno())
+
+
 async def run_interactive(spec: SandboxSpec) -> Ended:
     """Run ``spec`` at this process's terminal, or with its standard streams where they are none.
 
@@ -30,7 +35,7 @@ async def run_interactive(spec: SandboxSpec) -> Ended:
     phases = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     streams = (sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno())
     try:
-        if not (os.isatty(streams[0]) and os.isatty(streams[1])):
+        if not at_terminal():
             return await client.run(spec, streams, phases)
         relay = _Relay(streams[0], streams[1])
         try:

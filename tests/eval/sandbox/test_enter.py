@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.cli.debug import GREETING, HOOK
-from nexis_eval.cli.enter import FILES_AT, Room, shell_startup
+from nexis_eval.cli.debug import debug_spec
+from nexis_eval.cli.enter import Room
 from nexis_eval.graph.derivation import Derivation, Script
 from nexis_eval.sandbox.spec import Bind
 from tests.eval.sandbox import rooms
@@ -42,11 +42,7 @@ def debug(room: rooms.Room, command: str, typed: str) -> subprocess.CompletedPro
     derivation = Derivation("thing", Script(""), platform="x86_64", version="1.0")
     spec = room.spec("", argv=("/bin/bash", "/in/script"), binds=(Bind("/in/script", file),))
     staged = Room(derivation, spec, room.path)
-    files = {
-        "hook": HOOK.replace("FILES", FILES_AT),
-        "startup": shell_startup("thing-1.0", GREETING.replace("LABEL", "thing-1.0")),
-    }
-    spec = staged.with_files(files, spec.argv, BASH_ENV=f"{FILES_AT}/hook")
+    spec = debug_spec(staged)
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, pickle.dumps(spec).hex()],
         input=typed,
@@ -66,6 +62,7 @@ def test_a_shell_where_the_build_failed(room: rooms.Room) -> None:
         "thing-1.0 failed in phase 'build' (exit code 2)",
         "at: ls /no/such",
         "This is its sandbox, at that point, in /build/deep. /in/script is the build; nothing is kept when you leave.",
+        "'bash /in/script' runs the whole build again.",
         "/build/deep",
         "helped you",
         "kept 1 yes",
