@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nexis_eval import events
+from nexis_eval.execute import committer
 from nexis_eval.execute.adopt import adopt_cut_off
-from nexis_eval.execute.committer import MAX_WAIT_SECONDS
 from nexis_eval.execute.linkage import MissingLibraryError
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
@@ -211,20 +210,18 @@ def test_a_vendor_binary_that_is_there_is_taken_and_the_source_left_alone(bench:
 
 
 def test_cancelling_stops_builds_at_once_and_leaves_nothing(bench: Bench) -> None:
-    slow = bench.script("slow", "echo started >&2; sleep 60; mkdir /out/usr")
+    slow = bench.script("slow", "echo started >&2; sleep 98763; mkdir /out/usr")
     quick = bench.script("quick", "mkdir -p /out/usr; echo done >/out/usr/quick")
 
-    async def work() -> float:
+    async def work() -> None:
         task = asyncio.create_task(bench.realise(slow, quick))
         while not any(isinstance(each, events.StepFinished) and each.label == "quick" for each in bench.seen):
             await asyncio.sleep(0.02)
-        began = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return time.monotonic() - began
 
-    assert asyncio.run(work()) < 1.0
+    asyncio.run(work())
     assert list((bench.store.root / ".build").iterdir()) == []
     assert bench.store.realised(quick) is not None
     assert bench.store.realised(slow) is None
@@ -314,15 +311,14 @@ def test_wide_graphs_run_side_by_side(bench: Bench) -> None:
     assert outcome.built == 42
 
 
-def test_a_chain_does_not_wait_for_company(bench: Bench) -> None:
+def test_a_chain_does_not_wait_for_company(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody else can be built beside is committed at once."""
+    monkeypatch.setattr(committer, "MAX_WAIT_SECONDS", 86400)
     entry = Entry("etc/n", text="0")
     last = bench.builder.add(Derivation("n0", Files((entry,)), platform="x86_64"))
     for index in range(1, 60):
         last = bench.builder.add(Derivation(f"n{index}", Union(), platform="x86_64", inputs=tuple(layers([last]))))
-    started = time.monotonic()
     assert bench.build(last).built == 60
-    assert time.monotonic() - started < 60 * MAX_WAIT_SECONDS
 
 
 def needing(bench: Bench, *runtime: str) -> tuple[DerivationId, dict[str, DerivationId]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -381,19 +380,6 @@ def test_configurations_compare_by_value(write: Write) -> None:
     file = write('[system]\nhostname = "a"')
     assert load(file) == load(file)
     assert "place" not in {each.name for each in fields(load(file)) if each.compare}
-
-
-def test_a_system_of_fifteen_packages_loads_fast(write: Write) -> None:
-    file = write("".join(f'[[packages]]\nname = "p{i}"\nversion = "1"\nbuild_flags = ["-a"]\n' for i in range(15)))
-    load(file)
-    best = min(_seconds(file) for _ in range(5))
-    assert best < 0.02
-
-
-def _seconds(file: Path) -> float:
-    start = time.process_time()
-    load(file)
-    return time.process_time() - start
 
 
 def test_a_place_is_a_place_when_it_is_read(write: Write) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def test_many_start_at_the_same_moment(tmp_path: Path, room: Room) -> None:
 
 
 def test_cancelling_leaves_no_process(room: Room) -> None:
-    async def work() -> float:
+    async def work() -> None:
         executor = LocalExecutor()
         script = (
             "(trap '' TERM INT HUP; setsid sleep 98765 & setsid nohup sleep 98765) & touch /out/up; wait; sleep 98765"
@@ -99,16 +98,13 @@ def test_cancelling_leaves_no_process(room: Room) -> None:
         task = asyncio.create_task(executor.execute(room.request(script)))
         while not (room.out / "up").exists():
             await asyncio.sleep(0.01)
-        started = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        took = time.monotonic() - started
         assert processes_with("98765") == []
         await executor.close()
-        return took
 
-    assert asyncio.run(work()) < 5, "a second, on a machine that has nothing else to do"
+    asyncio.run(work())
 
 
 def test_what_a_build_leaves_running_ends_with_it(room: Room) -> None:
@@ -169,9 +165,7 @@ def test_signals_that_the_engine_ignores_are_not_ignored_by_builds(room: Room) -
 
 
 def test_a_build_that_takes_too_long_says_so(room: Room) -> None:
-    started = time.monotonic()
-    result = room.run("echo '@nexis phase check' >&3; sleep 60", limits=Limits(wall_seconds=2))
-    assert time.monotonic() - started < 20
+    result = room.run("echo '@nexis phase check' >&3; sleep 98764", limits=Limits(wall_seconds=2))
     assert (result.exit_code, result.reason, result.phase) == (137, "it took longer than 2 s", "check")
 
 
