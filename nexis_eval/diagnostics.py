@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nexis_eval.config.errors import ConfigError, ConfigErrors
+from nexis_eval.config.origin import LatePlace
 from nexis_store.errors import NexisError, Place
 
 _RED, _BLUE, _GREEN, _BOLD, _PLAIN = "\x1b[31;1m", "\x1b[34m", "\x1b[32m", "\x1b[1m", "\x1b[0m"
@@ -45,8 +46,15 @@ def as_json(error: NexisError) -> dict[str, object]:
             {"message": note.text, "place": _json_place(note.place, note.length)}
             for note in (config.notes if config else ())
         ],
-        "included_from": [_json_place(place, 0) for place in (config.included_from if config else ())],
+        "included_from": [_json_place(place, 0) for place in _included_from(error)],
     }
+
+
+def _included_from(error: NexisError) -> Sequence[Place]:
+    """The include statements that led to the place of an error, innermost first."""
+    if isinstance(error, ConfigError):
+        return error.included_from
+    return error.place.included_from if isinstance(error.place, LatePlace) else ()
 
 
 def _json_place(place: Place | None, length: int) -> dict[str, object] | None:
@@ -119,7 +127,7 @@ def _one(error: NexisError, colour: bool) -> str:
                 f"{_paint(str(note.place), _BOLD, colour)}: {_paint('note', _BLUE, colour)}: {_printable(note.text)}"
             )
             lines += excerpt(note.place, note.length, colour=colour)
-        lines += [f"included from {place}" for place in error.included_from]
+    lines += [f"included from {place}" for place in _included_from(error)]
     if error.hint:
         lines.append(f"{_paint('hint', _GREEN, colour)}: {_printable(error.hint)}")
     return "\n".join(lines)

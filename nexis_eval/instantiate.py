@@ -63,11 +63,14 @@ class Instantiator:
         self._failed = []
         for name in packages:
             self.package(name, target)
-        raise_together(self._failed)
         ids, built = self._builder.nodes.ids, self._making.built[target.arch]
         installed = {name: ids[built[name]] for name, package in packages.items() if package.install}
         if not _lacks_packages(self._config):
-            self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
+            try:
+                self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
+            except NexisError as error:
+                self._failed.append(error)
+        raise_together(self._failed)
         for name in packages:
             if name not in self.system:
                 self._builder.target(name, ids[built[name]])

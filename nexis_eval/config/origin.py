@@ -193,6 +193,11 @@ class LatePlace(Place):
         """The column, from 1."""
         return self._look().column
 
+    @property
+    def included_from(self) -> tuple[Place, ...]:
+        """The include statements that led to the file, innermost first."""
+        return included_from(self._origins.spot(self._path).source)
+
     def __eq__(self, other: object) -> bool:
         return self._look() == (other._look() if isinstance(other, LatePlace) else other)
 

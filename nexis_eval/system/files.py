@@ -83,15 +83,13 @@ def part_name(file: ConfigFile) -> str:
     return f"config-file-{file.name}"
 
 
-def config_files(system: System) -> list[DerivationId]:
-    """One part a file, so that changing one changes nothing else."""
-    parts = []
-    for name, file in system.config.config_files.items():
-        text = render_file(system, file)
-        entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
-        derivation = Derivation(part_name(file), Files((entry,)), platform=system.platform.arch)
-        parts.append(system.builder.add(derivation, ("config_files", name)))
-    return parts
+def config_file(system: System, name: str) -> DerivationId:
+    """A configured file as a part: one a file, so that changing one changes nothing else."""
+    file = system.config.config_files[name]
+    text = render_file(system, file)
+    entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
+    derivation = Derivation(part_name(file), Files((entry,)), platform=system.platform.arch)
+    return system.builder.add(derivation, ("config_files", name))
 
 
 def _directories(system: System) -> Iterator[Entry]:

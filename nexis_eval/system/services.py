@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Service
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
@@ -109,11 +110,16 @@ def _runsv(system: System, service: Service) -> Iterator[Entry]:
 
 
 def services(system: System) -> DerivationId:
-    """The services as a part."""
+    """The services as a part; raises together what is wrong with any of them."""
     found = all_services(system)
     entries = list(_dinit(system, found))
     if system.init == "busybox":
         entries += [Entry(DIRECTORY), Entry("var/service", target="../etc/sv")]
+        wrong: list[NexisError] = []
         for service in found.values():
-            entries.extend(_runsv(system, service))
+            try:
+                entries.extend(_runsv(system, service))
+            except NexisError as error:
+                wrong.append(error)
+        raise_together(wrong)
     return system.files("system-services", entries)

@@ -8,7 +8,7 @@ import pytest
 
 from nexis_eval.config.model import ConfigFile, LocalPath, Network, Package, User
 from nexis_eval.config.model import System as Settings
-from nexis_eval.system.files import TemplateFileError, config_files, render_file, runtime_directories
+from nexis_eval.system.files import TemplateFileError, config_file, render_file, runtime_directories
 from tests.eval.system.systems import files_of, make_system, text_of
 
 
@@ -28,7 +28,7 @@ def test_one_part_a_file(tmp_path: Path) -> None:
     one = _file(tmp_path, "{{ n }}", n=1)
     other = ConfigFile("y", "/etc/y", one.source, mode=0o600, owner="y", group="z", variables={"n": 2})
     system = make_system(config_files={"x": one, "y": other})
-    first, second = config_files(system)
+    first, second = (config_file(system, name) for name in system.config.config_files)
     assert files_of(system, first)["etc/x.conf"].text == "1"
     entry = files_of(system, second)["etc/y"]
     assert (entry.text, entry.mode, entry.owner, entry.group) == ("2", 0o600, "y", "z")
