@@ -114,6 +114,12 @@ class Finished:
     """(label, ns) of the steps that waited for each other and so decided how long it took, first one first."""
     spent: tuple[tuple[str, int], ...] = ()
     """(phase or kind of step, ns) summed over all steps, most first."""
+    failures: tuple[str, ...] = ()
+    """Labels of what failed."""
+    blocked: tuple[str, ...] = ()
+    """Labels of what could not be built because of that."""
+    left: int = 0
+    """How many other steps were not done because the run ended with the first failure."""
 
 
 Event = (

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nexis_eval.realise import ID_DIGITS
+from nexis_eval.execute.making import ID_DIGITS
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store
 

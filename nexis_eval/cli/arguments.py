@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from nexis_store.errors import NexisError
@@ -83,6 +84,18 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def selection(args: argparse.Namespace) -> tuple[str, ...]:
+    """What another command must be told to mean the same system, variant and store; quoted for a shell."""
+    words = [] if args.file == Path("system.toml") else [str(args.file)]
+    words += ["--arch", args.arch] if args.arch != "x86_64" else []
+    for name in args.profile:
+        words += ["--profile", name]
+    for override in args.overrides:
+        words += ["--set", override]
+    words += ["--store", str(args.store)] if args.store is not None else []
+    return tuple(map(shlex.quote, words))
+
+
 def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list[str]:
     """Tell the system file (a path ending in .toml, or a directory that has one) from the targets in ``args``.
 
@@ -98,8 +111,9 @@ def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list
             targets.append(argument)
     if len(targets) < least or (most is not None and len(targets) > most):
         wanted = f"{least}" if least == most else f"{least} to {most}" if most is not None else f"at least {least}"
+        given = f"{len(targets)} targets given ({', '.join(targets)})" if targets else "no target given"
         raise TargetCountError(
-            f"{len(targets)} targets given ({', '.join(targets) or 'none'}), {wanted} wanted",
+            f"{given}, {wanted} wanted",
             hint="'nexis-eval targets' lists what a system has",
         )
     return targets

@@ -22,9 +22,11 @@ from nexis_eval.cli.arguments import (
     add_evaluation_arguments,
     add_store_argument,
     default_jobs,
+    selection,
     take_targets,
 )
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
+from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, positive, size
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_evaluation_arguments(parser, f"what to build of it (default: {DEFAULT}; 'nexis-eval targets' lists all)")
     add_store_argument(parser)
-    parser.add_argument("-j", "--jobs", type=_positive, default=default_jobs(), metavar="N", help="processors to use")
+    parser.add_argument("-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use")
     parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that can be built")
     parser.add_argument("--offline", action="store_true", help="use no network: 'nexis-eval fetch' brings sources in")
     parser.add_argument("--keep-failed", action="store_true", help="keep the directory of a failed build for a look")
@@ -57,10 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="copy the result there")
     parser.add_argument(
         "--max-memory",
-        type=_size,
+        type=size,
         metavar="SIZE",
         help="what all builds together may use: 800M, 12G (default: 90%% of what is free)",
     )
+    parser.add_argument("--limit", type=limit, action="append", default=[], metavar="NAME=VALUE", help=LIMIT_HELP)
     add_log_format(parser)
     parser.add_argument(
         "--trace", type=Path, metavar="FILE", help="write what ran when, for chrome://tracing or Perfetto"
@@ -92,27 +95,6 @@ def add_log_format(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="progress on stderr: live on a terminal (auto), lines, lines with all that builds print, or JSON lines",
     )
-
-
-def _size(value: str) -> int:
-    """``800M``, ``12G``, bytes: binary units."""
-    units = {"K": 10, "M": 20, "G": 30, "T": 40}
-    text_value = value.strip().upper().removesuffix("B").removesuffix("I")
-    shift = units.get(text_value[-1:], 0)
-    try:
-        number = float(text_value[:-1] if shift else text_value)
-    except ValueError:
-        raise argparse.ArgumentTypeError("write a size like 800M or 12G") from None
-    if number <= 0:
-        raise argparse.ArgumentTypeError("must be more than nothing")
-    return int(number * (1 << shift))
-
-
-def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -151,14 +133,11 @@ def _realise(
     plan: Plan,
 ) -> int:
     """Run the plan; returns the exit code."""
-    import asyncio
-    import signal
-
+    from nexis_eval.cli.stopping import run_stoppable
     from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.mirrors import default_mirrors
     from nexis_eval.realise import Options, Outcome, realise
     from nexis_eval.sandbox.check import available
-    from nexis_eval.sandbox.spec import Limits
     from nexis_eval.ui.trace import Trace
 
     available()
@@ -170,14 +149,11 @@ def _realise(
         keep_failed=args.keep_failed,
         offline=args.offline,
         max_memory_bytes=args.max_memory,
-        # Who gives a number means it: a build that grows beyond it alone is ended.
-        limits=Limits(memory_bytes=args.max_memory),
+        limits=limits(args.limit, args.max_memory),
+        selection=selection(args),
     )
 
     async def work() -> Outcome:
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         executor = LocalExecutor()
         try:
             with progress_view(args.log_format) as view:
@@ -191,11 +167,7 @@ def _realise(
         finally:
             await executor.close()
 
-    try:
-        outcome = asyncio.run(work())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    return outcome.exit_code
+    return run_stoppable(work()).exit_code
 
 
 def _save(trace: Trace, path: Path) -> None:

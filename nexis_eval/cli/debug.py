@@ -8,10 +8,10 @@ too. Nothing is kept when you leave.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 
 from nexis_eval.cli.enter import FILES_AT, Room, add_enter_arguments, shell_startup, staged
+from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.sandbox.interactive import run_interactive
 from nexis_eval.sandbox.spec import SandboxSpec
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     with staged(args) as room:
         label = room.derivation.label
         print(f"building {label} again, up to where it fails", file=sys.stderr)
-        ended = asyncio.run(run_interactive(debug_spec(room)))
+        ended = run_stoppable(run_interactive(debug_spec(room)))
     if ended.exit_code == 0:
         print(f"{label} was built without a failure ('nexis-eval build' keeps the result)", file=sys.stderr)
         return 0

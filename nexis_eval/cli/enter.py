@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import shlex
 import sys
@@ -12,8 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, default_jobs, take_targets
+from nexis_eval.cli.arguments import (
+    add_evaluation_arguments,
+    add_store_argument,
+    default_jobs,
+    selection,
+    take_targets,
+)
 from nexis_eval.cli.evaluation import evaluate, find_target
+from nexis_eval.cli.limits import positive
+from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
@@ -73,7 +80,7 @@ def add_enter_arguments(parser: argparse.ArgumentParser, targets: str) -> None:
     add_evaluation_arguments(parser, targets)
     add_store_argument(parser)
     parser.add_argument(
-        "-j", "--jobs", type=int, default=default_jobs(), metavar="N", help="processors to use (default: all)"
+        "-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use (default: all)"
     )
 
 
@@ -90,7 +97,7 @@ def staged(args: argparse.Namespace) -> Iterator[Room]:
     assert isinstance(script, Script)
     available()
     with open_store(args) as store:
-        outputs = _realise_inputs(store, evaluation, derivation, args.jobs)
+        outputs = _realise_inputs(store, evaluation, derivation, args)
         closures = Closures(evaluation.graph.derivations, outputs)
         for item in derivation.inputs:
             for digest in closures.trees(item):
@@ -122,7 +129,7 @@ def _script_of(graph: DerivationGraph, each: DerivationId, name: str) -> Derivat
 
 
 def _realise_inputs(
-    store: Store, evaluation: Evaluation, derivation: Derivation, jobs: int
+    store: Store, evaluation: Evaluation, derivation: Derivation, args: argparse.Namespace
 ) -> Mapping[DerivationId, Outputs]:
     from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.mirrors import default_mirrors
@@ -135,20 +142,22 @@ def _realise_inputs(
     if not plan.pending:
         return plan.done
 
+    options = Options(jobs=args.jobs, selection=selection(args))
+
     async def work() -> Outcome:
         executor = LocalExecutor()
         mirrors = default_mirrors(evaluation.mirrors)
         try:
             with PlainView(sys.stderr) as view:
-                return await realise(evaluation.graph, roots, plan, store, executor, mirrors, Options(jobs=jobs), view)
+                return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)
         finally:
             await executor.close()
 
-    outcome = asyncio.run(work())
+    outcome = run_stoppable(work())
     if outcome.failed:
         raise InputsFailedError(
             f"{derivation.label} cannot be entered: {', '.join(outcome.failed)} failed to build",
-            hint=f"'nexis-eval debug {outcome.failed[0]}' enters that one",
+            hint="'nexis-eval debug' enters what failed; what the failure says above is how to call it",
         )
     return outcome.outputs
 

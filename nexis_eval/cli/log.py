@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, selection, take_targets
 from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
+from nexis_eval.following import follow, running_log
 from nexis_eval.graph.closures import Closures, visible
 from nexis_eval.graph.derivation import Derivation
 from nexis_eval.plan import make_plan, resolve_inputs
@@ -53,11 +54,22 @@ def run(args: argparse.Namespace) -> int:
             if not plan.pending:
                 key = resolve_inputs(derivation, Closures(graph.derivations, plan.done))
         log = store.log(key) if key is not None else None
+        running = log is None and running_log(store, derivation.name, each) is not None
     if log is None:
+        called = " ".join((*selection(args), name))
+        if derivation.builder.kind != "script":
+            raise NoLogError(
+                f"there is no log of {derivation.label}: it is not made by a script",
+                hint="'nexis-eval show-derivation' says how it is made",
+            )
+        if running:
+            raise NoLogError(
+                f"there is no log of {derivation.label} yet: it is being built now",
+                hint=f"'nexis-eval log {called} --follow' reads along",
+            )
         raise NoLogError(
-            f"there is no log of {derivation.label}: "
-            + ("it was not built yet" if derivation.builder.kind == "script" else "it is not made by a script"),
-            hint="'nexis-eval build' builds it",
+            f"there is no log of {derivation.label}: it was not built yet",
+            hint=f"'nexis-eval build {called}' builds it",
         )
     sys.stdout.buffer.write(log)
     return 0
@@ -65,7 +77,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _follow(store: Store, derivation: Derivation, each: DerivationId) -> bool:
     """Print the log of a running build; says whether there was anything to follow."""
-    from nexis_eval.following import follow
 
     def waiting() -> None:
         print(f"{derivation.label} has not begun; waiting for it", file=sys.stderr)

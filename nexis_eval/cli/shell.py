@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 
 from nexis_eval.cli.enter import FILES_AT, add_enter_arguments, shell_startup, staged
+from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.sandbox.interactive import at_terminal, run_interactive
 
 
@@ -33,4 +33,4 @@ def run(args: argparse.Namespace) -> int:
             argv = ("/bin/bash", "--rcfile", f"{FILES_AT}/startup", "-i")
         else:
             argv = ("/bin/bash",)
-        return asyncio.run(run_interactive(room.with_files(files, argv))).exit_code
+        return run_stoppable(run_interactive(room.with_files(files, argv))).exit_code

@@ -42,7 +42,7 @@ def setup_error(step: str, number: int, *, sysctl: Path = SYSCTL) -> SandboxErro
         )
     if number in (errno.ENOENT, errno.ENOTDIR):
         return SandboxSpecError(what, hint="an input of the build does not have this path: is a toolset missing?")
-    return SandboxError(what, hint="'nexis-eval doctor' says what this machine offers")
+    return SandboxError(what, hint="docs/sandbox.md says what builds need of the machine")
 
 
 def _forbidden(sysctl: Path) -> str | None:

@@ -115,18 +115,27 @@ def failure(event: events.StepFailed) -> list[tuple[str, str]]:
     elif event.duration_ns:
         lines.append(("text", f"  its log is empty ({duration(event.duration_ns)} into the build)"))
     if event.blocked:
-        shown = ", ".join(event.blocked[:MAX_BLOCKED])
-        more = f" and {len(event.blocked) - MAX_BLOCKED:,} more" if len(event.blocked) > MAX_BLOCKED else ""
-        lines.append(("text", f"  not built because of this: {shown}{more}"))
+        lines.append(("text", f"  not built because of this: {_some(event.blocked)}"))
     if event.hint:
-        lines.append(("hint", f"hint: {event.hint}"))
+        lines.extend(("hint", f"hint: {line}") for line in event.hint.splitlines())
     return lines
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - MAX_BLOCKED:,} more" if len(labels) > MAX_BLOCKED else ""
+    return ", ".join(labels[:MAX_BLOCKED]) + more
 
 
 def account(event: events.Finished) -> list[str]:
     """The end of a run: how much was done, what decided how long it took, and into what the time went."""
     counts = summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
     lines = [f"{counts}; {duration(event.duration_ns)}"]
+    if len(event.failures) > 1:
+        lines.append(f"failed: {_some(event.failures)}")
+        if event.blocked:
+            lines.append(f"not built because of these: {_some(event.blocked)}")
+    if event.left:
+        lines.append(f"{plural(event.left, 'other step')} not done: --keep-going does what can be done after a failure")
     if event.duration_ns < NOTICEABLE_NS:
         return lines
     if len(event.longest_chain) > 1:

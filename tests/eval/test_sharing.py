@@ -60,11 +60,13 @@ def test_two_engines_on_one_store_share_the_work(tmp_path: Path, root: Path) -> 
 
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from nexis_store.store import Store
 from tests.eval.test_realise import Bench
 
+# Ignored in all that a shell script starts with '&', as these tests may have been.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Store.open(Path(sys.argv[1])) as store:
     bench = Bench(store, Path(sys.argv[2]))
     bench.fresh()

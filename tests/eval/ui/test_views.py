@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -134,6 +136,10 @@ def test_the_account_at_the_end() -> None:
         "longest chain: zlib 10 s -> png 5.0 s",
         "time went into: build 13 s, configure 2.0 s, files 1.0 s",
     ]
+    several = events.Finished(0, 0, 0, 0, 2, 1, failures=("a-1", "b-2"), blocked=("c-1", "d-1"))
+    assert text.account(several)[1:] == ["failed: a-1, b-2", "not built because of these: c-1, d-1"]
+    first = events.Finished(0, 0, 0, 0, 1, 1, failures=("a-1",), blocked=("c-1",), left=7)
+    assert text.account(first)[1:] == ["7 other steps not done: --keep-going does what can be done after a failure"]
     short = events.Finished(1, 0, 0, 0, 0, 1_000_000, (("a", 1), ("b", 1)), (("build", 1),))
     assert text.account(short) == ["1 built; 0.0 s"]
 
@@ -205,6 +211,21 @@ def test_json_lines_hold_every_event() -> None:
     assert [each["event"] for each in told] == ["StepStarted", "StepLog", "StepFailed", "StepFinished", "Finished"]
     assert told[0]["needs"] == [ZLIB.hex()]
     assert told[-1]["longest_chain"] == [["png", 5]]
+
+
+def test_json_lines_are_documented(accept: bool) -> None:
+    """The page has a row for each event: what happened, and the members of its line."""
+    page = Path(__file__).parents[3] / "docs/commands/build.md"
+    rows = ["| `event` | what happened | members |", "|---|---|---|"]
+    for each in get_args(events.Event):
+        told = " ".join((each.__doc__ or "").split()).replace("``", "`").replace("|", "/")
+        rows.append(f"| `{each.__name__}` | {told} | {', '.join(f'`{item.name}`' for item in fields(each))} |")
+    before, mark, rest = page.read_text().partition("<!-- events -->\n")
+    after = rest.partition("\n\n")[2]
+    wanted = f"{before}{mark}" + "\n".join(rows) + "\n\n" + after
+    if accept:
+        page.write_text(wanted)
+    assert page.read_text() == wanted, "'pytest --accept' writes it anew"
 
 
 def test_the_live_view_counts_and_estimates() -> None:

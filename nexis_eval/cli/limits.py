@@ -1,0 +1,76 @@
+"""Sizes, times and limits as people write them on a command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nexis_eval.sandbox.spec import Limits
+
+_SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_FIELDS = {
+    "time": "wall_seconds",
+    "memory": "memory_bytes",
+    "processes": "processes",
+    "output": "output_bytes",
+    "disk": "disk_bytes",
+}
+LIMIT_HELP = (
+    "what each build may use: time=30m, memory=2G, processes=500, output=1G (a file, or all it installs), "
+    "disk=10G (all it writes); may be repeated"
+)
+
+
+def size(value: str) -> int:
+    """``800M``, ``12G``, bytes: binary units."""
+    text = value.strip().upper().removesuffix("B").removesuffix("I")
+    shift = _SIZES.get(text[-1:], 0)
+    try:
+        number = float(text[:-1] if shift else text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a size like 800M or 12G") from None
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than nothing")
+    return int(number * (1 << shift))
+
+
+def seconds(value: str) -> float:
+    """``90``, ``90s``, ``30m``, ``2h``."""
+    unit = _SECONDS.get(value[-1:], 0)
+    try:
+        number = float(value[:-1] if unit else value)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a time like 90s, 30m or 2h") from None
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than nothing")
+    return number * (unit or 1)
+
+
+def positive(value: str) -> int:
+    """A whole number, at least 1."""
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{value}' is no whole number of at least 1")
+    return number
+
+
+def limit(value: str) -> tuple[str, float]:
+    """``time=30m``: the field of ``Limits`` and its value."""
+    name, _, amount = value.partition("=")
+    if name not in _FIELDS:
+        raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(_FIELDS)}: write NAME=VALUE, like time=30m")
+    parse = {"time": seconds, "processes": positive}.get(name, size)
+    try:
+        return _FIELDS[name], parse(amount)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error}") from None
+
+
+def limits(given: Sequence[tuple[str, float]], max_memory: int | None) -> Limits:
+    """What holds for each build. Who gives all builds a number for memory means it for each one alone, too."""
+    return replace(Limits(memory_bytes=max_memory), **dict(given))  # type: ignore[arg-type]
