@@ -1,7 +1,9 @@
-"""Read a configuration with everything it includes and report all mistakes, without building or fetching anything.
+"""Evaluate a configuration with everything it includes and report all mistakes, without building or fetching anything.
 
 Every architecture that the system is meant for is checked, unless --arch names one; what is wrong for all of them is
-told once. The exit code is 0 if nothing is wrong, else 2.
+told once. What the system still lacks (a pin in nexis.lock, a package that images need) is a mistake with --strict.
+
+The exit code is 0 if nothing is wrong, else 2.
 """
 
 from __future__ import annotations
@@ -13,12 +15,19 @@ import sys
 from dataclasses import asdict
 
 from nexis_eval.cli.arguments import add_system_arguments
+from nexis_eval.cli.evaluation import cache_directory
 from nexis_eval.cli.loading import load_config_with_origins
-from nexis_eval.config.errors import ConfigErrors, each_error, is_not_meant, raise_together
+from nexis_eval.config.cache import EvaluationCache, Request
+from nexis_eval.config.errors import ConfigErrors, PlaceholderHashError, each_error, is_not_meant, raise_together
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
 from nexis_eval.diagnostics import as_json, as_sarif, render
+from nexis_eval.evaluation.evaluate import evaluate
+from nexis_eval.image.assemble import missing_packages
+from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.platforms import PLATFORMS
+from nexis_eval.system.context import MissingPackageError
+from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError, Place
 
 
@@ -33,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="json and sarif are for editors and CI, on standard output (default: human)",
     )
     parser.add_argument(
-        "--derivations",
-        action="store_true",
-        help="turn the configuration into derivations as well, which finds what only rules and nexis.lock know",
+        "--strict", action="store_true", help="pins and packages that are still lacking are mistakes, too"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="only read the files: leave rules, templates and nexis.lock alone"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="print nothing where there is no mistake")
 
@@ -45,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     summaries: dict[str, list[str]] = {}
     idle: dict[tuple[str, Place], None] = {}
     found: dict[tuple[str, str, Place | None], tuple[NexisError, list[str]]] = {}
+    lacking: dict[str, NexisError] = {}
     code = 0
     archs = [arguments.arch] if arguments.arch else list(PLATFORMS)
     for arch in tuple(archs):
@@ -52,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             config, origins = load_config_with_origins(arguments)
             idle.update(((written_key(path), origins.place(path)), None) for path in without_effect(origins))
-            if arguments.derivations:
-                _make_derivations(config)
+            if not arguments.quick:
+                lacking.update((each.message, each) for each in _evaluate(arguments, config))
             summaries.setdefault(_summary(config), []).append(config.arch)
         except NexisError as error:
             if is_not_meant(error) and len(archs) > 1:
@@ -69,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = {
             "valid": not errors,
             "errors": [as_json(each) for each in errors],
+            "lacking": [as_json(each) for each in lacking.values()],
             "without_effect": [{"key": key, "place": asdict(place)} for key, place in idle],
         }
         print(json.dumps(report, indent=2))
@@ -79,6 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "human" and not errors and not arguments.quiet:
         for key, place in idle:
             print(f"{place}: note: '{key}' has no effect yet")
+        for each in lacking.values():
+            if isinstance(each, MissingPackageError):
+                print(f"{each.place or arguments.file}: note: no images yet: {each.message}")
+        unpinned = sum(not isinstance(each, MissingPackageError) for each in lacking.values())
+        if unpinned:
+            print(f"{arguments.file}: note: {plural(unpinned, 'source')} not pinned yet: run 'nexis-eval lock'")
         for summary, where in summaries.items():
             print(f"{arguments.file}: no mistakes ({', '.join(where)}: {summary})")
     return code
@@ -96,24 +114,21 @@ def _shown(errors: tuple[NexisError, ...]) -> str:
     return render(ConfigErrors(errors), colour=colour)
 
 
-def _make_derivations(config: Config) -> None:
-    """Evaluate as a build would, without pinning what is not pinned; raises ``NexisError``."""
-    # Imported on use: editors run the plain check on every save, and this would double its time to start.
-    from nexis_eval.cli.evaluation import lock_file
-    from nexis_eval.image.assemble import missing_packages
-    from nexis_eval.instantiate import instantiate
-    from nexis_eval.lock.model import Lock, load_lock
-    from nexis_eval.places import RULES
-    from nexis_eval.rules import load_rules
-    from nexis_eval.toolchain import load_toolchain
+LACKING = (MissingPackageError, NotLockedError, PlaceholderHashError)
+"""What a configuration may lack that is still being written."""
 
-    path = lock_file(config)
-    lock = load_lock(path) if path.exists() else Lock()
-    graph = instantiate(config, lock, load_rules(RULES / "build"), load_toolchain(RULES))
-    raise_together(missing_packages(config))
-    for each in graph.derivations:
-        # Decoding renders the script.
-        graph.derivations[each]
+
+def _evaluate(arguments: argparse.Namespace, config: Config) -> list[NexisError]:
+    """Evaluate as a build would, pinning nothing. Returns what is lacking; raises all else that is wrong."""
+    request = Request(arguments.file, arguments.arch, tuple(arguments.profile), tuple(arguments.overrides))
+    found: list[NexisError] = list(missing_packages(config))
+    try:
+        evaluate(request, EvaluationCache(cache_directory()), None)
+    except NexisError as error:
+        found += each_error(error)
+    lacking: list[NexisError] = [] if arguments.strict else [each for each in found if isinstance(each, LACKING)]
+    raise_together(each for each in found if each not in lacking)
+    return lacking
 
 
 def _summary(config: Config) -> str:

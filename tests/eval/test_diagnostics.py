@@ -93,10 +93,10 @@ def test_check_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "-q"]) == 0
     assert capsys.readouterr().out == ""
     assert run(["check", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"valid": True, "errors": [], "without_effect": []}
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "errors": [], "lacking": [], "without_effect": []}
 
 
-def test_check_can_go_on_to_the_derivations(
+def test_check_evaluates_unless_it_is_to_be_quick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -104,10 +104,22 @@ def test_check_can_go_on_to_the_derivations(
         '[[packages]]\nname = "a"\nversion = "1"\nsource = "https://example.org/a.tar.gz"\n'
         f'hash = "sha256:{"0" * 64}"\nbuild_system = "mak"\n'
     )
-    assert run(["check", "."]) == 0
+    assert run(["check", "--quick", "."]) == 0
     capsys.readouterr()
-    assert run(["check", "--derivations"]) == 2
+    assert run(["check"]) == 2
     output = capsys.readouterr().out
     assert output.startswith("system.toml:6:16: error: ")
     assert "did you mean 'make'?" in output
     assert "no mistakes" not in output
+
+
+def test_what_is_not_pinned_is_a_mistake_only_where_it_must_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = '[[packages]]\nname = "{}"\nversion = "1"\nsource = "https://example.org/{}.tar.gz"\n'
+    (tmp_path / "system.toml").write_text(table.format("a", "a") + table.format("b", "b"))
+    assert run(["check"]) == 0
+    assert capsys.readouterr().out.startswith("system.toml: note: 2 sources not pinned yet: run 'nexis-eval lock'\n")
+    assert run(["check", "--strict"]) == 2
+    assert capsys.readouterr().out.count("[E0401]") == 2

@@ -53,7 +53,7 @@ def test_a_package_can_be_had_without_what_only_the_system_needs(
         assert all(each.place is not None and each.hint for each in caught.value.errors)
     assert run(["targets"]) == 0
     assert "note: no images, as the system has no package 'busybox'" in capsys.readouterr().err
-    assert run(["check", "--derivations", "--arch", "x86_64"]) == 2
+    assert run(["check", "--strict", "--arch", "x86_64"]) == 2
     assert "[E0408]" in capsys.readouterr().out
 
 
@@ -111,7 +111,7 @@ def test_all_packages_that_cannot_be_made_are_told_at_once(system: Path, capsys:
         '[[packages]]\nname = "c"\ndependencies = ["b"]\n'
         '[[packages]]\nname = "d"\nversion = "1"\nsource = "https://example.org/d.tar.gz"\n'
     )
-    assert run(["check", "--derivations", "--arch", "x86_64"]) == 2
+    assert run(["check", "--strict", "--arch", "x86_64"]) == 2
     lines = [line for line in capsys.readouterr().out.splitlines() if ": error: " in line]
     assert [(line.split(":")[1], line[-7:]) for line in lines] == [
         ("6", "[E0402]"),
