@@ -7,8 +7,8 @@ bytecode is kept between runs, as it is where the program is installed, whatever
 If ``nix-instantiate`` is on the path it instantiates, in turn with these runs, as many derivations as there are
 packages, with the same dependencies, in a store of its own. (Here a package is two derivations: its download is one.)
 
-The last column is ``nexis-eval check`` for one architecture, of what was just evaluated: it reads the configuration anew,
-to say where things are, and recalls the rest.
+The last column is ``nexis-eval check`` for one architecture, of what was just evaluated: it reads the configuration
+anew, to say where things are, and recalls the rest.
 """
 
 from __future__ import annotations
