@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.rendering import Renderer
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config, KeyPath, Package
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
@@ -22,7 +24,6 @@ from nexis_eval.packages.errors import PackageError, with_place
 from nexis_eval.packages.making import Making, Memory
 from nexis_eval.packages.ready_made import choice, prebuilt
 from nexis_eval.platforms import Platform
-from nexis_eval.rules import Renderer, Rule
 from nexis_eval.toolchain import TARGET, Toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError

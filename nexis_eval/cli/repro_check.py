@@ -24,6 +24,7 @@ from nexis_eval.cli.repro_common import (
     add_report_arguments,
     comparing,
     deliver,
+    expect_room_for,
     positive,
     realise_steps,
     run_to_the_end,
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{each.name:12} {each.summary}{note}")
         return 0
     vary = parse_names(args.vary)
+    expect_room_for(args.output, [args.keep])
     disorderfs = _disorderfs() if args.disorderfs else None
     named = take_targets(args, 0, None)
     evaluation = evaluate(args)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +65,7 @@ class BuildFirstFailedError(NexisError):
 
 
 class ReportError(NexisError):
-    """A report cannot be written where it should be."""
+    """A report or a record cannot be written where it should be."""
 
     code = "R0006"
     exit_code = 2
@@ -86,6 +87,37 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def expect_room_for(files: Iterable[Path | None], directories: Iterable[Path | None] = ()) -> None:
+    """Find out before hours of building whether their result can be written; makes the directories that are missing.
+
+    Raises ``ReportError``.
+    """
+    seen: set[Path] = set()
+    for path, directory in (
+        *((each, each.parent) for each in files if each is not None),
+        *((each, each) for each in directories if each is not None),
+    ):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise ReportError(f"{path} cannot be written: {directory} is a file, not a directory") from None
+        except OSError as error:
+            raise ReportError(f"{path} cannot be written: {directory}: {error.strerror}") from None
+        if path != directory and path.is_dir():
+            raise ReportError(f"{path} cannot be written: it is a directory", hint="name a file in it")
+        try:
+            if path.exists() and not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            # What may be written is not a matter of modes alone: a file system can be read-only, or take no new files.
+            with tempfile.TemporaryFile(dir=directory):
+                pass
+        except OSError as error:
+            raise ReportError(f"{path} cannot be written: {error.strerror}") from None
+        if path.absolute() in seen:
+            raise ReportError(f"{path} is named twice, for two things to write", hint="give each a file of its own")
+        seen.add(path.absolute())
+
+
 def positive(text: str) -> int:
     """A number on the command line of which less than one makes no sense: no rounds would find nothing that differs."""
     if not text.isdecimal() or int(text) < 1:
@@ -104,14 +136,18 @@ def deliver(args: argparse.Namespace, report: Report) -> int:
         print(render(report, args.format or "text", colour=sys.stdout.isatty()), end="")
         return report.exit_code
     for path in args.output:
-        text = render(report, args.format or format_of(path))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        except OSError as error:
-            raise ReportError(f"{path} cannot be written: {error.strerror}") from error
+        write(path, render(report, args.format or format_of(path)))
     print(f"{report.headline()}; written to {', '.join(map(str, args.output))}", file=sys.stderr)
     return report.exit_code
+
+
+def write(path: Path, text: str) -> None:
+    """Write a report or a record; raises ``ReportError``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def read_record(path: Path, name: str) -> BuildRecord:

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.cli.arguments import add_store_argument
-from nexis_eval.cli.repro_common import add_report_arguments, comparing, deliver
-from nexis_eval.cli.repro_operands import Operand, OperandError, Stores, resolve
+from nexis_eval.cli.repro_common import add_report_arguments, comparing, deliver, expect_room_for
+from nexis_eval.cli.repro_operands import Operand, OperandError, Stores, expect_store, resolve, resolve_again
 from nexis_eval.repro.cache import Cache
 from nexis_eval.repro.challenge import challenge
 from nexis_eval.repro.compare import Tree, compare_trees, open_files
@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare; returns the exit code."""
     if args.b is None and args.against is None:
         raise OperandError("nothing to compare with", hint="give B, or another store with --against")
+    expect_room_for(args.output)
     with ExitStack() as stack:
         stores = Stores(stack, args.store)
         first = resolve(args.a, stores, args.signers)
@@ -63,8 +64,13 @@ def run(args: argparse.Namespace) -> int:
         if cache is not None:
             second = Operand(args.against, cache=cache)
         else:
+            if args.against is not None:
+                expect_store(args.against)
             other = Stores(stack, Path(args.against)) if args.against else stores
-            second = resolve(args.b or args.a, other, args.signers)
+            if args.b is None:
+                second = resolve_again(args.a, first, other, args.against)
+            else:
+                second = resolve(args.b, other, args.signers)
         report = compare(first, second, everything=args.everything, diffoscope=args.diffoscope)
         return deliver(args, report)
 
@@ -99,6 +105,11 @@ def compare(first: Operand, second: Operand, *, everything: bool, diffoscope: bo
 def _with_cache(first: Operand, second: Operand, everything: bool) -> Report:
     mine, cache = (first, second.cache) if second.cache is not None else (second, first.cache)
     assert cache is not None
+    if mine.cache is not None:
+        raise OperandError(
+            f"{first.name} and {second.name} are binary caches, which do not say what there is to compare",
+            hint="compare a record, a store or an artifact of a store with each of them",
+        )
     if mine.records:
         reports = [(name, challenge(_side(mine, record), cache, everything=everything)) for name, record in
                    sorted(mine.records.items())]  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from nexis_eval.cli.repro_common import read_record
 from nexis_eval.record import FILE, decode
@@ -16,7 +17,7 @@ from nexis_eval.repro.cache import INDEX, MAX_FILE_BYTES, Cache, DirectoryShelf,
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.record import BuildRecord, RecordError
 from nexis_eval.repro.recording import from_build_record
-from nexis_eval.repro.signing import verify
+from nexis_eval.repro.signing import signature_of, verify
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.generations import CURRENT, Generation
@@ -25,6 +26,7 @@ from nexis_store.roots import GENERATIONS
 from nexis_store.store import Store, default_store_root
 
 BUILDS = "builds/"
+MAX_SIGNATURE_BYTES = 1 << 20
 
 
 class OperandError(NexisError):
@@ -94,13 +96,18 @@ class Stores:
         self._stack.callback(shelf.close)
         return shelf
 
-    def download(self, url: str) -> Path:
-        """The file behind a URL, under its own name."""
+    def download(self, url: str, *, signed: bool) -> Path:
+        """The file behind a URL, under its own name; ``signed`` with its signature, if one lies beside it."""
         data = self.shelf(url).get("", MAX_FILE_BYTES)
         if data is None:
             raise OperandError(f"there is neither a binary cache nor a file at {url}")
         path = self.directory() / (PurePosixPath(urlsplit(url).path).name or "download")
         path.write_bytes(data)
+        if signed:
+            parts = urlsplit(url)
+            signature = self.shelf(urlunsplit(parts._replace(path=f"{parts.path}.sig"))).get("", MAX_SIGNATURE_BYTES)
+            if signature is not None:
+                signature_of(path).write_bytes(signature)
         return path
 
 
@@ -115,10 +122,46 @@ def _is_store(path: Path) -> bool:
 
 def resolve(text: str, stores: Stores, signers: Path | None) -> Operand:
     """Find out what ``text`` names; raises ``OperandError``, ``CacheError`` or ``NotInStoreError``."""
+    try:
+        return _resolve(text, stores, signers)
+    except OSError as error:
+        place = text if error.filename is None else os.fsdecode(error.filename)
+        raise OperandError(f"{place} cannot be read: {error.strerror}") from error
+
+
+def expect_store(place: str) -> None:
+    """Raise ``OperandError`` unless there is a store at ``place``."""
+    if is_url(place) or not _is_store(Path(place)):
+        kind = "binary cache" if is_url(place) else "store or binary cache"
+        raise OperandError(f"there is no {kind} at {place}", hint="'nexis-eval repro record --cache DIR' makes a cache")
+
+
+def resolve_again(text: str, first: Operand, stores: Stores, place: str) -> Operand:
+    """Look up in the store at ``place`` (which ``stores`` opens) what ``text`` named elsewhere, ``first``.
+
+    Never ``first`` itself: a file is the same file whatever store is asked. Raises ``OperandError``.
+    """
+    if not is_url(text) and not Path(text).exists():
+        return resolve(text, stores, None)
+    if first.records is None:
+        raise OperandError(
+            f"{text} is {first.kind} of its own, which another store cannot be asked for",
+            hint="name an artifact or a root of the store, or give B",
+        )
+    builds = _last_builds(stores.main())
+    missing = sorted(first.records.keys() - builds.keys())
+    if missing:
+        raise OperandError(f"{place} has no build of {', '.join(missing)}", hint="build it there first")
+    return Operand(place, records={name: builds[name] for name in first.records}, store=stores.main())
+
+
+def _resolve(text: str, stores: Stores, signers: Path | None) -> Operand:
+    if not text:
+        raise OperandError("there is nothing to compare in ''", hint="is a variable of your script empty?")
     cache = stores.cache(text)
     if cache is not None:
         return Operand(text, cache=cache)
-    path = stores.download(text) if is_url(text) else Path(text)
+    path = stores.download(text, signed=signers is not None) if is_url(text) else Path(text)
     home = _store_of(path)
     if home is not None:
         return _artifact(text, stores.open(home), path.resolve().name)
@@ -132,16 +175,20 @@ def resolve(text: str, stores: Stores, signers: Path | None) -> Operand:
             is_json = file.read(1) == b"{"
         if is_json and b'"nexis record' in path.read_bytes():
             if signers is not None:
-                signer = verify(path, signers)
+                signer = verify(path, signers, text)
                 print(f"{text}: signed by {signer}", file=sys.stderr)
             record = read_record(path, text)
             return Operand(text, records={f"{record.system}-{record.arch}": record}, store=stores.main_if_there())
         return Operand(text, file=path)
+    if path.exists():
+        raise OperandError(f"{text} is neither a file nor a directory")
     generation = _generation(text, stores)
     if generation is not None:
         return _artifact(text, stores.main(), str(generation.digest))
     if "/" in text and not text.startswith(BUILDS):
         raise OperandError(f"there is no {text}", hint="a file, a directory, a digest or a name in the store")
+    if re.search(r"\.(json|iso)$", text):
+        raise OperandError(f"there is no file {text}", hint="'nexis-eval repro record' writes records")
     return _artifact(text, stores.main(), text)
 
 

@@ -19,6 +19,7 @@ from nexis_eval.cli.repro_common import (
     add_report_arguments,
     comparing,
     deliver,
+    expect_room_for,
     read_record,
     run_to_the_end,
 )
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from nexis_eval.sandbox.check import available
 
     record = read_record(args.record, str(args.record))
+    expect_room_for(args.output, [args.result])
     available()
     root = args.store or default_store_root()
     root.mkdir(parents=True, exist_ok=True)

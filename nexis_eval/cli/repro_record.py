@@ -13,12 +13,12 @@ from pathlib import Path
 
 from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
-from nexis_eval.cli.repro_common import add_jobs_argument, realise_steps
+from nexis_eval.cli.repro_common import add_jobs_argument, expect_room_for, realise_steps, write
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.cache import publish
 from nexis_eval.repro.record import BuildRecord, encode_record
 from nexis_eval.repro.recording import make_record, this_environment
-from nexis_eval.repro.signing import sign
+from nexis_eval.repro.signing import SignatureError, sign
 from nexis_eval.repro.slsa import statement
 from nexis_store.store import Store, default_store_root
 
@@ -43,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Record; returns the exit code."""
     named = take_targets(args, 0, None)
+    expect_room_for((args.output, args.provenance), (args.cache,))
+    if args.sign is not None and not args.sign.is_file():
+        raise SignatureError(f"there is no key {args.sign} to sign with", hint="'ssh-keygen -t ed25519' makes one")
     evaluation = evaluate(args)
     graph = evaluation.graph
     names = named or default_names(evaluation)
@@ -56,13 +59,13 @@ def run(args: argparse.Namespace) -> int:
             store, evaluation.system, arch, graph, names, roots, this_environment(), evaluation.mirrors
         )
         text = encode_record(record)
-        args.output.write_text(text)
+        write(args.output, text)
         written = [args.output]
         if args.cache is not None:
             print(f"{args.cache}: {publish(record, store, args.cache)} files added", file=sys.stderr)
         if args.provenance is not None:
             digest = hashlib.sha256(text.encode()).hexdigest()
-            args.provenance.write_text(statement(record, _files(store, record), digest, _span(store, record)))
+            write(args.provenance, statement(record, _files(store, record), digest, _span(store, record)))
             written.append(args.provenance)
     if args.sign is not None:
         written += [sign(path, args.sign) for path in list(written)]

@@ -7,9 +7,10 @@ import dataclasses
 import json
 import shutil
 
-from nexis_eval import rules_reference
+from nexis_eval.build_rules import reference
+from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.reading import load_rules, rule_named
 from nexis_eval.places import RULES
-from nexis_eval.rules import Rule, load_rules, rule_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     rules = load_rules(RULES / "build")
     usable = [each for each in rules.values() if not each.abstract]
     if arguments.markdown:
-        print(rules_reference.markdown(rules), end="")
+        print(reference.markdown(rules), end="")
         return 0
     if arguments.rule is None:
         if arguments.json:
@@ -51,5 +52,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_as_json(rule), indent=2, ensure_ascii=False))
         return 0
-    print(rules_reference.plain(rule, min(shutil.get_terminal_size((100, 25)).columns, 120)), end="")
+    print(reference.plain(rule, min(shutil.get_terminal_size((100, 25)).columns, 120)), end="")
     return 0

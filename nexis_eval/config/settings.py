@@ -289,17 +289,24 @@ PACKAGES = Section(
         ),
         Setting("post_build_script", values.LOCAL_PATH, "Shell script that runs after installing.", "packages.build"),
         Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "packages.build"),
-        Setting("build_flags", values.LINES, "Arguments for the build; what they mean is up to the rule.", "rules"),
-        Setting("configure_flags", values.LINES, "Arguments for the configuring step.", "rules"),
-        Setting("options", values.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "rules"),
+        Setting(
+            "build_flags",
+            values.LINES,
+            "Arguments for the build; what they mean is up to the rule.",
+            "build_rules.calls",
+        ),
+        Setting("configure_flags", values.LINES, "Arguments for the configuring step.", "build_rules.calls"),
+        Setting(
+            "options", values.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "build_rules.calls"
+        ),
         Setting(
             "phases",
             values.TEXTS,
             "Shell text that replaces a phase of the rule; `pre_PHASE` and `post_PHASE` add to it.",
-            "rules",
+            "build_rules.calls",
         ),
-        Setting("check", values.BOOLEAN, "Whether the package's own tests run, and have to pass.", "rules"),
-        Setting("env", values.ENVIRONMENT, "Environment variables of the build.", "rules"),
+        Setting("check", values.BOOLEAN, "Whether the package's own tests run, and have to pass.", "build_rules.calls"),
+        Setting("env", values.ENVIRONMENT, "Environment variables of the build.", "build_rules.calls"),
         Setting("dependencies", values.PACKAGE_NAMES, "Packages needed for building and running.", "instantiate"),
         Setting("build_dependencies", values.PACKAGE_NAMES, "Packages needed for building only.", "instantiate"),
         Setting(
@@ -336,7 +343,7 @@ PACKAGES = Section(
         Setting(
             "install", values.BOOLEAN, "Whether the system has it, or it only helps to build others.", "instantiate"
         ),
-        Setting("subdir", values.SUBDIRECTORY, "Directory of the source in which to build.", "rules"),
+        Setting("subdir", values.SUBDIRECTORY, "Directory of the source in which to build.", "build_rules.calls"),
         Setting(
             "allow_missing",
             values.LINES,
@@ -349,7 +356,7 @@ PACKAGES = Section(
             list_of(choice("dev", "doc", "debug"), "a list of outputs"),
             "What is split off what is installed: `dev` (headers, static libraries, what only linking needs), `doc`, "
             "`debug` (debugging information).",
-            "rules",
+            "build_rules.calls",
         ),
     ),
     model.Package,

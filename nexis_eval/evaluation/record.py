@@ -7,6 +7,8 @@ import pickle
 from collections.abc import Mapping
 from functools import cached_property
 
+from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.rendering import Renderer
 from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import Recalled, Request
 from nexis_eval.config.errors import raise_together
@@ -16,7 +18,6 @@ from nexis_eval.evaluation.state import State
 from nexis_eval.graph.dag import DerivationGraph, packed_graph
 from nexis_eval.graph.packed import Nodes
 from nexis_eval.packages.making import origins_of
-from nexis_eval.rules import Renderer, Rule
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 
+from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.check import DEPENDENCY_KEYS, check_each_package, find_cycles
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import Config, KeyPath, Package
@@ -31,7 +33,6 @@ from nexis_eval.packages.making import BUILD_ARCH, Memory, Unit, Units, runtime_
 from nexis_eval.packages.ready_made import RULE as PREBUILT_RULE
 from nexis_eval.places import RULES
 from nexis_eval.platforms import platform_named
-from nexis_eval.rules import Rule, load_rules
 from nexis_eval.toolchain import TARGET, load_toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError

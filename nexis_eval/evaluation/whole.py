@@ -11,6 +11,7 @@ from functools import cache as cache_of
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.cache import EvaluationCache, Request, program_files
 from nexis_eval.config.check import local_paths
 from nexis_eval.config.errors import ConfigErrors, each_error
@@ -26,7 +27,6 @@ from nexis_eval.instantiate import Instantiator
 from nexis_eval.lock.model import Lock, load_lock
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.places import RULES
-from nexis_eval.rules import load_rules
 from nexis_eval.toolchain import load_toolchain
 
 if TYPE_CHECKING:

@@ -231,8 +231,8 @@ class Script:
     The script is complete: phases, flags and hooks are rendered into it. ``as_root`` gives it user 0 inside (mapped to
     the caller outside; no privileges on the host), for image tools that insist.
 
-    Where a rule made script and environment, ``call`` says which and with what (``nexis_eval.rules``). Then it stands
-    for them in the derivation id, so that evaluating renders nothing; the build key covers what was rendered.
+    Where a rule made script and environment, ``call`` says which and with what (``nexis_eval.build_rules``). Then it
+    stands for them in the derivation id, so that evaluating renders nothing; the build key covers what was rendered.
     """
 
     kind: ClassVar[str] = "script"

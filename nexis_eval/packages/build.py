@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nexis_eval.build_rules.calls import BuildContext
+from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.rendering import check_own_phases
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Script, Use
 from nexis_eval.graph.encoding import call_recipe, fetch_notes, fetch_recipe
 from nexis_eval.packages.making import BUILD_ARCH, NAME, Making
 from nexis_eval.platforms import Platform
-from nexis_eval.rules import BuildContext, Rule, check_own_phases
 
 DEFAULT_RULE = "make"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nexis_eval.build_rules.errors import RuleOptionError
 from nexis_eval.config.model import Config, Package
-from nexis_eval.rules import RuleOptionError
 from nexis_eval.toolchain import ToolchainError
 from nexis_store.errors import NexisError
 

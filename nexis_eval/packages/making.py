@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nexis_eval.build_rules.calls import Caller
+from nexis_eval.build_rules.model import Rule
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.graph.derivation import Choice, Derivation, Local, Union
@@ -13,7 +15,6 @@ from nexis_eval.lock.model import Lock
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.pins import Pins
 from nexis_eval.platforms import Platform, platform_named
-from nexis_eval.rules import Caller, Rule
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.errors import Place
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nexis_eval.build_rules.model import Rule
 from nexis_eval.config.model import Package
 from nexis_eval.graph.derivation import Choice
 from nexis_eval.packages.build import DEFAULT_RULE, attributes_of, built, download, from_source
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.making import BUILD_ARCH, Making
 from nexis_eval.platforms import Platform
-from nexis_eval.rules import Rule
 
 RULE = "prebuilt"
 

@@ -97,14 +97,18 @@ def decode_record(text: str, name: str = "the record") -> BuildRecord:
     """The inverse; raises ``RecordError`` for anything else. Listings are proved against their digests."""
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise RecordError(f"{name} is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{name} is no JSON: {error}", hint="copy it again if it was cut short, or record the build again"
+        ) from None
     if not isinstance(value, dict) or not str(value.get("format")).startswith(f"{KIND} "):
         raise RecordError(f"{name} is no record", hint="'nexis-eval repro record' writes records")
     _check_versions(value, name)
     try:
         return _decode(value)
-    except (KeyError, ValueError, TypeError, AttributeError, DamagedStoreError) as error:
+    except KeyError as error:
+        raise RecordError(f"{name} is damaged: it lacks {error}", hint="record the build again") from None
+    except (ValueError, TypeError, AttributeError, RecursionError, DamagedStoreError) as error:
         raise RecordError(f"{name} is damaged: {error}", hint="record the build again") from None
 
 
@@ -141,10 +145,14 @@ def _decode(value: Mapping[str, Any]) -> BuildRecord:
     for text, packed in value["manifests"].items():
         digest = TreeDigest.parse(text)
         manifests[digest] = Manifest.decode(_unpack(packed), digest)
+    graph = graph_from_json(ordered)
+    lacking = len(graph.closure([graph.targets[name] for name in value["roots"]])) - len(value["steps"])
+    if lacking > 0:
+        raise ValueError(f"it does not say what {lacking} of its steps came out as")
     return BuildRecord(
         system=value["system"],
         arch=value["arch"],
-        graph=graph_from_json(ordered),
+        graph=graph,
         steps={
             DerivationId.parse(each): Step(
                 BuildKey.parse(step["key"]),

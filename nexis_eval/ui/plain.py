@@ -34,15 +34,18 @@ class PlainView:
         """Tell one event."""
         match event:
             case events.PlanReady(total=total, done=done):
-                self._total = total - done
+                # A second plan is what stands in for something that could not be had.
+                self._total = self._finished + total - done
             case events.StepStarted(kind="script", label=label, platform=platform, expected_ns=expected):
                 usual = f", usually {text.duration(expected)}" if expected else ""
                 self._line(f"{self._counter()} building {label} ({platform}{usual})")
             case events.StepFinished():
                 self._finished += 1
                 verb = text.VERBS[event.kind]
-                unchanged = "; came out unchanged, nothing that uses it is rebuilt" if event.unchanged else ""
-                note = f" ({event.note})" if event.note else ""
+                unchanged = (
+                    "; came out unchanged, nothing that uses it is rebuilt" if text.tells_unchanged(event) else ""
+                )
+                note = f" ({text.one_line(event.note)})" if event.note else ""
                 took = text.duration(event.duration_ns)
                 self._line(f"{self._counter()} {verb} {event.label}: {took}{unchanged}{note}")
             case events.StepCached(label=label):

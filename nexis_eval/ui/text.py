@@ -126,6 +126,16 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels[:MAX_BLOCKED]) + more
 
 
+def one_line(words: str) -> str:
+    """``words`` without their line breaks, for what stands in the middle of a line."""
+    return " ".join(words.split())
+
+
+def tells_unchanged(event: events.StepFinished) -> bool:
+    """Whether it is news that a step came out as before; what a choice takes was told when that was made."""
+    return event.unchanged and event.kind != "choice"
+
+
 def account(event: events.Finished) -> list[str]:
     """The end of a run: how much was done, what decided how long it took, and into what the time went."""
     counts = summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)

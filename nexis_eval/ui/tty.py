@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
@@ -19,6 +23,9 @@ from nexis_store.digest import DerivationId
 MAX_ROWS = 8
 KNOWN_ENOUGH = 0.5
 """No word on how long it will take while more than this part of that would be guessed."""
+SHORTEST_BAR, LONGEST_BAR = 8, 24
+"""Columns; what stands beside the bar is worth more than the bar."""
+ECHO_WIDTH = len("^C") + 1
 STYLES = {"error": "bold red", "note": "yellow", "text": "default", "log": "dim", "culprit": "bold red", "hint": "cyan"}
 
 
@@ -75,12 +82,22 @@ class TerminalView:
 
     def __enter__(self) -> TerminalView:
         self._live.start()
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, self._suspend)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGTSTP)
         self._live.stop()
+
+    def _suspend(self) -> None:
+        """Ctrl-Z: the shell gets its line and its cursor back; with ``fg`` all is drawn anew below what it printed."""
+        self._live.stop()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._live.start()
 
     def _render(self) -> RenderableType:
         if not self._total:
@@ -107,30 +124,42 @@ class TerminalView:
             total = f" of {text.size(each.total_bytes)}" if each.total_bytes else ""
             rate = text.size(int(each.done_bytes / max(elapsed / 1e9, 0.1)))
             row.append(f"  {text.size(each.done_bytes)}{total}, {rate}/s", style="dim")
-        row.no_wrap = True
-        row.overflow = self._signs.overflow
-        return row
+        return self._cut(row)
 
     def _bar(self) -> Text:
-        width = 24
         finished = sum(self._counts.values())
+        told = Text(f"  {finished:,} of {self._total:,}")
+        counts = [f"{number:,} {what}" for what, number in self._counts.items() if number]
+        if self._done:
+            counts.append(f"{self._done:,} cached")
+        if counts:
+            told.append(f": {', '.join(counts)}", style="dim")
+        told.append(f"  {text.duration(now_ns() - self._started_ns)}")
+        if self._estimate is not None and self._estimate.known >= KNOWN_ENOUGH:
+            left = self._estimate.left_ns - (now_ns() - self._estimated_ns)
+            told.append(f", about {text.duration(left)} left" if left > 1_000_000_000 else ", nearly done")
+        width = self._room - told.cell_len - len("  ")
+        if width < SHORTEST_BAR:
+            return self._cut(told)
+        width = min(width, LONGEST_BAR)
         filled = width * finished // max(self._total, 1)
         bar = Text("  ")
         bar.append(self._signs.filled * filled, style="green")
         bar.append(self._signs.empty * (width - filled), style="dim")
-        bar.append(f"  {finished:,} of {self._total:,}")
-        told = [f"{number:,} {what}" for what, number in self._counts.items() if number]
-        if self._done:
-            told.append(f"{self._done:,} cached")
-        if told:
-            bar.append(f": {', '.join(told)}", style="dim")
-        bar.append(f"  {text.duration(now_ns() - self._started_ns)}")
-        if self._estimate is not None and self._estimate.known >= KNOWN_ENOUGH:
-            left = self._estimate.left_ns - (now_ns() - self._estimated_ns)
-            bar.append(f", about {text.duration(left)} left" if left > 1_000_000_000 else ", nearly done")
-        bar.no_wrap = True
-        bar.overflow = self._signs.overflow
-        return bar
+        return bar.append_text(told)
+
+    @property
+    def _room(self) -> int:
+        """Columns of a line that are written to: with room for the ``^C`` that appears when somebody types that.
+
+        In the last column that would begin a new line, and what is erased afterwards would be the wrong one.
+        """
+        return max(self._console.width - ECHO_WIDTH, 1)
+
+    def _cut(self, line: Text) -> Text:
+        line.truncate(self._room, overflow=self._signs.overflow)
+        line.no_wrap = True
+        return line
 
     def __call__(self, event: events.Event) -> None:
         """Take in one event."""
@@ -169,8 +198,8 @@ class TerminalView:
     def _tell(self, event: events.StepFinished) -> None:
         what = f"{text.VERBS[event.kind]} [bold]{escape(event.label)}[/]"
         line = f"[green]{self._signs.done}[/] {what}  {text.duration(event.duration_ns)}"
-        if event.unchanged:
+        if text.tells_unchanged(event):
             line += "  [dim]came out unchanged: nothing that uses it is rebuilt[/]"
         if event.note:
-            line += f"  [yellow]{escape(event.note)}[/]"
+            line += f"  [yellow]{escape(text.one_line(event.note))}[/]"
         self._console.print(line)

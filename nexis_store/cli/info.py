@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
                             "derivation": str(build.derivation),
                             "name": build.name,
                             "origin": build.origin,
+                            "note": build.note,
                             "duration_ns": build.duration_ns,
                         }
                         for build in builds
@@ -60,4 +61,6 @@ def run(args: argparse.Namespace) -> int:
         for build in builds:
             seconds = f", {build.duration_ns / 1e9:.1f} s" if build.duration_ns else ""
             print(f"made by     {build.name} ({build.origin}{seconds}), build key {build.key.hex()[:16]}")
+            for line in build.note.splitlines():
+                print(f"{'':<11} {line}")
     return 0

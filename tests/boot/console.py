@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -33,6 +35,8 @@ class Console:
             stderr=slave,
             env={**os.environ, **(env or {})},
             start_new_session=True,
+            # Only of its controlling terminal does Ctrl-C become a signal.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
         self.transcript = b""

@@ -8,10 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexis_eval.places import RULES
-from nexis_eval.toolchain import format_pins
 from tests.boot.console import Console
-from tests.eval.roots import make_toolchain
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = """
@@ -30,23 +27,6 @@ source = "{source}"
 hash = "{hash}"
 build_system = "script"
 """
-
-
-def make_rules(directory: Path) -> Path:
-    """The build systems as they are, with a toolchain of what this machine has; returns their directory."""
-    toolchain = make_toolchain(directory, ("core", "c"))
-    rules = directory / "rules"
-    rules.mkdir()
-    (rules / "build").symlink_to(RULES / "build")
-    (rules / "system").symlink_to(RULES / "system")
-    (rules / "toolchain.lock").write_text(format_pins(toolchain.pins))
-    (rules / "toolchain.toml").write_text(
-        "".join(
-            f'[toolset.{name}]\ndoc = "{name}"\nsuite = "none"\npackages = ["tools"]\nextends = {list(each.extends)}\n'
-            for name, each in toolchain.sets.items()
-        )
-    )
-    return rules
 
 
 @dataclass(frozen=True)
@@ -100,6 +80,7 @@ class Person:
     def sits_at(self, *arguments: str) -> Console:
         """A terminal with a shell in which a command was typed; ``DONE n`` follows its end, with the exit code."""
         script = (
-            'cd "$0" || exit; "$@"; code=$?; stty -a | grep -o " -*icanon\\| -*echo " | tr "\\n" ";"; echo DONE $code'
+            'trap : INT; cd "$0" || exit; "$@"; code=$?; '
+            'stty -a | grep -o " -*icanon\\| -*echo " | tr "\\n" ";"; echo DONE $code'
         )
         return Console(["/bin/sh", "-c", script, str(self.directory), *self.command(*arguments)], self.environment)

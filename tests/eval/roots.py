@@ -14,7 +14,8 @@ from pathlib import Path
 
 from nexis_eval.graph.derivation import Derivation, Local
 from nexis_eval.lock.model import LockedDeb
-from nexis_eval.toolchain import Toolchain, Toolset
+from nexis_eval.places import RULES
+from nexis_eval.toolchain import Toolchain, Toolset, format_pins
 from nexis_store.hashing import tree_of_path
 
 TOOLS = (
@@ -95,3 +96,20 @@ def make_toolchain(
         name: Toolset(name, name, "none", ("tools",), extends=() if name == "core" else ("core",)) for name in names
     }
     return Toolchain(sets, {name: (pin,) if name == "core" else () for name in names})
+
+
+def make_rules(directory: Path, names: Sequence[str] = ("core", "c")) -> Path:
+    """The build systems as they are, with the toolchain of ``make_toolchain``: returns their directory."""
+    toolchain = make_toolchain(directory, names)
+    rules = directory / "rules"
+    rules.mkdir()
+    for each in ("build", "system"):
+        (rules / each).symlink_to(RULES / each)
+    (rules / "toolchain.lock").write_text(format_pins(toolchain.pins))
+    (rules / "toolchain.toml").write_text(
+        "".join(
+            f'[toolset.{name}]\ndoc = "{name}"\nsuite = "none"\npackages = ["tools"]\nextends = {list(each.extends)}\n'
+            for name, each in toolchain.sets.items()
+        )
+    )
+    return rules

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.boot.console import Console
-from tests.eval.person import Person, make_rules
+from tests.eval.person import Person
+from tests.eval.processes import wait_for_process
+from tests.eval.roots import make_rules
 from tests.eval.sandbox.rooms import require_sandbox
 
 RESTORED = r"icanon; echo ;DONE "
@@ -73,6 +75,7 @@ def test_a_build_whose_shell_was_killed_is_entered_too(person: Person) -> None:
 def test_ctrl_c_stops_a_build_that_hangs_and_shows_it(person: Person) -> None:
     with person.sits_at("debug", "hangs") as terminal:
         terminal.wait_for(r"^begun$", 30)
+        wait_for_process("98764")
         terminal.send("\x03")
         seen = read_until(terminal, r"\[hangs-1.0:/build/source\]\$ ")
         assert "hangs-1.0 was interrupted in phase 'build' (exit code 130)\nat: sleep 98764\n" in seen

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.model import load_lock
 from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS
-from nexis_eval.rules import load_rules
 from nexis_eval.toolchain import load_toolchain
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

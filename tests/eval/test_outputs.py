@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.load import load
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.instantiate import instantiate
@@ -18,7 +19,6 @@ from nexis_eval.lock.resolve import resolve
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise
-from nexis_eval.rules import load_rules
 from nexis_eval.ui.plain import PlainView
 from nexis_store.store import Store
 from tests.eval.roots import RULE_TOOLS, make_toolchain

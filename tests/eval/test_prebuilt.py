@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import shutil
-import struct
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.execute.local import LocalExecutor
@@ -26,82 +23,16 @@ from nexis_eval.mirrors import Mirrors
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, Outcome, realise
-from nexis_eval.rules import load_rules
 from nexis_eval.toolchain import Toolchain
 from nexis_eval.ui.plain import PlainView
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store
-from tests.eval.fetch.repositories import Repository
-from tests.eval.fetch.servers import Site, git_backend
+from tests.eval.fetch.servers import Site
 from tests.eval.roots import RULE_TOOLS, make_toolchain
 from tests.eval.sandbox.rooms import require_sandbox
+from tests.eval.vim import ARCHIVE, archive, foreign_program, program, release
 
 RULES = load_rules(Path(__file__).resolve().parents[2] / "rules" / "build")
-ARCHIVE = "/vim/vim/releases/download/v9.1.1/vim-v9.1.1-linux-x86_64.tar.gz"
-SYSTEM = """\
-[[packages]]
-name = "vim"
-version = "latest"
-prebuilt = "{url}/vim/vim/releases/download/{{tag}}/vim-{{tag}}-linux-{{arch}}.tar.gz"
-fallback_to_source = true
-smoke_test = "vim --version"
-source = "git+{url}/vim/vim.git/.git"
-patches = ["patches/fix-utf8-bug.patch"]
-pre_build_script = "./scripts/setup-env.sh"
-post_build_script = "./scripts/custom-cleanup.sh"
-build_system = "make"
-build_flags = ["-j4"]
-context_file = "contexts/vim.cil"
-env = {{ "TERM" = "xterm-256color", "VIMRUNTIME" = "/usr/share/vim/vimfiles" }}
-runtime_dirs = ["/var/log/vim", "$XDG_RUNTIME_DIR/vim"]
-"""
-FILES = {
-    "patches/fix-utf8-bug.patch": "--- a/text\n+++ b/text\n@@ -1,2 +1,2 @@\n one\n-bug\n+fixed\n",
-    "scripts/setup-env.sh": "#!/bin/sh\nexport GREETING=hello\n",
-    "scripts/custom-cleanup.sh": '#!/bin/sh\nrm "$OUT/usr/share/vim/superfluous"\n',
-    "contexts/vim.cil": '(filecon "/usr/bin/vim" file (system_u object_r bin_t ((s0) (s0))))\n',
-}
-MAKEFILE = """\
-all:
-\tprintf '#!/bin/sh\\necho built\\n' >vim
-\techo "$$GREETING $$TERM $$VIMRUNTIME" >environment
-install:
-\tinstall -D -m 755 vim $(DESTDIR)/usr/bin/vim
-\tinstall -D text $(DESTDIR)/usr/share/vim/text
-\tinstall -D environment $(DESTDIR)/usr/share/vim/environment
-\tinstall -D text $(DESTDIR)/usr/share/vim/superfluous
-"""
-
-
-def program(path: Path, status: int = 0, machine: int = 62) -> bytes:
-    """A static program of no library that ends with ``status``; for another machine just its headers are changed."""
-    source = (
-        f'.globl _start\n_start: mov $60, %eax\nmov ${status}, %edi\nsyscall\n.section .note.GNU-stack,"",@progbits\n'
-    )
-    subprocess.run(
-        ["gcc", "-x", "assembler", "-", "-nostdlib", "-static", "-o", path], input=source.encode(), check=True
-    )
-    data = bytearray(path.read_bytes())
-    data[18:20] = struct.pack("<H", machine)
-    return bytes(data)
-
-
-def foreign_program(status: int = 0) -> bytes:
-    """The same for aarch64, as bytes: an ELF header, one segment, and the system call ``exit``."""
-    code = struct.pack("<3I", 0xD2800000 | status << 5, 0xD2800BA8, 0xD4000001)
-    start = 0x400000
-    head = b"\x7fELF" + bytes((2, 1, 1)) + bytes(9)
-    head += struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, start + 120, 64, 0, 0, 64, 56, 1, 64, 0, 0)
-    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, start, start, 132, 132, 0x1000) + code
-
-
-def archive(data: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as file:
-        member = tarfile.TarInfo("vim-v9.1.1/bin/vim")
-        member.size, member.mode = len(data), 0o755
-        file.addfile(member, io.BytesIO(data))
-    return out.getvalue()
 
 
 @dataclass
@@ -166,15 +97,7 @@ def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
 
 @pytest.fixture
 def vim(tmp_path: Path, toolchain: Toolchain) -> Iterator[Vim]:
-    forge = Site(git_backend(tmp_path / "srv"))
-    answer = json.dumps({"tag_name": "v9.1.1"}).encode()
-    forge.page("/api/v1/repos/vim/vim/releases/latest", answer, headers={"Content-Type": "application/json"})
-    repository = Repository(tmp_path / "srv" / "vim" / "vim.git")
-    repository.commit({"Makefile": MAKEFILE, "text": "one\nbug\n"})
-    repository.git("tag", "v9.1.1")
-    for name, text in {"system.toml": SYSTEM.format(url=forge.url), **FILES}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    forge = release(tmp_path)
     try:
         with Store.open(tmp_path / "store") as store:
             yield Vim(tmp_path, forge, store, toolchain)

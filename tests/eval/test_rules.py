@@ -10,20 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval import rules_reference
+from nexis_eval.build_rules import reference
+from nexis_eval.build_rules.calls import BuildContext, render
+from nexis_eval.build_rules.errors import CrossBuildError, RuleError, RuleOptionError, UnknownRuleError
+from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.reading import load_rules, rule_named
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.platforms import AARCH64, PLATFORMS, RISCV64, X86_64
-from nexis_eval.rules import (
-    BuildContext,
-    CrossBuildError,
-    Rule,
-    RuleError,
-    RuleOptionError,
-    UnknownRuleError,
-    load_rules,
-    render,
-    rule_named,
-)
 from nexis_eval.toolchain import load_toolchain
 
 TOP = Path(__file__).resolve().parents[2]
@@ -88,12 +81,12 @@ def test_a_script_does_not_depend_on_the_number_of_jobs() -> None:
 
 def test_the_documentation_is_the_one_made_from_the_rules() -> None:
     written = (TOP / "docs" / "rules.md").read_text(encoding="utf-8")
-    assert written == rules_reference.markdown(RULES), "run: nexis-eval rules --markdown >docs/rules.md"
+    assert written == reference.markdown(RULES), "run: nexis-eval rules --markdown >docs/rules.md"
 
 
 def test_no_program_knows_a_build_system() -> None:
     for path in (TOP / "nexis_eval").glob("*.py"):
-        if path.name != "rules_reference.py":
+        if path.name != "reference.py":
             text = path.read_text(encoding="utf-8")
             assert not any(f'"{name}"' in text for name in ("configure", "cmake", "meson", "kconfig", "cargo")), path
 

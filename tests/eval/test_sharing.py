@@ -16,7 +16,7 @@ import pytest
 from nexis_eval.realise import Outcome
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store
-from tests.eval.execute.test_local import processes_with
+from tests.eval.processes import processes_with
 from tests.eval.test_realise import Bench, root
 
 __all__ = ["root"]

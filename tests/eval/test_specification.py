@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.errors import ConfigErrors
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
@@ -21,7 +22,6 @@ from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, format_lock, lo
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS, Platform
-from nexis_eval.rules import load_rules
 from nexis_eval.toolchain import load_toolchain
 from nexis_store.digest import TreeDigest
 

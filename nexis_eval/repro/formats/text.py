@@ -33,7 +33,7 @@ def to_text(report: Report, *, colour: bool = False) -> str:
 
 
 def _summary(subject: Subject) -> str:
-    words = [str(subject.status)]
+    words = ["not compared" if subject.status is Status.FAILED else str(subject.status)]
     if subject.differences:
         count = len(subject.differences)
         words.append(f"in {count} path{'s' if count > 1 else ''}")
@@ -46,17 +46,18 @@ def _details(subject: Subject, paint: Paint) -> Iterator[str]:
     for note in subject.notes:
         yield from note.splitlines()
     for difference in subject.differences[:MAX_DIFFERENCES]:
-        yield from _difference(difference, paint)
+        # Why is said once, by the note, and there is nothing to cure.
+        yield from _difference(difference, paint, judged=subject.status is not Status.FOLLOWS)
     if len(subject.differences) > MAX_DIFFERENCES:
         yield f"and {len(subject.differences) - MAX_DIFFERENCES} more paths"
 
 
-def _difference(difference: Difference, paint: Paint) -> Iterator[str]:
+def _difference(difference: Difference, paint: Paint, *, judged: bool) -> Iterator[str]:
     values = ""
     if difference.change != "content" and difference.before and difference.after:
         values = f": {difference.before} → {difference.after}"
     yield f"{paint(difference.path or '(the file)', '1')}: {difference.change}{values}"
-    for verdict in difference.verdicts():
+    for verdict in difference.verdicts() if judged else ():
         culprits = f" (varying {', '.join(verdict.culprits)})" if verdict.culprits else ""
         yield f"  cause: {paint(str(verdict.cause), '33')}{culprits}"
         for reason in verdict.why[:2]:

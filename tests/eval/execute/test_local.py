@@ -11,18 +11,8 @@ from nexis_eval.execute.base import BuildResult
 from nexis_eval.execute.local import LocalExecutor, PhaseReader
 from nexis_eval.sandbox.errors import SandboxError, SandboxSpecError
 from nexis_eval.sandbox.spec import Bind, Limits, Overlay
+from tests.eval.processes import processes_with
 from tests.eval.sandbox.rooms import Room
-
-
-def processes_with(text: str) -> list[str]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and text.encode() in (entry / "cmdline").read_bytes():
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
 
 
 def test_exit_code_output_and_times(room: Room) -> None:

@@ -162,6 +162,69 @@ def test_builds(stores: tuple[Path, Path], tmp_path: Path, how: str) -> None:
     assert "3 of 3 differ, 2 of them only as a consequence" in lines[-1]
 
 
+def test_against_never_compares_a_thing_with_itself(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    first, second = stores
+    one = tmp_path / "one.json"
+    assert repro("diff", one, "--against", first).returncode == 0
+    for mine in (one, first):
+        differs = repro("diff", mine, "--against", second)
+        assert (differs.returncode, "✗ banner" in differs.stdout) == (1, True), differs.stderr
+    Store.open(tmp_path / "empty").close()
+    for mine, there, told in (
+        (one, tmp_path / "nothing", "there is no store or binary cache at"),
+        (one, tmp_path, "there is no store or binary cache at"),
+        (one, tmp_path / "empty", "has no build of demo-x86_64"),
+        (tmp_path / "hook.sh", second, "another store cannot be asked for"),
+        ("", second, "a variable of your script empty"),
+    ):
+        result = repro("diff", mine, "--against", there)
+        assert (result.returncode, told in result.stderr) == (2, True), result.stderr
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_built(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    one, taken = tmp_path / "one.json", tmp_path / "hook.sh"
+    example = Path(__file__).parents[3] / "examples/minimal"
+    for words in (
+        ("diff", one, one, "-o", tmp_path),
+        ("diff", one, one, "-o", taken / "report.html"),
+        ("rebuild", one, "--result", taken),
+        ("check", example, "--keep", taken),
+        ("check", example, "-o", taken / "report.html"),
+        ("record", example, "-o", tmp_path),
+        ("record", example, "-o", "/proc/record.json"),
+        ("record", example, "-o", one, "--provenance", one),
+        ("record", example, "-o", tmp_path / "new.json", "--cache", taken),
+    ):
+        result = repro(*words, store=tmp_path / "none")
+        assert (result.returncode, "R0006" in result.stderr) == (2, True), (words, result.stderr)
+    result = repro("record", example, "--sign", tmp_path / "key", store=tmp_path / "none")
+    assert (result.returncode, "there is no key" in result.stderr) == (2, True), result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_is_no_record_store_or_file(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    one, odd = tmp_path / "one.json", tmp_path / "odd.json"
+    for text in ('{"format":"nexis record 2","x":' + "[" * 200_000, one.read_text()[:5000], '{"nexis record'):
+        odd.write_text(text)
+        for words in (("diff", odd, one), ("rebuild", odd)):
+            result = repro(*words, store=stores[0])
+            assert (result.returncode, "R0003" in result.stderr) == (2, True), result.stderr
+    os.mkfifo(tmp_path / "fifo")
+    for mine, told in (
+        (tmp_path / "fifo", "neither a file nor a directory"),
+        ("nosuch.json", "there is no file nosuch.json"),
+        ("x" * 400 + ".json", "cannot be read"),
+    ):
+        result = repro("diff", mine, one, store=stores[0])
+        assert (result.returncode, told in result.stderr) == (2, True), result.stderr
+
+
+def test_what_follows_is_explained_once(stores: tuple[Path, Path], tmp_path: Path) -> None:
+    told = repro("diff", *stores).stdout.partition("↳")[2]
+    assert "follows from banner" in told
+    assert "cause:" not in told and "cure:" not in told
+
+
 def test_targets_that_were_built_alone(stores: tuple[Path, Path]) -> None:
     first, second = stores
     with Store.open(first) as store:

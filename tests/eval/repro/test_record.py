@@ -25,7 +25,7 @@ from nexis_eval.repro.rebuilding import rebuild
 from nexis_eval.repro.record import ENCODINGS, BuildRecord, RecordError, decode_record, encode_record
 from nexis_eval.repro.recording import make_record, this_environment
 from nexis_eval.repro.report import Report, Status
-from nexis_eval.repro.signing import SignatureError, sign, verify
+from nexis_eval.repro.signing import SignatureError, sign, signature_of, verify
 from nexis_eval.repro.slsa import statement
 from nexis_store.digest import TreeDigest
 from nexis_store.hashing import tree_of_path
@@ -94,6 +94,9 @@ def test_damage_is_noticed(tmp_path: Path, hook: Path) -> None:
         "[]",
         "{}",
         json.dumps({**value, "order": []}),
+        json.dumps({**value, "steps": {}}),
+        json.dumps({**value, "roots": ["nosuch"]}),
+        "[" * 200_000,
     ):
         with pytest.raises(RecordError):
             decode_record(text)
@@ -236,12 +239,17 @@ def test_signatures(tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     record.write_text("{}\n")
     with pytest.raises(SignatureError, match="not signed"):
-        verify(record, signers)
+        verify(record, signers, "record.json")
     sign(record, key)
-    assert verify(record, signers) == "ann@example.org"
+    assert verify(record, signers, "record.json") == "ann@example.org"
     record.write_text("{ }\n")
-    with pytest.raises(SignatureError, match="does not hold"):
-        verify(record, signers)
+    with pytest.raises(SignatureError, match=r"does not hold: it was changed after ann@example\.org signed it"):
+        verify(record, signers, "record.json")
+    with pytest.raises(SignatureError, match="there is no file"):
+        verify(record, tmp_path / "nobody", "record.json")
     signers.write_text("")
     with pytest.raises(SignatureError, match="by nobody"):
-        verify(record, signers)
+        verify(record, signers, "record.json")
+    signature_of(record).write_text("damaged")
+    with pytest.raises(SignatureError, match=r"record\.json\.sig is no signature"):
+        verify(record, signers, "record.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
+from nexis_eval.build_rules.model import Option, Rule
 from nexis_eval.config.reference import toml_text
-from nexis_eval.rules import Option, Rule
 
 INTRODUCTION = """\
 # Rules

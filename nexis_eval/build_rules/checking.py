@@ -1,0 +1,109 @@
+"""Compares what a package asks of its rule with what the rule has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from nexis_eval.build_rules.errors import CrossBuildError, RuleOptionError
+from nexis_eval.build_rules.model import Option, Rule
+from nexis_eval.config.model import LocalPath, Package
+from nexis_eval.platforms import Platform
+
+
+def fits(option: Option, value: object) -> bool:
+    """Whether ``value`` can be given for ``option``."""
+    match option.type:
+        case "string":
+            return isinstance(value, str) and (not option.choices or value in option.choices)
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "list":
+            return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+        case "table":
+            return isinstance(value, Mapping)
+        case _:
+            return isinstance(value, LocalPath)
+
+
+def described(option: Option) -> str:
+    """What values ``option`` takes, for people."""
+    if option.choices:
+        return f"one of {', '.join(repr(each) for each in option.choices)}"
+    return {
+        "string": "a string",
+        "boolean": "true or false",
+        "integer": "an integer",
+        "list": "a list of strings",
+        "table": "a table",
+        "file": 'a file: { file = "path" }',
+    }[option.type]
+
+
+def near_misses(word: str, known: Iterable[str], what: str) -> str:
+    """A hint for an unknown ``word``: the nearest of the ``known`` ones, and all of them (``what`` they are)."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(word, names, n=1)
+    listed = f"{what}: {', '.join(names) or 'none'}"
+    return f"did you mean '{near[0]}'? {listed}" if near else listed
+
+
+def check_options(rule: Rule, package: Package) -> None:
+    """Compare a package's ``options`` with the rule's; raises ``RuleOptionError``."""
+    given = package.options
+    for name, value in given.items():
+        option = rule.options.get(name)
+        if option is None:
+            raise RuleOptionError(
+                f"package '{package.name}': rule '{rule.name}' has no option '{name}'",
+                at=("options", name),
+                hint=near_misses(name, rule.options, f"options of '{rule.name}'"),
+            )
+        if not fits(option, value):
+            raise RuleOptionError(
+                f"package '{package.name}': option '{name}' must be {described(option)}",
+                at=("options", name),
+                hint=option.doc,
+            )
+    for option in rule.options.values():
+        if option.required and option.name not in given:
+            raise RuleOptionError(
+                f"package '{package.name}': rule '{rule.name}' needs the option '{option.name}'",
+                hint=f"options = {{ {option.name} = … }}: {option.doc}",
+            )
+
+
+def check_phases(rule: Rule, package: Package) -> None:
+    """Compare a package's ``phases`` with the rule's; raises ``RuleOptionError``."""
+    for phase in package.phases:
+        if bare_phase(phase) not in rule.order:
+            raise RuleOptionError(
+                f"package '{package.name}': rule '{rule.name}' has no phase '{bare_phase(phase)}'",
+                at=("phases", phase),
+                hint=near_misses(bare_phase(phase), rule.order, f"phases of '{rule.name}'"),
+            )
+
+
+def check_platform(rule: Rule, name: str, platform: Platform, build_platform: Platform) -> None:
+    """See whether the rule can build for the target at all; raises ``RuleOptionError``, ``CrossBuildError``."""
+    if rule.abstract:
+        raise RuleOptionError(
+            f"package '{name}': the rule '{rule.name}' is only there for other rules to extend",
+            hint="'nexis-eval rules' lists those that build something",
+        )
+    obstacle = rule.obstacle(platform.arch) if platform.arch != build_platform.arch else None
+    if obstacle is not None:
+        raise CrossBuildError(
+            f"package '{name}' cannot be built for {platform.arch} on "
+            f"{build_platform.arch} by rule '{rule.name}': {obstacle}",
+            hint=f"leave it out there ([arch.{platform.arch}.remove] packages = "
+            f"[\"{name}\"]), or give it a 'prebuilt' archive or 'debian' packages",
+        )
+
+
+def bare_phase(phase: str) -> str:
+    """The phase that a text belongs to: ``build`` for ``pre_build``."""
+    return phase.removeprefix("pre_").removeprefix("post_")

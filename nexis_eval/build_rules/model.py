@@ -1,0 +1,48 @@
+"""What a rule is: how one build system is driven, and which options it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option that a rule accepts in ``options``."""
+
+    name: str
+    type: str
+    doc: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One build system: a file of ``rules/build/`` with all that it extends worked in."""
+
+    name: str
+    summary: str
+    doc: str = ""
+    extends: str | None = None
+    abstract: bool = False
+    """Only there to be extended."""
+    toolsets: tuple[str, ...] = ()
+    cross: bool | str | Mapping[str, str] = True
+    """Whether it can build for another architecture; a string is the reason why not, a table the reason for each."""
+    cross_toolsets: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    cross_env: Mapping[str, str] = field(default_factory=dict)
+    prelude: str = ""
+    """Shell text ahead of all phases."""
+    order: tuple[str, ...] = ()
+    phases: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
+
+    def obstacle(self, arch: str) -> str | None:
+        """Why it cannot build for ``arch`` on another architecture; ``None`` where it can."""
+        reason = self.cross.get(arch, True) if isinstance(self.cross, Mapping) else self.cross
+        return None if reason is True else reason or "it cannot do that"
