@@ -192,7 +192,7 @@ def _watch_until(child: int, watch: Watch) -> Report:
             return {"exit_code": 128 + linux.SIGKILL, "reason": reason}
         _reap_orphans(child)
     code = _reap_until(child)
-    reason = watch.look_at_disk()
+    reason = watch.look_at_the_end(code)
     return {"exit_code": code or 1, "reason": reason} if reason else {"exit_code": code}
 
 

@@ -8,6 +8,7 @@ reads a process; walking the disk costs more, so its pauses grow with it.
 from __future__ import annotations
 
 import os
+import resource
 import time
 
 TYPE_CHECKING = False
@@ -49,14 +50,21 @@ class Watch:
                 return f"it used more than {_size(limits['memory_bytes'])} of memory"
         if (limits["output_bytes"] or limits["disk_bytes"]) and time.monotonic() >= self._next_walk:
             started = time.monotonic()
-            reason = self.look_at_disk()
+            reason = self._look_at_disk()
             now = time.monotonic()
             self._next_walk = now + max(_DISK_PAUSE_SECONDS, (now - started) * _DISK_SHARE)
             return reason
         return ""
 
-    def look_at_disk(self) -> str:
-        """``look`` for the limits on what is written: also of use when the build has ended."""
+    def look_at_the_end(self, code: int) -> str:
+        """``look`` when the build has ended, with exit code ``code``: at what remains to be seen then."""
+        memory = self._limits["memory_bytes"]
+        # One that takes memory as fast as it can meets the brake between two looks, and fails by that.
+        if code and memory and resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 > memory:
+            return f"it used more than {_size(memory)} of memory"
+        return self._look_at_disk()
+
+    def _look_at_disk(self) -> str:
         limits = self._limits
         largest = limits["output_bytes"]
         if not largest and not limits["disk_bytes"]:
