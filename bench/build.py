@@ -34,8 +34,8 @@ from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
 from nexis_eval.graph.derivation import Derivation, Input, Local, Script, Use
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import DerivationId
 from nexis_store.hashing import tree_of_path
 from nexis_store.metadata.choose import file_system_type

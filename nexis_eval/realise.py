@@ -23,13 +23,13 @@ from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Choice, Derivation
-from nexis_eval.jobserver import TokenPool
-from nexis_eval.memory import MemoryPool
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.sandbox.spec import Limits
-from nexis_eval.schedule import Schedule
-from nexis_eval.timeline import Timeline
+from nexis_eval.schedule.jobserver import TokenPool
+from nexis_eval.schedule.memory import MemoryPool
+from nexis_eval.schedule.order import Schedule
+from nexis_eval.schedule.plan import Plan, chosen, make_plan, resolve_inputs
+from nexis_eval.schedule.timeline import Timeline
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.realisation import Realisation

@@ -14,7 +14,7 @@ from nexis_eval.graph.encoding import derivation_id
 from nexis_eval.lock.model import LockedSource
 from nexis_eval.packages.making import BUILD_ARCH
 from nexis_eval.packages.pins import fetch_of
-from nexis_eval.plan import resolve_inputs
+from nexis_eval.schedule.plan import resolve_inputs
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.realisation import Realisation
 from nexis_store.store import Artifact, Store

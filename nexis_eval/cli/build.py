@@ -30,7 +30,7 @@ from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, positive, size
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
-from nexis_eval.plan import Plan, done_plan, make_plan
+from nexis_eval.schedule.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store

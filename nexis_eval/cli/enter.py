@@ -29,8 +29,8 @@ from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph.closures import Closures, Outputs, visible
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Choice, Derivation, Script
-from nexis_eval.plan import make_plan
 from nexis_eval.sandbox.spec import Bind, SandboxSpec
+from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.store import Store

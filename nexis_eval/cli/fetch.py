@@ -22,8 +22,8 @@ from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.fetch.client import FetchError
-from nexis_eval.plan import make_plan
 from nexis_eval.platforms import PLATFORMS
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.sources import keep, present, root_name, sources_of, take
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.errors import NexisError

@@ -12,10 +12,10 @@ import sys
 from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, selection, take_targets
 from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import open_store
-from nexis_eval.following import follow, running_log
+from nexis_eval.execute.following import follow, running_log
 from nexis_eval.graph.closures import Closures, visible
 from nexis_eval.graph.derivation import Derivation
-from nexis_eval.plan import make_plan, resolve_inputs
+from nexis_eval.schedule.plan import make_plan, resolve_inputs
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.store import Store

@@ -20,12 +20,12 @@ from nexis_eval.graph.closures import Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.places import RULES
-from nexis_eval.plan import make_plan
 from nexis_eval.repro.formats.render import FORMATS, format_of, render
 from nexis_eval.repro.record import BuildRecord, RecordError, decode_record
 from nexis_eval.repro.report import EXIT_INCOMPARABLE, Report
 from nexis_eval.repro.tools import SHIM_FILE, tool_graph
 from nexis_eval.repro.vary import Tools
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.toolchain import load_toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError

@@ -13,8 +13,8 @@ from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_stor
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.stores import open_store
 from nexis_eval.graph.why import Cause, Reach, causes, consequences
-from nexis_eval.plan import make_plan
 from nexis_eval.record import last
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.ui.text import few, plural
 from nexis_store.errors import Place
 

@@ -14,8 +14,8 @@ from nexis_eval.execute.linkage import check_linkage
 from nexis_eval.graph.closures import Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Derivation, Script
-from nexis_eval.plan import Plan
 from nexis_eval.platforms import platform_named
+from nexis_eval.schedule.plan import Plan
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.store import Store
 

@@ -23,10 +23,10 @@ from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script, Use
-from nexis_eval.jobserver import TokenPool
-from nexis_eval.memory import MemoryPool
-from nexis_eval.plan import chosen
 from nexis_eval.sandbox.spec import Limits
+from nexis_eval.schedule.jobserver import TokenPool
+from nexis_eval.schedule.memory import MemoryPool
+from nexis_eval.schedule.plan import chosen
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store

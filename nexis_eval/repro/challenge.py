@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.derivation import Choice, Derivation, Script
-from nexis_eval.plan import resolve_inputs
 from nexis_eval.repro.cache import Cache
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
 from nexis_eval.repro.record import BuildRecord, Step
 from nexis_eval.repro.report import Report, Status, Subject
+from nexis_eval.schedule.plan import resolve_inputs
 from nexis_store.digest import DerivationId, TreeDigest
 
 

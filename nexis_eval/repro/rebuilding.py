@@ -12,11 +12,11 @@ from nexis_eval.execute.base import Executor
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Local
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise
 from nexis_eval.repro.record import BuildRecord, RecordError, Step
 from nexis_eval.repro.recording import steps_of
 from nexis_eval.repro.report import Status, Subject
+from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.hashing import tree_of_path
 from nexis_store.store import Store

@@ -12,9 +12,9 @@ from pathlib import Path
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Derivation, Local, Script
-from nexis_eval.plan import resolve_inputs
 from nexis_eval.record import Record
 from nexis_eval.repro.record import BuildRecord, RecordError, Step
+from nexis_eval.schedule.plan import resolve_inputs
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.hashing import tree_of_path
 from nexis_store.store import Store

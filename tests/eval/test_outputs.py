@@ -17,8 +17,8 @@ from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.model import Lock
 from nexis_eval.lock.resolve import resolve
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.ui.plain import PlainView
 from nexis_store.store import Store
 from tests.eval.roots import RULE_TOOLS, make_toolchain

@@ -21,8 +21,8 @@ from nexis_eval.lock.model import Lock
 from nexis_eval.lock.resolve import resolve
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.packages.errors import PackageError
-from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.toolchain import Toolchain
 from nexis_eval.ui.plain import PlainView
 from nexis_store.realisation import Realisation

@@ -17,8 +17,8 @@ from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
 from nexis_eval.graph.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import Plan, make_plan
 from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.schedule.plan import Plan, make_plan
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store
 from tests.eval.roots import make_root, root_derivation

@@ -102,7 +102,7 @@ from nexis_eval.graph.derivation import Derivation, Entry, Files, Union
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import make_plan
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.realise import Options, realise
 from nexis_store.store import Store
 

@@ -12,8 +12,8 @@ from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Fetch, Input, Union, Unpack, Use
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.schedule.plan import make_plan
 from nexis_eval.sources import keep, present, root_name, sources_of, take
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place

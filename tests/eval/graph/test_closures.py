@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nexis_eval.graph.closures import Closures, propagated, visible
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Input, Script, Use, build_key
-from nexis_eval.plan import make_plan
+from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.realisation import Realisation
 

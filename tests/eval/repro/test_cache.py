@@ -13,11 +13,11 @@ import pytest
 
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
-from nexis_eval.plan import resolve_inputs
 from nexis_eval.record import Record, keep
 from nexis_eval.repro.cache import INDEX, file_path, manifest_path, publish, realisation_path
 from nexis_eval.repro.record import BuildRecord, encode_record
 from nexis_eval.repro.recording import make_record, this_environment
+from nexis_eval.schedule.plan import resolve_inputs
 from nexis_store.digest import DerivationId
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store

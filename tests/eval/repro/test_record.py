@@ -16,7 +16,6 @@ from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Local
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.plan import make_plan
 from nexis_eval.realise import Options, realise
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
@@ -27,6 +26,7 @@ from nexis_eval.repro.recording import make_record, this_environment
 from nexis_eval.repro.report import Report, Status
 from nexis_eval.repro.signing import SignatureError, sign, signature_of, verify
 from nexis_eval.repro.slsa import statement
+from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import TreeDigest
 from nexis_store.hashing import tree_of_path
 from nexis_store.store import Store

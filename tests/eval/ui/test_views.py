@@ -13,7 +13,7 @@ import pytest
 
 from nexis_eval import events
 from nexis_eval.cli.build import progress_view
-from nexis_eval.timeline import Timeline
+from nexis_eval.schedule.timeline import Timeline
 from nexis_eval.ui import text
 from nexis_eval.ui.json import JsonView
 from nexis_eval.ui.plain import PlainView

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from nexis_eval import events
-from nexis_eval.following import follow
+from nexis_eval.execute.following import follow
 from nexis_eval.realise import Options
 from nexis_store.store import Store
 from tests.eval.test_realise import Bench, bench, root

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from nexis_eval.memory import UNKNOWN_BYTES, MemoryPool, spare_bytes
+from nexis_eval.schedule.memory import UNKNOWN_BYTES, MemoryPool, spare_bytes
 
 
 def test_no_more_than_there_is_and_in_order() -> None:

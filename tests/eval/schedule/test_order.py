@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation
-from nexis_eval.schedule import Schedule, State
+from nexis_eval.schedule.order import Schedule, State
 from nexis_store.digest import DerivationId
 from tests.eval.graphs import leaf, random_graphs, union
 

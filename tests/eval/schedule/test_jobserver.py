@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nexis_eval.execute.local import LocalExecutor
-from nexis_eval.jobserver import TokenPool
+from nexis_eval.schedule.jobserver import TokenPool
 from tests.eval.sandbox.rooms import ENVIRONMENT, Room, require_sandbox
 
 

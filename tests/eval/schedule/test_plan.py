@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import build_key
-from nexis_eval.plan import make_plan
+from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.realisation import Realisation
 from tests.eval.graphs import leaf, random_graphs, script, union
