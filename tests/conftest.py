@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 
 # A busy machine is no failure: examples have no deadline of their own, pytest-timeout guards the whole.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Whether a change lands is no matter of luck: the same examples each time. A person's own run looks at new ones.
+settings.register_profile("landing", settings.get_profile("patient"), derandomize=True)
 settings.load_profile("patient")
 
 
