@@ -27,21 +27,23 @@ def system_file(named: str) -> Path:
     return inside if inside.exists() else Path(named)
 
 
-def add_system_arguments(parser: argparse.ArgumentParser) -> None:
+def add_system_arguments(parser: argparse.ArgumentParser, *, every_arch: bool = False) -> None:
     """Add the system file and what selects its variant."""
     parser.add_argument(
         "file",
         nargs="?",
         type=system_file,
         default=Path("system.toml"),
-        help="the system.toml, or its directory (default: .)",
+        metavar="SYSTEM.toml",
+        help="the configuration, or its directory (default: ./system.toml)",
     )
-    add_variant_arguments(parser)
+    add_variant_arguments(parser, every_arch=every_arch)
 
 
-def add_variant_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--arch``, ``--profile`` and ``--set`` alone."""
-    parser.add_argument("--arch", default="x86_64", help="x86_64, aarch64 or riscv64 (default: x86_64)")
+def add_variant_arguments(parser: argparse.ArgumentParser, *, every_arch: bool = False) -> None:
+    """Add ``--arch``, ``--profile`` and ``--set`` alone; with ``every_arch`` no architecture is the default."""
+    default, told = (None, "every one that the system is for") if every_arch else ("x86_64", "x86_64")
+    parser.add_argument("--arch", default=default, help=f"x86_64, aarch64 or riscv64 (default: {told})")
     parser.add_argument(
         "--profile", action="append", default=[], metavar="NAME", help="count the [profile.NAME] parts; may be repeated"
     )
@@ -61,7 +63,7 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "")
         "arguments",
         nargs="*",
         metavar="SYSTEM.toml TARGET" if targets else "SYSTEM.toml",
-        help="the configuration (default: ./system.toml)" + (f" and {targets}" if targets else ""),
+        help="the configuration, or its directory (default: ./system.toml)" + (f"; {targets}" if targets else ""),
     )
     add_variant_arguments(parser)
     parser.add_argument(
@@ -82,6 +84,24 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
 def default_jobs() -> int:
     """As many builds side by side as there are processors this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def positive(value: str) -> int:
+    """A whole number, at least 1."""
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{value}' is no whole number of at least 1")
+    return number
+
+
+def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
+    """``--jobs``."""
+    parser.add_argument(
+        "-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use (default: all)"
+    )
 
 
 def selection(args: argparse.Namespace) -> tuple[str, ...]:

@@ -20,13 +20,13 @@ from nexis_eval.cli.arguments import (
     DEFAULT,
     DEFAULT_TARGET,
     add_evaluation_arguments,
+    add_jobs_argument,
     add_store_argument,
-    default_jobs,
     selection,
     take_targets,
 )
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
-from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, positive, size
+from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, size
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
@@ -47,11 +47,20 @@ if TYPE_CHECKING:
 MAX_CAUSES = 5
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval build
+  nexis-eval build ~/my-system --output ~/my-images
+  nexis-eval build system.toml zlib libpng --arch aarch64
+  nexis-eval build --dry-run
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_evaluation_arguments(parser, f"what to build of it (default: {DEFAULT}; 'nexis-eval targets' lists all)")
     add_store_argument(parser)
-    parser.add_argument("-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use")
+    add_jobs_argument(parser)
     parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that can be built")
     parser.add_argument("--offline", action="store_true", help="use no network: 'nexis-eval fetch' brings sources in")
     parser.add_argument("--keep-failed", action="store_true", help="keep the directory of a failed build for a look")

@@ -14,12 +14,23 @@ from pathlib import Path
 from nexis_eval.cli.fetch import BundleError, add_source_arguments, fetch_all
 from nexis_eval.cli.stores import open_store
 
+EXAMPLES = """\
+examples:
+  nexis-eval bundle
+  nexis-eval bundle ~/my-system --all-architectures -o my-system.nexis
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_source_arguments(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("sources.nexis"), metavar="FILE", help="default: sources.nexis"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("sources.nexis"),
+        metavar="FILE",
+        help="where to write it (default: sources.nexis)",
     )
 
 

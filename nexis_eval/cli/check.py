@@ -30,11 +30,17 @@ from nexis_eval.system.context import MissingPackageError
 from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError, Place
 
+EXAMPLES = """\
+examples:
+  nexis-eval check
+  nexis-eval check ~/my-system --strict
+  nexis-eval check --format sarif >mistakes.sarif
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_system_arguments(parser)
-    parser.set_defaults(arch=None)
+    add_system_arguments(parser, every_arch=True)
     parser.add_argument(
         "--format",
         choices=("human", "json", "sarif"),

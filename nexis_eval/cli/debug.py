@@ -88,6 +88,13 @@ unset -f nexis_told
 """
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval debug zlib
+  nexis-eval debug ~/my-system zlib --arch riscv64
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_enter_arguments(parser, "the target that fails to build")

@@ -48,6 +48,13 @@ class Side:
     derivation: DerivationId
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval derivation diff last system.toml
+  nexis-eval derivation diff old.toml#zlib new.toml#zlib
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("before", metavar="A", help="the one before")

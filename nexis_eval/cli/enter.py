@@ -13,13 +13,12 @@ from pathlib import Path
 
 from nexis_eval.cli.arguments import (
     add_evaluation_arguments,
+    add_jobs_argument,
     add_store_argument,
-    default_jobs,
     selection,
     take_targets,
 )
 from nexis_eval.cli.evaluation import evaluate, find_target
-from nexis_eval.cli.limits import positive
 from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
@@ -79,9 +78,7 @@ def add_enter_arguments(parser: argparse.ArgumentParser, targets: str) -> None:
     """The system file, the target, the store, the number of jobs."""
     add_evaluation_arguments(parser, targets)
     add_store_argument(parser)
-    parser.add_argument(
-        "-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use (default: all)"
-    )
+    add_jobs_argument(parser)
 
 
 @contextmanager

@@ -21,6 +21,13 @@ _WIDTH = 100
 """Longer values are cut in the listing of a table, in characters."""
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval explain system.hostname
+  nexis-eval explain packages.zlib.version ~/my-system --arch riscv64
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("key", metavar="KEY", help="such as system.hostname")

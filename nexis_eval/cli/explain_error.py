@@ -19,9 +19,15 @@ class UnknownCodeError(NexisError):
     exit_code = 2
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval explain-error C0201
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("code", nargs="?", help="such as C0201")
+    parser.add_argument("code", nargs="?", metavar="CODE", help="such as C0201")
     parser.add_argument("--markdown", action="store_true", help="print the page of the documentation")
 
 

@@ -40,6 +40,14 @@ class BundleError(NexisError):
     exit_code = 2
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval fetch
+  nexis-eval fetch ~/my-system --all-architectures
+  nexis-eval fetch --from sources.nexis --offline
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_source_arguments(parser)

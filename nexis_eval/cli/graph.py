@@ -33,6 +33,14 @@ class ReducedRecipesError(NexisError):
     exit_code = 2
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval graph
+  nexis-eval graph --to zlib --depth 1
+  nexis-eval graph --format html >graph.html
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_evaluation_arguments(parser, f"the root of the graph, the same as --from (default: {DEFAULT})")

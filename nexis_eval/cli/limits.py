@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nexis_eval.cli.arguments import positive
 from nexis_eval.sandbox.spec import Limits
 
 _SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}
@@ -46,17 +47,6 @@ def seconds(value: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError("must be more than nothing")
     return number * (unit or 1)
-
-
-def positive(value: str) -> int:
-    """A whole number, at least 1."""
-    try:
-        number = int(value)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{value}' is no whole number of at least 1")
-    return number
 
 
 def limit(value: str) -> tuple[str, float]:

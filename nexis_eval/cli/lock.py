@@ -41,11 +41,18 @@ class UnknownPackageError(NexisError):
     exit_code = 2
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval lock
+  nexis-eval lock --update zlib
+  nexis-eval lock --update-all --diff
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_system_arguments(parser)
+    add_system_arguments(parser, every_arch=True)
     add_store_argument(parser)
-    parser.set_defaults(arch=None)
     parser.add_argument(
         "--update", action="append", default=[], metavar="PACKAGE", help="pin this package anew; may be repeated"
     )

@@ -28,6 +28,13 @@ class NoLogError(NexisError):
     exit_code = 2
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval log zlib
+  nexis-eval log ~/my-system zlib --follow
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_evaluation_arguments(parser, "the target whose log is wanted")

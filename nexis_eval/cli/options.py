@@ -1,4 +1,7 @@
-"""List all settings with their types, defaults and meaning; with words, those whose name or text has them."""
+"""List all settings with their types, defaults and meaning; with words, those whose name or text has them.
+
+Exits with 1 if there is none.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,16 @@ import textwrap
 from nexis_eval.config import reference
 from nexis_eval.config.reference import Option
 
+EXAMPLES = """\
+examples:
+  nexis-eval options
+  nexis-eval options firewall port
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("search", nargs="*", help="words that the key or its text must have")
+    parser.add_argument("search", nargs="*", metavar="WORD", help="words that the key or its text must have")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.add_argument("--markdown", action="store_true", help="print the page of the documentation")
 

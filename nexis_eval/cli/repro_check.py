@@ -17,15 +17,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.arguments import (
+    DEFAULT,
+    add_evaluation_arguments,
+    add_jobs_argument,
+    add_store_argument,
+    positive,
+    take_targets,
+)
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.repro_common import (
-    add_jobs_argument,
     add_report_arguments,
     comparing,
     deliver,
     expect_room_for,
-    positive,
     realise_steps,
     run_to_the_end,
     varying_tools,
@@ -56,6 +61,15 @@ class NothingToCheckError(NexisError):
 
     code = "R0008"
     exit_code = 2
+
+
+EXAMPLES = """\
+examples:
+  nexis-eval repro check zlib
+  nexis-eval repro check ~/my-system --all --rounds 2 -o report.html
+  nexis-eval repro check zlib --vary time,cpus --bisect
+  nexis-eval repro check --vary help
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

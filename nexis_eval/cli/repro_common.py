@@ -14,7 +14,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nexis_eval.cli.arguments import default_jobs
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.graph.closures import Outputs
 from nexis_eval.graph.dag import DerivationGraph
@@ -116,18 +115,6 @@ def expect_room_for(files: Iterable[Path | None], directories: Iterable[Path | N
         if path.absolute() in seen:
             raise ReportError(f"{path} is named twice, for two things to write", hint="give each a file of its own")
         seen.add(path.absolute())
-
-
-def positive(text: str) -> int:
-    """A number on the command line of which less than one makes no sense: no rounds would find nothing that differs."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
-    return int(text)
-
-
-def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
-    """``--jobs``."""
-    parser.add_argument("-j", "--jobs", type=positive, default=default_jobs(), metavar="N", help="processors to use")
 
 
 def deliver(args: argparse.Namespace, report: Report) -> int:

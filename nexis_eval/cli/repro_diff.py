@@ -31,13 +31,23 @@ MAX_DIFFOSCOPE_CHARACTERS = 100_000
 """Of what diffoscope says no more is shown: for an image that it cannot open that is a hexadecimal dump."""
 
 
+EXAMPLES = """\
+examples:
+  nexis-eval repro diff a.json b.json -o report.html -o report.xml
+  nexis-eval repro diff one.iso other.iso
+  nexis-eval repro diff record.json --against https://cache.example.org
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("a", metavar="A", help="a record, store, generation, artifact, directory, file or URL")
     parser.add_argument("b", metavar="B", nargs="?", help="what to compare it with")
     add_store_argument(parser)
     parser.add_argument(
-        "--against", metavar="STORE", help="another store: look B (or A again) up there; or a binary cache"
+        "--against",
+        metavar="PLACE",
+        help="another store: look B (or A again) up there; or a binary cache, its URL or directory",
     )
     parser.add_argument("--everything", action="store_true", help="list what is the same as well")
     parser.add_argument(

@@ -13,9 +13,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from nexis_eval.cli.arguments import add_store_argument
+from nexis_eval.cli.arguments import add_jobs_argument, add_store_argument
 from nexis_eval.cli.repro_common import (
-    add_jobs_argument,
     add_report_arguments,
     comparing,
     deliver,
@@ -33,6 +32,12 @@ from nexis_eval.repro.record import BuildRecord
 from nexis_eval.repro.report import Status
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store, default_store_root
+
+EXAMPLES = """\
+examples:
+  nexis-eval repro rebuild record.json
+  nexis-eval repro rebuild record.json --result images --reuse
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

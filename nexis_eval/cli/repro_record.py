@@ -11,9 +11,15 @@ import hashlib
 import sys
 from pathlib import Path
 
-from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
+from nexis_eval.cli.arguments import (
+    DEFAULT,
+    add_evaluation_arguments,
+    add_jobs_argument,
+    add_store_argument,
+    take_targets,
+)
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
-from nexis_eval.cli.repro_common import add_jobs_argument, expect_room_for, realise_steps, write
+from nexis_eval.cli.repro_common import expect_room_for, realise_steps, write
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.cache import publish
 from nexis_eval.repro.record import BuildRecord, encode_record
@@ -22,6 +28,12 @@ from nexis_eval.repro.signing import SignatureError, sign
 from nexis_eval.repro.slsa import statement
 from nexis_store.store import Store, default_store_root
 
+EXAMPLES = """\
+examples:
+  nexis-eval repro record -o record.json
+  nexis-eval repro record --provenance provenance.json --sign ~/.ssh/id_ed25519
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
@@ -29,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     add_jobs_argument(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("record.json"), metavar="FILE", help="default: record.json"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("record.json"),
+        metavar="FILE",
+        help="where to write it (default: record.json)",
     )
     parser.add_argument(
         "--provenance", type=Path, metavar="FILE", help="also write an in-toto statement with SLSA provenance v1"

@@ -12,10 +12,16 @@ from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.reading import load_rules, rule_named
 from nexis_eval.places import RULES
 
+EXAMPLES = """\
+examples:
+  nexis-eval rules
+  nexis-eval rules cmake
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("rule", nargs="?", help="the rule to show, with all its options")
+    parser.add_argument("rule", nargs="?", metavar="RULE", help="the rule to show, with all its options")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--markdown", action="store_true", help="print the page of the documentation")
 

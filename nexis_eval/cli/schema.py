@@ -10,6 +10,11 @@ import json
 
 from nexis_eval.config.reference import json_schema
 
+EXAMPLES = """\
+examples:
+  nexis-eval schema >nexis.schema.json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments: none."""

@@ -11,6 +11,12 @@ from nexis_eval.cli.enter import FILES_AT, add_enter_arguments, shell_startup, s
 from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.sandbox.interactive import at_terminal, run_interactive
 
+EXAMPLES = """\
+examples:
+  nexis-eval shell zlib
+  nexis-eval shell zlib -c 'cc --version'
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

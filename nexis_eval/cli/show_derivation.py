@@ -10,6 +10,12 @@ from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.drawing.recipe import recipe_lines
 from nexis_eval.graph.json import graph_to_json
 
+EXAMPLES = """\
+examples:
+  nexis-eval show-derivation zlib
+  nexis-eval show-derivation images --recursive --json >images.json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

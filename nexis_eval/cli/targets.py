@@ -12,6 +12,12 @@ from nexis_eval.config.errors import each_error
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.errors import NexisError
 
+EXAMPLES = """\
+examples:
+  nexis-eval targets
+  nexis-eval targets ~/my-system --json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

@@ -1,6 +1,8 @@
 """Say why one target needs another: every shortest path from the one to the other.
 
 Each step says how it is needed: 'builds with' what its build sees, 'runs with' what is needed when it is used, or both.
+
+Exits with 1 if the one does not need the other.
 """
 
 from __future__ import annotations
@@ -16,6 +18,12 @@ from nexis_store.digest import DerivationId
 
 MAX_PATHS = 20
 """As many are shown unless all are asked for: there can be thousands."""
+
+
+EXAMPLES = """\
+examples:
+  nexis-eval why-depends images argon2
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

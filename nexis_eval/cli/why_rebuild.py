@@ -18,6 +18,12 @@ from nexis_eval.schedule.plan import make_plan
 from nexis_eval.ui.text import few, plural
 from nexis_store.errors import Place
 
+EXAMPLES = """\
+examples:
+  nexis-eval why-rebuild
+  nexis-eval why-rebuild ~/my-system zlib
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""

@@ -39,7 +39,8 @@ EPILOG = """\
 An ARTIFACT is named by its digest, the unique beginning of one (at least 4 digits), its name if only one has it, a
 root, or its path in the store. The store is --store, else $NEXIS_STORE, else ~/.local/share/nexis/store.
 
-exit codes: 0 done; 2 the command line is wrong; 4 the store cannot do what was asked, or is damaged; 130 interrupted
+exit codes: 0 done; 1 there are differences (diff), or no root (why-alive); 2 the command line is wrong; 4 the store
+cannot do what was asked, or is damaged; 70 a bug in this program; 130 interrupted
 """
 
 

@@ -1,7 +1,7 @@
 """Check the store: every artifact complete on disk, every count right; with --contents every byte as it must be.
 
-When --contents was interrupted, --resume goes on where it stopped. Exits with 4 when
-something is wrong and was not repaired.
+When --contents was interrupted, --resume goes on where it stopped. Exits with 4 when something is wrong and was not
+repaired.
 
 --repair replaces damaged files by good copies: first of this store; then of what --from names (another store, a binary
 cache on disk, a file that 'nexis-store export' wrote, or a directory of such files); then of what the command given by
