@@ -135,6 +135,8 @@ def main() -> None:
     nix = version()
     print(f"{'packages':>9}{'':13}  {'cold s':>15}  {'warm s':>15}  {'edit s':>15}  {'peak MiB':>8}  {'check s':>15}")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    if arguments.directory is not None:
+        arguments.directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.directory) as name:
         directory = Path(name)
         environment["PYTHONPYCACHEPREFIX"] = str(directory / "bytecode")
