@@ -27,16 +27,18 @@ from nexis_eval.cli.arguments import (
 )
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.repro_common import (
+    BuildFirstFailedError,
     add_report_arguments,
     comparing,
     deliver,
     expect_room_for,
-    realise_steps,
+    realise_what_can_be,
     run_to_the_end,
     varying_tools,
 )
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.graph.closures import Closures, Outputs, visible
+from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Script
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.check import Baseline, CheckOptions, Trees, check
@@ -121,10 +123,16 @@ def run(args: argparse.Namespace) -> int:
     with Store.open(args.store or default_store_root()) as store:
         mirrors = default_mirrors(evaluation.mirrors)
         inputs = [item for each in steps for item in visible(graph.derivations, graph.derivations[each])]
-        outputs = realise_steps(store, graph, list(dict.fromkeys((*inputs, *steps))), mirrors, args.jobs)
+        outputs, failed = realise_what_can_be(store, graph, [*dict.fromkeys((*inputs, *steps))], mirrors, args.jobs)
+        lost = lost_steps(graph, steps, outputs, failed)
+        if len(lost) == len(steps):
+            raise BuildFirstFailedError(failed)
         tools = replace(varying_tools(store, mirrors, args.jobs), disorderfs=disorderfs)
         options = CheckOptions(vary, args.rounds, args.bisect, _say)
-        subjects = run_to_the_end(_check_all(args, store, evaluation, steps, outputs, tools, options))
+        checked = [each for each in steps if each not in lost]
+        results = run_to_the_end(_check_all(args, store, evaluation, checked, outputs, tools, options))
+        found = dict(zip(checked, results, strict=True)) | lost
+        subjects = tuple(found[each] for each in steps)
     facts = (
         ("checked", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, nexis-eval {version('nexisos')}"),
         ("system", evaluation.system),
@@ -134,7 +142,25 @@ def run(args: argparse.Namespace) -> int:
         ("by disorderfs", "order, below /build and /out" if disorderfs and "order" in vary else ""),
     )
     title = f"Reproducibility of {evaluation.system} ({evaluation.arch})"
-    return deliver(args, Report(title, "the build in the store", "built again", tuple(subjects), facts))
+    return deliver(args, Report(title, "the build in the store", "built again", subjects, facts))
+
+
+def lost_steps(
+    graph: DerivationGraph,
+    steps: Sequence[DerivationId],
+    outputs: Mapping[DerivationId, Outputs],
+    failed: Sequence[str],
+) -> dict[DerivationId, Subject]:
+    """The steps that cannot be built in the first place, since something ``failed``: each is told in the report."""
+    found = {}
+    for each in steps if failed else ():
+        derivation = graph.derivations[each]
+        if all(item in outputs for item in (each, *visible(graph.derivations, derivation))):
+            continue
+        why = "" if derivation.label in failed else f": {', '.join(failed)} failed"
+        note = f"it cannot be built in the first place{why}"
+        found[each] = Subject(derivation.label, derivation.platform, Status.FAILED, notes=(note,))
+    return found
 
 
 def _disorderfs() -> Path:

@@ -62,6 +62,12 @@ class BuildFirstFailedError(NexisError):
     code = "R0002"
     exit_code = 2
 
+    def __init__(self, failed: Sequence[str]) -> None:
+        super().__init__(
+            f"{', '.join(failed)} cannot be built, so there is nothing to compare",
+            hint="'nexis-eval build' must succeed first",
+        )
+
 
 class ReportError(NexisError):
     """A report or a record cannot be written where it should be."""
@@ -154,6 +160,22 @@ def realise_steps(
 
     Raises ``BuildFirstFailedError`` if one fails.
     """
+    outputs, failed = realise_what_can_be(store, graph, roots, mirrors, jobs, keep_going=False)
+    if failed:
+        raise BuildFirstFailedError(failed)
+    return outputs
+
+
+def realise_what_can_be(
+    store: Store,
+    graph: DerivationGraph,
+    roots: Sequence[DerivationId],
+    mirrors: Mirrors,
+    jobs: int,
+    *,
+    keep_going: bool = True,
+) -> tuple[Mapping[DerivationId, Outputs], tuple[str, ...]]:
+    """As ``realise_steps``, but what fails is named in the second value and does not keep the rest from being built."""
     from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.realise import Options, Outcome, realise
     from nexis_eval.ui.plain import PlainView
@@ -161,23 +183,20 @@ def realise_steps(
     plan = make_plan(graph, roots, store.realised, store.realisation)
     adopt_cut_off(store, graph, plan)
     if not plan.pending:
-        return plan.done
+        return plan.done, ()
+
+    options = Options(jobs=jobs, keep_going=keep_going)
 
     async def work() -> Outcome:
         executor = LocalExecutor()
         try:
             with PlainView(sys.stderr) as view:
-                return await realise(graph, roots, plan, store, executor, mirrors, Options(jobs=jobs), view)
+                return await realise(graph, roots, plan, store, executor, mirrors, options, view)
         finally:
             await executor.close()
 
     outcome = run_to_the_end(work())
-    if outcome.failed:
-        raise BuildFirstFailedError(
-            f"{', '.join(outcome.failed)} cannot be built, so there is nothing to compare",
-            hint="'nexis-eval build' must succeed first",
-        )
-    return outcome.outputs
+    return outcome.outputs, outcome.failed
 
 
 def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:

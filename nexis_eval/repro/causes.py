@@ -47,6 +47,13 @@ REFINEMENTS: dict[str, frozenset[Cause]] = {
 """Causes that a variation can bring out besides its own; anything else is overruled by the trigger."""
 
 
+STRIPPED = (
+    "only the build id differs, which is a hash of what the linker wrote: what differed there was stripped since, "
+    "most often a path in debugging information (with `options.strip = false` it is there to be compared)"
+)
+"""Told where a program is the same but for its build id, instead of the two build ids."""
+
+
 def judge(evidence: Iterable[Evidence], culprits: Sequence[str] | None = None) -> Verdict:
     """Weigh ``evidence``; ``culprits`` are the variations that a bisection found to make the difference."""
     found = list(evidence)
@@ -58,6 +65,8 @@ def judge(evidence: Iterable[Evidence], culprits: Sequence[str] | None = None) -
         reasons.insert(0, _trigger_reason(culprits))
     elif not reasons:
         reasons = [each.why for each in found if each.strength is not Strength.FOLLOWS][:1]
+    if cause is Cause.UNKNOWN and found and all("build id" in each.why for each in found):
+        reasons = [*(each for each in reasons if "build id" not in each), STRIPPED]
     return Verdict(cause, tuple(dict.fromkeys(reasons))[:4], None if culprits is None else tuple(culprits))
 
 

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from nexis_eval.repro.causes import judge, judge_all
+from nexis_eval.repro.causes import STRIPPED, judge, judge_all
 from nexis_eval.repro.clocks import moments
 from nexis_eval.repro.evidence import differing_ranges
 from nexis_eval.repro.findings import Cause, Evidence, Strength
@@ -42,6 +42,20 @@ def cause(before: bytes, after: bytes, sides: Sides = UNKNOWN_SIDES) -> Cause:
     view = open_pair("file", before, after, sides)
     assert view is not None
     return judge(view.all_evidence()).cause
+
+
+@pytest.mark.parametrize("culprits", [None, (), ("path",)])
+def test_a_build_id_that_is_all_that_differs_is_told_to_speak_of_what_was_stripped(
+    culprits: tuple[str, ...] | None,
+) -> None:
+    build_id = Evidence(Cause.UNKNOWN, Strength.FOLLOWS, "the build id is 12 and 34")
+    verdict = judge([build_id], culprits)
+    if culprits:
+        assert (verdict.cause, STRIPPED in verdict.why) == (Cause.PATH, False)
+    else:
+        assert verdict.cause is Cause.UNKNOWN
+        assert verdict.why[-1] == STRIPPED
+    assert STRIPPED not in judge([build_id, Evidence(Cause.UNKNOWN, Strength.HINT, "the flags are 1 and 2")]).why
 
 
 @pytest.mark.parametrize(
