@@ -25,7 +25,7 @@ LISTING = "sources.txt"
 
 def sources_of(graph: DerivationGraph, roots: Iterable[DerivationId]) -> list[DerivationId]:
     """Everything that has to be fetched to build ``roots`` from nothing, alternatives included."""
-    return [each for each, item in graph.closure(roots).items() if isinstance(item.builder, Fetch | FetchGit)]
+    return [each for each in graph.in_order(roots) if graph.head(each).kind in (Fetch.kind, FetchGit.kind)]
 
 
 def root_name(system: str, arch: str) -> str:
@@ -45,7 +45,7 @@ def present(store: Store, sources: Iterable[DerivationId]) -> dict[DerivationId,
 
 def keep(store: Store, graph: DerivationGraph, found: Mapping[DerivationId, TreeDigest], name: str) -> TreeDigest:
     """Keep ``found`` from garbage collection under the root ``name``: an artifact that lists and references them."""
-    lines = sorted(f"{digest} {graph.derivations[each].label}\n" for each, digest in found.items())
+    lines = sorted(f"{digest} {graph.head(each).label}\n" for each, digest in found.items())
     with store.writer("sources") as writer:
         writer.file(LISTING, "".join(lines).encode())
         artifact = writer.commit(references=sorted(set(found.values())))

@@ -98,7 +98,7 @@ def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, Tree
         _download(args, store, evaluation, sources)
         found = present(store, sources)
         keep(store, graph, found, root_name(evaluation.system, arch))
-        lacking = [graph.derivations[each].label for each in sources if each not in found]
+        lacking = [graph.head(each).label for each in sources if each not in found]
         if lacking:
             raise FetchError(
                 f"{len(lacking)} of {len(sources)} sources for {arch} could not be fetched: {', '.join(lacking[:10])}",

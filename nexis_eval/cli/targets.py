@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         print("nothing to build: this configuration has no packages", file=sys.stderr)
     width = max(map(len, graph.targets), default=0)
     for name, each in sorted(graph.targets.items()):
-        derivation = graph.derivations[each]
-        print(f"{name.ljust(width)}  {derivation.label} ({derivation.platform})")
+        head = graph.head(each)
+        print(f"{name.ljust(width)}  {head.label} ({head.platform})")
     if DEFAULT_TARGET not in graph.targets:
         _say_why_there_is_no_system(graph)
     return 0

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
                 [
                     [
                         {
-                            "label": graph.derivations[each].label,
+                            "label": graph.head(each).label,
                             "derivation": str(each),
                             "relation": relation(graph, path[at - 1], each) if at else None,
                         }
@@ -92,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
     for index, path in enumerate(paths):
         if index:
             print()
-        print(graph.derivations[path[0]].label)
+        print(graph.head(path[0]).label)
         for depth, (user, item) in enumerate(pairwise(path), start=1):
-            print(f"{'  ' * depth}{relation(graph, user, item)} {graph.derivations[item].label}")
+            print(f"{'  ' * depth}{relation(graph, user, item)} {graph.head(item).label}")
     if more:
         print(f"\nand more ways of the same length: --all prints them all, {MAX_PATHS} are above")
     return 0

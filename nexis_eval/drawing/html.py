@@ -19,13 +19,13 @@ def to_html(drawing: Drawing, title: str) -> str:
     with_recipes = len(index) <= RECIPES_UP_TO
     nodes = []
     for each in index:
-        derivation = drawing.graph.derivations[each]
+        head = drawing.graph.head(each)
         nodes.append(
             {
                 "id": str(each),
-                "label": derivation.label,
-                "platform": derivation.platform,
-                "kind": derivation.builder.kind,
+                "label": head.label,
+                "platform": head.platform,
+                "kind": head.kind,
                 "needs": [index[item] for item in drawing.edges[each]],
                 "recipe": "\n".join(recipe_lines(drawing.graph, each)) if with_recipes else "",
             }

@@ -54,13 +54,11 @@ def select(
 
 
 def _edges(graph: DerivationGraph, roots: Sequence[DerivationId], *, plumbing: bool) -> Edges:
-    derivations = graph.closure(roots)
-    shown = {
-        each for each, item in derivations.items() if plumbing or each in roots or item.builder.kind not in PLUMBING
-    }
+    order = graph.in_order(roots)
+    shown = {each for each in order if plumbing or each in roots or graph.head(each).kind not in PLUMBING}
     edges = {
-        each: tuple(needed for needed in dict.fromkeys(derivations[each].dependencies()) if needed in shown)
-        for each in derivations
+        each: tuple(needed for needed in dict.fromkeys(graph.needs(each)) if needed in shown)
+        for each in order
         if each in shown
     }
     return _part(edges, _reached(edges, roots))

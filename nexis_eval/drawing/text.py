@@ -14,9 +14,9 @@ def to_text(drawing: Drawing) -> Iterator[str]:
     pending = [(each, 0) for each in reversed(drawing.first())]
     while pending:
         each, depth = pending.pop()
-        derivation = drawing.graph.derivations[each]
+        head = drawing.graph.head(each)
         again = each in seen and bool(drawing.edges[each])
-        yield f"{'  ' * depth}{derivation.label} ({derivation.platform}){' …' if again else ''}"
+        yield f"{'  ' * depth}{head.label} ({head.platform}){' …' if again else ''}"
         if not again:
             seen.add(each)
             pending.extend((needed, depth + 1) for needed in reversed(drawing.edges[each]))
@@ -27,9 +27,9 @@ def to_dot(drawing: Drawing) -> Iterator[str]:
     yield "digraph system {"
     yield "  rankdir=LR; node [shape=box, fontname=sans];"
     for each in drawing.edges:
-        derivation = drawing.graph.derivations[each]
-        label = derivation.label.replace("\\", "\\\\").replace('"', '\\"')
-        yield f'  "{str(each)[:12]}" [label="{label}\\n{derivation.platform}"];'
+        head = drawing.graph.head(each)
+        label = head.label.replace("\\", "\\\\").replace('"', '\\"')
+        yield f'  "{str(each)[:12]}" [label="{label}\\n{head.platform}"];'
     for each, needed in drawing.edges.items():
         for item in needed:
             yield f'  "{str(each)[:12]}" -> "{str(item)[:12]}";'
@@ -40,7 +40,7 @@ def to_mermaid(drawing: Drawing) -> Iterator[str]:
     """A Mermaid flow chart (https://mermaid.js.org/syntax/flowchart.html), which many forges draw."""
     yield "flowchart LR"
     for each in drawing.edges:
-        label = drawing.graph.derivations[each].label.replace('"', "#quot;")
+        label = drawing.graph.head(each).label.replace('"', "#quot;")
         yield f'  n{str(each)[:12]}["{label}"]'
     for each, needed in drawing.edges.items():
         for item in needed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from nexis_eval.graph.derivation import Derivation, Input, Use
-from nexis_eval.graph.encoding import Call, ids_of, notes_of, recipe_of
+from nexis_eval.graph.encoding import Call, Head, ids_of, notes_of, recipe_of
 from nexis_eval.graph.packed import Nodes, PackedDerivations, no_call
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
@@ -31,6 +31,13 @@ class DerivationGraph:
     lacking: Callable[[], None] = field(default=_lacks_nothing, compare=False, repr=False)
     """Raises what the system lacks, where it has no targets but its packages for that reason."""
 
+    def head(self, each: DerivationId) -> Head:
+        """What a derivation is, without rendering what a rule makes of it."""
+        if isinstance(self.derivations, PackedDerivations):
+            return self.derivations.head(each)
+        known = self.derivations[each]
+        return Head(known.builder.kind, known.name, known.version, known.platform)
+
     def needs(self, each: DerivationId) -> Iterable[DerivationId]:
         """What has to be realised before a derivation, with repetitions."""
         if isinstance(self.derivations, PackedDerivations):
@@ -43,8 +50,8 @@ class DerivationGraph:
             return [each for each, item in self.derivations.items() if name in (item.name, item.label)]
         found = []
         for each in self.derivations.nodes.ids:
-            _, own, version, _ = self.derivations.head(each)
-            if name.startswith(own) and name in (own, f"{own}-{version}"):
+            head = self.derivations.head(each)
+            if name.startswith(head.name) and name in (head.name, f"{head.name}-{head.version}"):
                 found.append(each)
         return found
 
@@ -60,10 +67,14 @@ class DerivationGraph:
             pending.extend(self.needs(current))
         return wanted
 
-    def closure(self, roots: Iterable[DerivationId]) -> dict[DerivationId, Derivation]:
-        """Everything that ``roots`` need, in topological order."""
+    def in_order(self, roots: Iterable[DerivationId]) -> list[DerivationId]:
+        """``roots`` and everything that they need, in topological order."""
         wanted = self.reached(roots)
-        return {each: self.derivations[each] for each in self.derivations if each in wanted}
+        return [each for each in self.derivations if each in wanted]
+
+    def closure(self, roots: Iterable[DerivationId]) -> dict[DerivationId, Derivation]:
+        """The same with what each of them is."""
+        return {each: self.derivations[each] for each in self.in_order(roots)}
 
     def dependents(self) -> dict[DerivationId, list[DerivationId]]:
         """For each derivation those that use it directly."""

@@ -283,6 +283,11 @@ BUILDERS: dict[str, type[Builder]] = {each.kind: each for each in get_args(Build
 """By kind."""
 
 
+def label_of(name: str, version: str) -> str:
+    """``name-version`` as people write it."""
+    return f"{name}-{version}" if version else name
+
+
 @dataclass(frozen=True, slots=True)
 class Derivation:
     """The recipe of one step.
@@ -307,7 +312,7 @@ class Derivation:
     @property
     def label(self) -> str:
         """``name-version`` as people write it."""
-        return f"{self.name}-{self.version}" if self.version else self.name
+        return label_of(self.name, self.version)
 
     @property
     def is_fixed(self) -> bool:

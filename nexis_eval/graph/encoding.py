@@ -10,6 +10,7 @@ never decoded. ``docs/formats/derivation.md`` describes the bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -29,6 +30,7 @@ from nexis_eval.graph.derivation import (
     Union,
     Unpack,
     Use,
+    label_of,
 )
 from nexis_store.digest import DerivationId, TreeDigest
 
@@ -112,8 +114,23 @@ def call_recipe(
     )
 
 
-HEAD = 4
-"""How many strings at the start of each recipe tell what it is: kind of builder, name, version, platform."""
+class Head(NamedTuple):
+    """The strings at the start of each recipe, which tell what it is."""
+
+    kind: str
+    name: str
+    version: str
+    platform: str
+
+    @property
+    def label(self) -> str:
+        """``name-version`` as people write it."""
+        return label_of(self.name, self.version)
+
+
+def head_of(recipe: bytes) -> Head:
+    """What a recipe makes, without reading the rest of it."""
+    return Head(*split(recipe)[: len(Head._fields)])
 
 
 def _recipe(

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from nexis_eval.graph.derivation import Derivation
-from nexis_eval.graph.encoding import HEAD, Call, decode, identity, split
+from nexis_eval.graph.encoding import Call, Head, decode, head_of, identity
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 Dump = tuple[Any, Any, Any, Any, Any, dict[int, bytes], list[int], list[int]]
@@ -262,10 +262,10 @@ class PackedDerivations(Mapping[DerivationId, Derivation]):
             self._decoded[each] = known
         return known
 
-    def head(self, each: DerivationId) -> list[str]:
-        """Kind of builder, name, version and platform of a derivation, without decoding the rest."""
+    def head(self, each: DerivationId) -> Head:
+        """What a derivation is, without decoding the rest."""
         nodes = self.nodes
-        return split(nodes.recipe(nodes.index[each]))[:HEAD]
+        return head_of(nodes.recipe(nodes.index[each]))
 
     def needs(self, each: DerivationId) -> list[DerivationId]:
         """What a derivation names, without decoding it."""

@@ -50,7 +50,7 @@ CURES: dict[Cause, str] = {
     Cause.ENVIRONMENT: "record named variables only, never all of `env`",
     Cause.RECIPE: "build both from one configuration and one nexis.lock; a change that is meant needs no cure",
     Cause.INPUT: "nothing to cure here: it follows from an input that differs",
-    Cause.UNKNOWN: "compare the two outputs by hand, with diffoscope for example (`--keep DIR` keeps both)",
+    Cause.UNKNOWN: "compare the two by hand, with diffoscope for example (`repro check --keep DIR` keeps both sides)",
 }
 """For each cause how it is usually cured."""
 
