@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,16 @@ def test_each_workflow_records_twice_and_compares_what_was_recorded(workflow: st
         assert any("make setup venv" in step for step in job.steps)
     value = yaml.safe_load((CI / workflow).read_text())
     assert (value.get("env") or value["variables"])["SYSTEM"] == "examples/minimal"
+
+
+def test_githubs_older_runner_is_given_a_python_that_will_do() -> None:
+    """Its own, 3.10, is too old for the virtual environment."""
+    build = yaml.safe_load((CI / "github.yml").read_text())["jobs"]["build"]
+    (setup,) = (each for each in build["steps"] if each.get("uses", "").startswith("actions/setup-python@"))
+    assert setup["with"]["python-version"] == "${{ matrix.python }}"
+    least = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    for cell in build["strategy"]["matrix"]["include"]:
+        assert [*map(int, cell["python"].split("."))] >= [*map(int, least.split("."))]
 
 
 class Runner:
