@@ -98,6 +98,8 @@ distclean: clean ## Remove the virtual environment as well
 help: ## This list
 	@echo "make [TARGET] [ARCH=x86_64|aarch64|riscv64] [CONFIG=system.toml] [JOBS=N] [STORE=DIR]"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@echo "repro also takes TARGETS=\"NAME…\", ROUNDS=N and REPORTS=DIR; test, boot, cross, crash and peers take"
+	@echo "PYTEST_ARGS=\"…\", setup takes FEATURES=\"…\" (tools/missing-packages lists them), all of them PYTHON=/path/to/python3."
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	$(PYTHON_FROM_DEBIAN)

@@ -131,7 +131,8 @@ def take_targets(args: argparse.Namespace, least: int, most: int | None) -> list
             targets.append(argument)
     if len(targets) < least or (most is not None and len(targets) > most):
         wanted = f"{least}" if least == most else f"{least} to {most}" if most is not None else f"at least {least}"
-        given = f"{len(targets)} targets given ({', '.join(targets)})" if targets else "no target given"
+        count = "no target" if not targets else "1 target" if len(targets) == 1 else f"{len(targets)} targets"
+        given = f"{count} given" + (f" ({', '.join(targets)})" if targets else "")
         raise TargetCountError(
             f"{given}, {wanted} wanted",
             hint="'nexis-eval targets' lists what a system has",

@@ -28,6 +28,7 @@ from nexis_eval.cli.arguments import (
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, size
 from nexis_eval.cli.stores import open_store
+from nexis_eval.cli.writing import OutputError, expect_room_for
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.schedule.plan import Plan, done_plan, make_plan
@@ -120,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         if args.dry_run:
             _print_plan(store, evaluation, plan, named, args.json)
             return 0
+        expect_room_for((), (args.output,))
         adopt_cut_off(store, evaluation.graph, plan)
         if plan.pending and (code := _realise(args, store, evaluation, named, roots, plan)):
             return code
@@ -262,9 +264,13 @@ def _deliver(
         if args.output is not None:
             from nexis_eval.export import export_tree
 
-            for digest in known.outputs.values():
-                for path in export_tree(store, digest, args.output):
-                    print(f"wrote {path}", file=sys.stderr)
+            try:
+                for digest in known.outputs.values():
+                    for path in export_tree(store, digest, args.output):
+                        print(f"wrote {path}", file=sys.stderr)
+            except OSError as error:
+                place = error.filename2 or error.filename or args.output
+                raise OutputError(f"{place} cannot be written: {error.strerror}") from None
     if args.json:
         value = {
             name: {output: {"digest": str(digest), "path": str(store.path(digest))} for output, digest in item.items()}

@@ -81,6 +81,9 @@ def run(args: argparse.Namespace) -> int:
 
 def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, TreeDigest]:
     """Bring the sources that ``args`` ask for into ``store`` and keep them; raises ``FetchError`` if any is missing."""
+    bundle = getattr(args, "bundle", None)
+    if bundle is not None and not bundle.is_file():
+        raise BundleError(f"there is no bundle {bundle}", hint="name a file that 'nexis-eval bundle' made")
     named = take_targets(args, 0, None)
     arches = list(PLATFORMS) if args.all_architectures else [args.arch]
     result: dict[DerivationId, TreeDigest] = {}
@@ -93,8 +96,8 @@ def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, Tree
         if not args.all_targets:
             roots = named_roots(evaluation, named or default_names(evaluation))
         sources = sources_of(graph, roots)
-        if getattr(args, "bundle", None) is not None:
-            _unbundle(args.bundle, store, evaluation, sources)
+        if bundle is not None:
+            _unbundle(bundle, store, evaluation, sources)
         _download(args, store, evaluation, sources)
         found = present(store, sources)
         keep(store, graph, found, root_name(evaluation.system, arch))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nexis_eval.cli import writing
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.graph.closures import Outputs
 from nexis_eval.graph.dag import DerivationGraph
@@ -93,34 +93,8 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def expect_room_for(files: Iterable[Path | None], directories: Iterable[Path | None] = ()) -> None:
-    """Find out before hours of building whether their result can be written; makes the directories that are missing.
-
-    Raises ``ReportError``.
-    """
-    seen: set[Path] = set()
-    for path, directory in (
-        *((each, each.parent) for each in files if each is not None),
-        *((each, each) for each in directories if each is not None),
-    ):
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise ReportError(f"{path} cannot be written: {directory} is a file, not a directory") from None
-        except OSError as error:
-            raise ReportError(f"{path} cannot be written: {directory}: {error.strerror}") from None
-        if path != directory and path.is_dir():
-            raise ReportError(f"{path} cannot be written: it is a directory", hint="name a file in it")
-        try:
-            if path.exists() and not os.access(path, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            # What may be written is not a matter of modes alone: a file system can be read-only, or take no new files.
-            with tempfile.TemporaryFile(dir=directory):
-                pass
-        except OSError as error:
-            raise ReportError(f"{path} cannot be written: {error.strerror}") from None
-        if path.absolute() in seen:
-            raise ReportError(f"{path} is named twice, for two things to write", hint="give each a file of its own")
-        seen.add(path.absolute())
+    """Find out before hours of building whether their result can be written; raises ``ReportError``."""
+    writing.expect_room_for(files, directories, ReportError)
 
 
 def deliver(args: argparse.Namespace, report: Report) -> int:

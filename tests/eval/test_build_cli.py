@@ -151,3 +151,32 @@ def stopped(rules: Path) -> int | None:
             if str(rules).encode() in (entry / "cmdline").read_bytes() and ") T " in (entry / "stat").read_text():
                 return int(entry.name)
     return None
+
+
+def test_a_place_that_takes_no_result_is_told_before_anything_is_built(person: Person) -> None:
+    place = person.directory / "place"
+    place.write_text("a file")
+    done = person.types("build", "good", "-o", "place")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: place cannot be written: place is a file, not a directory [E0009]\n"
+    place.unlink()
+    (place / "usr/made").mkdir(parents=True)
+    done = person.types("build", "good", "-o", "place")
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: place/usr/made cannot be written: Is a directory [E0009]\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("why-depends good", "error: 1 target given (good), 2 wanted [E0005]\n"),
+        ("why-depends good killed empty", "error: 3 targets given (good, killed, empty), 2 wanted [E0005]\n"),
+        ("graph --depth -1", "graph: error: argument --depth: '-1' is no whole number of at least 0\n"),
+        ("graph --depth x", "graph: error: argument --depth: 'x' is no whole number of at least 0\n"),
+        ("fetch --from nosuch", "error: there is no bundle nosuch [F0007]\n"),
+    ],
+)
+def test_what_is_wrong_on_a_command_line_is_said_in_words(person: Person, words: str, told: str) -> None:
+    done = person.types(*words.split())
+    assert done.returncode == 2
+    assert told in done.stderr
