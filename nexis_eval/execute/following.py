@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nexis_eval.execute.making import ID_DIGITS
+from nexis_eval.execute.workspace import build_name
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store
 
@@ -50,7 +50,7 @@ def follow(store: Store, name: str, each: DerivationId, waiting: Callable[[], No
 def running_log(store: Store, name: str, each: DerivationId) -> Path | None:
     """The file into which a running build of ``each`` writes."""
     for engine in _engines(store):
-        for found in engine.glob(f"{name}-{each.hex()[:ID_DIGITS]}-*/log"):
+        for found in engine.glob(f"{build_name(name, each)}-*/log"):
             return found
     return None
 

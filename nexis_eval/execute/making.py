@@ -19,7 +19,7 @@ from nexis_eval.execute.failed import script_failed
 from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.land import prepare
 from nexis_eval.execute.staging import stage
-from nexis_eval.execute.workspace import Workspace, remove_tree
+from nexis_eval.execute.workspace import ID_DIGITS, Workspace, build_name, remove_tree
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script, Use
@@ -36,8 +36,6 @@ LONG_NS = 1_000_000_000
 """A build that took this long may have left much to land: that is done beside what others left, not in line."""
 LANDING = "landing"
 """What the engine itself does with what a build left: the last phase of each."""
-ID_DIGITS = 12
-"""Digits of the derivation id in the name of its build's directory, by which ``nexis-eval log --follow`` finds it."""
 
 Emit = Callable[[events.Event], None]
 
@@ -270,7 +268,7 @@ class Maker:
 
     async def _build(self, begun: Begun, script: Script, slot: Slot) -> Realisation:
         means, derivation, key = self._means, begun.derivation, begun.key
-        directory = means.workspace.directory(f"{derivation.name}-{begun.id.hex()[:ID_DIGITS]}")
+        directory = means.workspace.directory(build_name(derivation.name, begun.id))
         log = directory / "log"
         handed_over = False
 

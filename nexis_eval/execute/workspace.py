@@ -15,6 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nexis_store.digest import DerivationId
+
+ID_DIGITS = 12
+"""So many of an id's digits tell two derivations of one name apart."""
+
+
+def build_name(name: str, each: DerivationId) -> str:
+    """How the directories of builds of a derivation called ``name`` begin, and are found by those who read along."""
+    return f"{name}-{each.hex()[:ID_DIGITS]}"
+
 
 def remove_tree(path: Path) -> None:
     """Delete a directory that a build wrote, whatever permissions it left behind and however deep it goes.
