@@ -85,6 +85,13 @@ def test_the_map_is_the_tree() -> None:
     assert named == there
 
 
+def test_the_map_of_the_store_is_its_modules() -> None:
+    section = (TOP / "docs/store.md").read_text().partition("| module | for |")[2].partition("\n\n")[0]
+    named = {each for row in section.splitlines() if row.startswith("| `") for each in _SPAN.findall(row.split("|")[1])}
+    store = TOP / "nexis_store"
+    assert named == {path.stem for path in store.glob("*.py")} - {"__init__"} | {"metadata/"}
+
+
 @cache
 def _options(program: str, command: str) -> set[str] | None:
     """The options of a command, or ``None`` if there is no such command (the words may be arguments)."""
