@@ -6,20 +6,20 @@ import marshal
 import pickle
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.rendering import Renderer
 from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import Recalled, Request
-from nexis_eval.config.errors import raise_together
-from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.evaluation.result import GRAPH, STATE
-from nexis_eval.evaluation.state import State
 from nexis_eval.graph.dag import DerivationGraph, packed_graph
 from nexis_eval.graph.packed import Nodes
-from nexis_eval.packages.making import origins_of
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
+
+if TYPE_CHECKING:
+    from nexis_eval.build_rules.model import Rule
+    from nexis_eval.config.model import Config, KeyPath
 
 
 class Places:
@@ -42,6 +42,7 @@ class Places:
 
     def lacking(self) -> None:
         """Raise what the system lacks for having targets of its own."""
+        from nexis_eval.config.errors import raise_together
         from nexis_eval.image.assemble import missing_packages
 
         raise_together(missing_packages(self._config))
@@ -70,6 +71,10 @@ def graph_of(
     def paths() -> Mapping[int, KeyPath]:
         if state is None:
             return {}
+        # Imported on use, like what reads the configuration again.
+        from nexis_eval.evaluation.state import State
+        from nexis_eval.packages.making import origins_of
+
         known = State.decode(state)
         return origins_of(known.memory.units, known.paths)
 
