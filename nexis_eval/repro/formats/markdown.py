@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from textwrap import dedent
 
 from nexis_eval.repro.formats.text import view_lines
 from nexis_eval.repro.report import Report, Status, Subject
@@ -31,7 +32,7 @@ def to_markdown(report: Report) -> str:
             f"| {MARKS[subject.status]} | {_escape(subject.name)} | {subject.platform} |{work} {count} | {named} |"
         )
     for subject in report.subjects:
-        if subject.differences or len(subject.notes) > 1:
+        if subject.differences or len(subject.notes) > 1 or any("\n" in note for note in subject.notes):
             lines += ["", *_folded(subject)]
     return "\n".join(lines) + "\n"
 
@@ -40,21 +41,28 @@ def _folded(subject: Subject) -> Iterator[str]:
     yield f"<details><summary>{_escape(subject.name)}: {subject.status}</summary>"
     yield ""
     for note in subject.notes:
-        yield f"- {_escape(note)}"
+        first, *rest = note.splitlines() or [""]
+        yield f"- {_escape(first)}"
+        if rest:
+            yield from ("", *_fenced(dedent("\n".join(rest)).splitlines()))
     for difference in subject.differences[:MAX_DIFFERENCES]:
         yield ""
         yield f"#### {_code(difference.path)} ({difference.change})"
         for verdict in difference.verdicts():
             yield f"- **{verdict.cause}**: {_escape('; '.join(verdict.why))}"
-            yield f"  - cure: {_escape(verdict.cure)}"
+            # Our own words, with code in them, so there is nothing to escape.
+            yield f"  - cure: {verdict.cure}"
         if difference.view is not None:
-            lines = view_lines(difference.view, MAX_LINES)
-            fence = "`" * max(3, 1 + max(line.count("`") for line in lines)) if lines else "```"
-            yield from ("", f"{fence}diff", *lines, fence)
+            yield from ("", *_fenced(view_lines(difference.view, MAX_LINES)))
     if len(subject.differences) > MAX_DIFFERENCES:
         yield f"- and {len(subject.differences) - MAX_DIFFERENCES} more paths"
     yield ""
     yield "</details>"
+
+
+def _fenced(lines: Sequence[str]) -> Iterator[str]:
+    fence = "`" * max(3, 1 + max((line.count("`") for line in lines), default=0))
+    yield from (f"{fence}diff", *lines, fence)
 
 
 def _escape(text: str) -> str:

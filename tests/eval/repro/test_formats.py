@@ -110,6 +110,15 @@ def test_markdown_cannot_be_broken_out_of(report: Report) -> None:
     assert "````diff" in text
 
 
+def test_markdown_shows_code_as_code_and_a_changed_recipe_as_a_diff(report: Report) -> None:
+    note = "the recipe changed: script:\n  -  --static\n  +  --static ``` --zprefix"
+    text = render(replace(report, subjects=(replace(report.subjects[0], notes=(note,)),)), "markdown")
+    assert "- the recipe changed: script:\n\n````diff\n-  --static\n+  --static ``` --zprefix\n````\n" in text
+    cures = re.findall(r"^  - cure: (.*)$", render(report, "markdown"), re.MULTILINE)
+    assert any("`gzip -n`" in cure for cure in cures)
+    assert not any("\\" in cure for cure in cures)
+
+
 def test_markdown_tells_the_rounds_of_a_check(report: Report) -> None:
     checked = replace(report, subjects=(Subject("good-1.0", "x86_64", rounds=3, duration_ns=61_400_000_000),))
     text = render(checked, "markdown")
