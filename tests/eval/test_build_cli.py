@@ -30,12 +30,12 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Person:
         missing='phases.build = "frobnicate --all"\n' + INSTALL,
         empty='phases.install = "true"\n',
         needs='build_dependencies = ["killed"]\n' + INSTALL,
-        late='phases.build = "sleep 98763"\n' + INSTALL,
-        many='phases.build = "for i in {1..40}; do sleep 98763 & done; wait"\n' + INSTALL,
+        late='phases.build = "sleep 98711"\n' + INSTALL,
+        many='phases.build = "for i in {1..40}; do sleep 98711 & done; wait"\n' + INSTALL,
         large='phases.install = "cat /dev/zero >$OUT/large"\n',
-        files='phases.build = "for i in {1..64}; do cat /bin/bash >$i; done; sleep 98763"\n' + INSTALL,
+        files='phases.build = "for i in {1..64}; do cat /bin/bash >$i; done; sleep 98711"\n' + INSTALL,
         memory='phases.build = "cat /dev/zero >/dev/shm/much"\n' + INSTALL,
-        hangs='phases.build = "sleep 98762"\n' + INSTALL,
+        hangs='phases.build = "sleep 98712"\n' + INSTALL,
     )
     return person
 
@@ -92,7 +92,7 @@ def test_limits(person: Person, name: str, limit: str, why: str) -> None:
     told = failure(done.stderr, f"{name}-1.0")
     assert f"': {why}\n" in told
     assert told.endswith("shows the whole log; --limit and --max-memory say how much a build may use\n")
-    assert processes_with("98763") == []
+    assert processes_with("98711") == []
 
 
 @pytest.mark.parametrize("value", ["time", "time=x", "tempo=3", "memory=-1", "processes=1.5"])
@@ -116,16 +116,16 @@ def test_sigterm_stops_a_build_that_a_script_started_in_the_background(person: P
         assert shell.stdout is not None
         pid = int(shell.stdout.readline())
         try:
-            wait_for_process("98762")
+            wait_for_process("98712")
             os.kill(pid, signal.SIGINT)
             time.sleep(0.2)
-            assert processes_with("98762"), "ignored"
+            assert processes_with("98712"), "ignored"
             os.kill(pid, signal.SIGTERM)
             assert "code 130\n" in shell.stdout.read()
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    assert processes_with("98762") == []
+    assert processes_with("98712") == []
     assert list((person.directory / "store/.build").iterdir()) == []
 
 

@@ -29,7 +29,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Person:
         broken='env.COLOUR = "blue"\nphases.build = "mkdir deep; cd deep; ls /no/such; touch never"\n' + INSTALL,
         killed='phases.build = "kill -9 $$"\n' + INSTALL,
         good='phases.build = "echo $RANDOM >made"\n' + INSTALL,
-        hangs='phases.build = "echo begun; sleep 98764"\n' + INSTALL,
+        hangs='phases.build = "echo begun; sleep 98721"\n' + INSTALL,
         needs='build_dependencies = ["broken"]\nphases.build = "touch made"\n' + INSTALL,
     )
     return person
@@ -75,10 +75,10 @@ def test_a_build_whose_shell_was_killed_is_entered_too(person: Person) -> None:
 def test_ctrl_c_stops_a_build_that_hangs_and_shows_it(person: Person) -> None:
     with person.sits_at("debug", "hangs") as terminal:
         terminal.wait_for(r"^begun$", 30)
-        wait_for_process("98764")
+        wait_for_process("98721")
         terminal.send("\x03")
         seen = read_until(terminal, r"\[hangs-1.0:/build/source\]\$ ")
-        assert "hangs-1.0 was interrupted in phase 'build' (exit code 130)\nat: sleep 98764\n" in seen
+        assert "hangs-1.0 was interrupted in phase 'build' (exit code 130)\nat: sleep 98721\n" in seen
         terminal.send("exit\r")
         terminal.wait_for(RESTORED + "1", 10)
 

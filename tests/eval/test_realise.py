@@ -210,7 +210,7 @@ def test_a_vendor_binary_that_is_there_is_taken_and_the_source_left_alone(bench:
 
 
 def test_cancelling_stops_builds_at_once_and_leaves_nothing(bench: Bench) -> None:
-    slow = bench.script("slow", "echo started >&2; sleep 98763; mkdir /out/usr")
+    slow = bench.script("slow", "echo started >&2; sleep 98731; mkdir /out/usr")
     quick = bench.script("quick", "mkdir -p /out/usr; echo done >/out/usr/quick")
 
     async def work() -> None:
