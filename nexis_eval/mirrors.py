@@ -18,7 +18,11 @@ DEBIAN_ARCHIVES = ("debian", "debian-security", "debian-ports")
 
 
 class UnknownMirrorError(NexisError):
-    """A URL names a mirror set that nothing defines."""
+    """A URL names a mirror set that nothing defines.
+
+    ``[mirrors]`` in the configuration gives a set its base URLs: ``mirror://NAME/path`` is looked for below each of
+    them in order.
+    """
 
     code = "F0002"
     exit_code = 2

@@ -21,7 +21,11 @@ ARCH_NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 class TemplateError(NexisError):
-    """A template uses a field that there is none of."""
+    """A template uses a field that there is none of.
+
+    URLs may use ``{name}``, ``{version}``, ``{version_major}``, ``{version_minor}``, ``{tag}``, and what projects call
+    an architecture: ``{arch}``, ``{debarch}``, ``{goarch}``, ``{triplet}``.
+    """
 
     code = "E0403"
     exit_code = 2

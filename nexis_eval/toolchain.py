@@ -24,7 +24,11 @@ HEADER = "# Made by 'nexis-eval lock --toolchain'. The packages of each tool set
 
 
 class ToolchainError(NexisError):
-    """A tool set is not defined or not pinned."""
+    """A tool set is not defined or not pinned.
+
+    Tool sets are defined in ``rules/toolchain.toml`` and pinned in ``rules/toolchain.lock`` by ``nexis-eval lock
+    --toolchain``. The names of a package's ``tools`` are those of its sets.
+    """
 
     code = "E0405"
     exit_code = 2

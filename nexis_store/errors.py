@@ -50,32 +50,51 @@ class NexisError(Exception):
 
 
 class StoreError(NexisError):
-    """The store cannot do what was asked: not there, not writable, damaged, in use by an incompatible version."""
+    """The store cannot do what was asked: not there, not writable, damaged, in use by an incompatible version.
+
+    The message says which. The store is ``--store``, else ``$NEXIS_STORE``, else ``~/.local/share/nexis/store``;
+    ``nexis-store verify`` looks for damage, ``nexis-store recover`` makes a lost database anew.
+    """
 
     code = "S0001"
     exit_code = 4
 
 
 class NotInStoreError(StoreError):
-    """Something was asked for by digest or name and the store does not have it."""
+    """Something was asked for by digest or name and the store does not have it.
+
+    ``nexis-store ls`` lists what it has. A name serves if only one artifact has it, otherwise the beginning of a digest
+    does.
+    """
 
     code = "S0002"
 
 
 class DamagedStoreError(StoreError):
-    """What is on disk contradicts its digest or the metadata."""
+    """What is on disk contradicts its digest or the metadata.
+
+    ``nexis-store verify --contents`` names all that is damaged, and with ``--repair`` replaces it by good copies: of
+    this store, of another place (``--from``), or of a build (``--rebuild-with``).
+    """
 
     code = "S0003"
 
 
 class HostileArchiveError(StoreError):
-    """An archive tried to leave its directory, or to bring in what a store refuses."""
+    """An archive tried to leave its directory, or to bring in what a store refuses.
+
+    Paths that lead out of the archive, links through which later members would be written elsewhere, devices: nothing
+    of it was kept. Whoever made the archive has to make another one.
+    """
 
     code = "S0004"
 
 
 class ConflictError(StoreError):
-    """Two trees own one path and nothing says which wins."""
+    """Two trees own one path and nothing says which wins.
+
+    Of packages, ``[conflicts]`` in the configuration names the winner: ``"/usr/bin/vi" = "vim"``.
+    """
 
     code = "S0005"
 

@@ -34,7 +34,11 @@ Evaluated = tuple[argparse.Namespace, Evaluation]
 
 
 class OperandError(NexisError):
-    """What was given to compare names no derivation."""
+    """What was given to compare names no derivation.
+
+    Each side is a configuration, a JSON file of ``show-derivation --recursive --json``, ``graph --json`` or ``repro
+    record``, or ``last``; ``#`` and a name choose a target in it.
+    """
 
     code = "E0006"
     exit_code = 2

@@ -38,14 +38,21 @@ FILES_AT = "/in/nexis"
 
 
 class NoSandboxError(NexisError):
-    """The target is not made by a script, so that there is no sandbox to enter."""
+    """The target is not made by a script, so that there is no sandbox to enter.
+
+    Downloads, unpacked archives and merged trees are made by the engine. ``nexis-eval show-derivation TARGET`` says
+    how, and which inputs of it are built.
+    """
 
     code = "X0003"
     exit_code = 2
 
 
 class InputsFailedError(NexisError):
-    """What the target is built from could not be built."""
+    """What the target is built from could not be built.
+
+    The failures stand above: enter one of those first, by ``nexis-eval debug``.
+    """
 
     code = "X0004"
     exit_code = 1

@@ -28,7 +28,11 @@ SYSTEM_TARGETS = frozenset({"images", "initramfs", "iso", "kernel", "rootfs", "s
 
 
 class UnknownTargetError(NexisError):
-    """A target was named that the system does not have."""
+    """A target was named that the system does not have.
+
+    ``nexis-eval targets`` lists those that it has: packages, parts of the system, images, tool sets. The name of a
+    step, with or without its version, and the beginning of a derivation id serve as well if they mean one step.
+    """
 
     code = "E0003"
     exit_code = 2

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 
 class BundleError(NexisError):
-    """A bundle of sources cannot be read or written."""
+    """A bundle of sources cannot be read or written.
+
+    A bundle is what ``nexis-eval bundle`` wrote, whole. It is written beside its place first, so that directory has to
+    take a new file and have room for all sources.
+    """
 
     code = "F0007"
     exit_code = 2

@@ -20,14 +20,20 @@ from nexis_store.errors import NexisError
 
 
 class NoWayError(NexisError):
-    """The graph was asked for the ways from one step to another, and there are none."""
+    """The graph was asked for the ways from one step to another, and there are none.
+
+    The ways lead from what needs something to what is needed: ``--from images --to zlib``, not the other way round.
+    """
 
     code = "E0007"
     exit_code = 2
 
 
 class ReducedRecipesError(NexisError):
-    """Recipes were to be printed without some of their inputs; a transitive reduction is for drawings."""
+    """Recipes were to be printed without some of their inputs; a transitive reduction is for drawings.
+
+    Leave ``--reduce`` out, or choose another ``--format`` than ``json``.
+    """
 
     code = "E0008"
     exit_code = 2

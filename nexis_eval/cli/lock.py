@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class UnknownPackageError(NexisError):
-    """A package is to be pinned anew that the configuration does not have."""
+    """A package is to be pinned anew that the configuration does not have.
+
+    ``--update`` takes the ``name`` of a ``[[packages]]`` table, without the version.
+    """
 
     code = "E0406"
     exit_code = 2

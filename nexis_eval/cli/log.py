@@ -22,7 +22,11 @@ from nexis_store.store import Store
 
 
 class NoLogError(NexisError):
-    """There is no log of what was asked for."""
+    """There is no log of what was asked for.
+
+    Logs are kept by build key: what was built from another recipe, or in another store, has its log there. Only what a
+    script makes has one.
+    """
 
     code = "E0004"
     exit_code = 2

@@ -57,7 +57,10 @@ def comparing(run: Run) -> Run:
 
 
 class BuildFirstFailedError(NexisError):
-    """What was to be checked could not be built in the first place."""
+    """What was to be checked could not be built in the first place.
+
+    A check compares with a build that succeeded. Where only some of what is to be checked fails, the rest is checked.
+    """
 
     code = "R0002"
     exit_code = 2
@@ -70,7 +73,11 @@ class BuildFirstFailedError(NexisError):
 
 
 class ReportError(NexisError):
-    """A report or a record cannot be written where it should be."""
+    """A report or a record cannot be written where it should be.
+
+    This is looked at before anything is built. Directories that are missing are made; name a file in one that you may
+    write to.
+    """
 
     code = "R0006"
     exit_code = 2

@@ -30,7 +30,11 @@ MAX_SIGNATURE_BYTES = 1 << 20
 
 
 class OperandError(NexisError):
-    """What was given to compare is nothing that can be compared, or the two are of different kinds."""
+    """What was given to compare is nothing that can be compared, or the two are of different kinds.
+
+    Records, stores and builds are compared with each other, so are trees (artifacts, generations, directories), and so
+    are files.
+    """
 
     code = "R0005"
     exit_code = 2

@@ -113,7 +113,10 @@ class EncodingError(ConfigError):
 
 
 class MissingFileError(ConfigError):
-    """The configuration file that was given on the command line cannot be read."""
+    """The configuration file that was given on the command line cannot be read.
+
+    Commands read ``./system.toml`` unless another file, or the directory of one, is named.
+    """
 
     code = "C0103"
 

@@ -13,14 +13,22 @@ from nexis_store.tree import Attributes
 
 
 class InputChangedError(NexisError):
-    """A file changed between evaluation and building."""
+    """A file changed between evaluation and building.
+
+    What was built would not be what its recipe says, so nothing is kept. Repeat the command: it reads the file as it is
+    now.
+    """
 
     code = "B0003"
     exit_code = 2
 
 
 class SourceLayoutError(NexisError):
-    """A download that should be one archive is something else."""
+    """A download that should be one archive is something else.
+
+    ``source`` names one archive (tar, zip, compressed or not) or a git repository. A page that a server sends instead
+    of a file that is gone is the usual reason: look at what the URL leads to.
+    """
 
     code = "B0004"
 

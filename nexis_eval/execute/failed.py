@@ -32,7 +32,12 @@ _MISSING = re.compile(
 
 
 class ScriptFailedError(NexisError):
-    """A build script ended with an error."""
+    """A build script ended with an error.
+
+    The message has the phase, the command and the last lines of the log. ``nexis-eval log TARGET`` prints all of it,
+    ``nexis-eval debug TARGET`` runs the build again and opens a shell where it fails. A failure is never kept as a
+    result: the next run tries again.
+    """
 
     code = "B0002"
 

@@ -42,7 +42,11 @@ class FetchError(NexisError):
 
 
 class NetrcError(NexisError):
-    """The file with the passwords for servers (``~/.netrc`` or ``$NETRC``) cannot be read."""
+    """The file with the passwords for servers (``~/.netrc`` or ``$NETRC``) cannot be read.
+
+    Each entry is ``machine HOST login NAME password WORD``. Correct the line that the message names, and let nobody
+    else read the file (mode 0600).
+    """
 
     code = "F0004"
     exit_code = 3

@@ -31,7 +31,12 @@ ARCHIVE = "mirror://debian"
 
 
 class DebianIndexError(NexisError):
-    """A package index cannot be trusted or does not have what is asked for."""
+    """A package index cannot be trusted or does not have what is asked for.
+
+    Indexes of Debian have to be signed by a key of ``debian-archive-keyring``, and ``gpgv`` checks that: install both.
+    A package that is not there is misspelt, of another suite, or gone: ``nexis-eval lock --update PACKAGE`` pins what
+    there is now.
+    """
 
     code = "F0003"
     exit_code = 3

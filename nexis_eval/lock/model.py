@@ -22,7 +22,11 @@ HEADER = """\
 
 
 class LockFormatError(NexisError):
-    """``nexis.lock`` is not what this program writes."""
+    """``nexis.lock`` is not what this program writes.
+
+    The file was edited by hand, cut short, or comes from another version of this program. Take it from version control
+    again, or delete it and run ``nexis-eval lock``: what is not pinned by the configuration is then pinned anew.
+    """
 
     code = "E0404"
     exit_code = 2

@@ -9,14 +9,23 @@ from nexis_store.errors import NexisError
 
 
 class NotLockedError(NexisError):
-    """A version or a hash is needed that neither the configuration nor the lock has."""
+    """A version or a hash is needed that neither the configuration nor the lock has.
+
+    ``nexis-eval lock`` looks it up and pins it in ``nexis.lock``, and so does every build that may use the network.
+    With ``--locked`` or ``--offline`` nothing is looked up: run ``nexis-eval lock`` where there is a network, and
+    commit the file.
+    """
 
     code = "E0401"
     exit_code = 2
 
 
 class PackageError(NexisError):
-    """A package's table cannot be turned into a build."""
+    """A package's table cannot be turned into a build.
+
+    The message says what is missing or does not fit together. ``nexis-eval options packages`` lists what a package can
+    say, ``nexis-eval rules RULE`` what its rule takes.
+    """
 
     code = "E0402"
     exit_code = 2

@@ -32,7 +32,11 @@ MAX_FILE_BYTES = 2 << 30
 
 
 class CacheError(NexisError):
-    """A binary cache cannot be read, is none, or gives something else than what it was asked for."""
+    """A binary cache cannot be read, is none, or gives something else than what it was asked for.
+
+    ``nexis-eval repro record --cache DIR`` makes a cache, and any web server can serve it. All but its claims (what a
+    build key gave) is verified by hash, so a file that was damaged or replaced is told here.
+    """
 
     code = "R0007"
     exit_code = 2

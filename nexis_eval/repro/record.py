@@ -32,7 +32,11 @@ ENCODINGS: Mapping[str, int] = {
 
 
 class RecordError(NexisError):
-    """A file that should be a record is not one, or of an unknown version."""
+    """A file that should be a record is not one, or of an unknown version.
+
+    ``nexis-eval repro record`` writes records. One of another version is compared by the version that wrote it, or
+    recorded again.
+    """
 
     code = "R0003"
     exit_code = 2

@@ -16,7 +16,12 @@ ARMOUR = b"-----BEGIN SSH SIGNATURE-----"
 
 
 class SignatureError(NexisError):
-    """A signature could not be made, or does not hold."""
+    """A signature could not be made, or does not hold.
+
+    ``ssh-keygen`` signs and verifies. The signature lies beside the file as ``FILE.sig``, and ``--signers`` names a
+    file with lines ``NAME KEY`` (``ssh-keygen(1)``, ALLOWED SIGNERS). A file that was changed after signing never
+    verifies.
+    """
 
     code = "R0004"
     exit_code = 2

@@ -73,7 +73,11 @@ NAMES: tuple[str, ...] = tuple(each.name for each in VARIATIONS)
 
 
 class UnknownVariationError(NexisError):
-    """``--vary`` names something that is no variation."""
+    """``--vary`` names something that is no variation.
+
+    ``nexis-eval repro check --vary help`` lists them. ``--vary time,cpus`` varies only these, ``--vary=-kernel`` all
+    but this one.
+    """
 
     code = "R0001"
     exit_code = 2

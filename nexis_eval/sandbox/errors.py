@@ -12,14 +12,23 @@ SYSCTL = Path("/proc/sys")
 
 
 class SandboxError(NexisError):
-    """A sandbox cannot be set up on this machine."""
+    """A sandbox cannot be set up on this machine.
+
+    Builds need user namespaces and no root. The message names what forbids them (``kernel.unprivileged_userns_clone``,
+    ``user.max_user_namespaces``, ``kernel.apparmor_restrict_unprivileged_userns``, the filter of a container) and how
+    it is allowed. There is no way around the sandbox: what sees this machine would not be the same elsewhere.
+    """
 
     code = "X0001"
     exit_code = 5
 
 
 class SandboxSpecError(SandboxError):
-    """A sandbox cannot be set up as this build asks: a directory to mount on or a file to show is missing."""
+    """A sandbox cannot be set up as this build asks: a directory to mount on or a file to show is missing.
+
+    One of the inputs of the build is not what its recipe takes it for. A tool set that was left out is the usual
+    reason; ``nexis-store verify`` tells whether the input is damaged.
+    """
 
     code = "X0002"
 

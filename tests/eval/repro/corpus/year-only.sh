@@ -1,5 +1,5 @@
-# summary: a copyright year taken from the clock
+# summary: a date taken from the clock (in another time zone it may be another day)
 # cause: timestamp
-# variation: time
+# variation: time|timezone
 mkdir -p /out/usr/share/doc
 echo "Copyright $(date +%Y-%m-%d) the authors" > /out/usr/share/doc/copyright
