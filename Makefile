@@ -41,7 +41,7 @@ run-qemu: iso ## Boot what 'make iso' built, on this terminal (Ctrl-A X leaves Q
 
 test: $(VENV)/.dev ## Fast tests (minutes): everything that neither boots nor cross-builds
 	$(call needs,tests)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style and import rules
 	$(BIN)/ruff check .
