@@ -16,6 +16,8 @@ from nexis_eval.repro.surroundings import Surroundings
 from nexis_eval.repro.vary import FROZEN_AHEAD_SECONDS, NAMES, Setup, describe
 
 MAX_BISECTION_BUILDS = 40
+CHANCY = frozenset(("random", "aslr", "cpus"))
+"""Variations that make a difference in some builds and none in others: that one is not seen again acquits nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class _Bisection:
         self._frozen_at = int(time.time()) + FROZEN_AHEAD_SECONDS
         self._pinned: Built | None = None
         self._found: dict[frozenset[str], tuple[Difference, ...]] = {}
+        self._shown_by: dict[frozenset[str], int] = {}
         self._builds = 0
 
     async def _build(self, varied: frozenset[str], what: str, number: int = 1) -> Built:
@@ -130,18 +133,32 @@ class _Bisection:
         known = self._found.get(varied)
         if known is not None:
             return known
-        assert self._pinned is not None
         found: tuple[Difference, ...] = ()
         # The second way to vary is tried where the first shows nothing: two entries reversed may look as sorted.
         for number in (1, 2) if varied & {"order", "memory"} and len(varied) == 1 else (1,):
             if found or self._builds >= MAX_BISECTION_BUILDS:
                 break
-            built = await self._build(varied, f"bisecting, {describe(varied)} varied", number)
-            if built.ok:
-                sides = (self._pinned.surroundings, built.surroundings)
-                found = compare_outputs(self._pinned.trees, built.trees, sides)
+            found = await self._look(varied, f"bisecting, {describe(varied)} varied", number) or ()
+            self._shown_by[varied] = number
         self._found[varied] = found
         return found
+
+    async def _look(self, varied: frozenset[str], what: str, number: int) -> tuple[Difference, ...] | None:
+        assert self._pinned is not None
+        built = await self._build(varied, what, number)
+        if not built.ok:
+            return None
+        return compare_outputs(self._pinned.trees, built.trees, (self._pinned.surroundings, built.surroundings))
+
+    async def _by_chance(self, culprits: frozenset[str], found: tuple[Difference, ...]) -> frozenset[str]:
+        """Which of ``found`` are not there when the same is varied once more: pinned builds agreed by luck only."""
+        if culprits & CHANCY or self._builds >= MAX_BISECTION_BUILDS:
+            return frozenset()
+        what = f"bisecting, {describe(culprits)} varied once more"
+        again = await self._look(culprits, what, self._shown_by.get(culprits, 1))
+        if again is None:
+            return frozenset()
+        return frozenset(each.key for each in found) - {each.key for each in again}
 
     async def explain(self, differences: tuple[Difference, ...]) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
         """The same differences with verdicts that know their culprits, and notes on how it went."""
@@ -165,9 +182,14 @@ class _Bisection:
             if not wanted:
                 break
             culprits = await minimal_set(names, wanted, differs)
-            for each in await self._differences(frozenset(culprits)):
-                if each.key not in beyond_control:
+            found = await self._differences(frozenset(culprits))
+            by_chance = await self._by_chance(frozenset(culprits), found)
+            for each in found:
+                if each.key in by_chance:
+                    explained[each.key] = [((), each)]
+                elif each.key not in beyond_control:
                     explained.setdefault(each.key, []).append((culprits, each))
+            beyond_control |= by_chance
             names = [name for name in names if name not in culprits]
         await self._confirm(explained)
         return self._merge(differences, explained)
