@@ -10,6 +10,7 @@ import pytest
 from nexis_eval.repro.check import CheckOptions, check
 from nexis_eval.repro.report import Status, Subject
 from nexis_eval.repro.vary import NAMES, Setup
+from tests.eval.repro.elsewhere import elsewhere_now, expect_nothing_since
 from tests.eval.repro.packages import CORPUS, Bench, Package, package, packages
 
 QUICK = ("shell-date", "host-name", "clean-archive")
@@ -83,10 +84,10 @@ def test_pinned_builds_have_nothing_left_to_differ_in(bench: Bench) -> None:
 
 
 def test_nothing_is_left_behind(bench: Bench, tmp_path: Path) -> None:
-    before = set(Path("/dev/shm").glob("nexis-repro-*"))
+    before = elsewhere_now()
     bench.run(lambda room: check(room, bench.recipe("tidy", ": > /out/x\n"), "x86_64", CheckOptions()))
     assert not [path for path in (bench.path / "work").iterdir() if path.is_dir()]
-    assert set(Path("/dev/shm").glob("nexis-repro-*")) <= before
+    expect_nothing_since(before)
 
 
 @pytest.mark.slow

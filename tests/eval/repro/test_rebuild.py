@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +19,7 @@ from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.repro.rebuild import ELSEWHERE, Laboratory
 from nexis_eval.repro.vary import Setup, Tools
 from nexis_store.store import default_store_root
+from tests.eval.repro.elsewhere import elsewhere_now, expect_nothing_since, is_held
 from tests.eval.repro.packages import Bench
 from tests.eval.sandbox.rooms import require_sandbox
 
@@ -43,38 +46,28 @@ def test_what_a_killed_check_left_on_another_file_system_is_removed(tmp_path: Pa
 
 def test_a_cancelled_build_leaves_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
+    mark = f"begun-{uuid4().hex}"
+
+    def begun() -> bool:
+        # Others who are at work here take their files away meanwhile.
+        with suppress(FileNotFoundError):
+            return any(list(place.rglob(mark)) for place in (bench.path / "work", *elsewhere_now()))
+        return begun()
 
     async def interrupted(room: Laboratory) -> None:
         setup = Setup(frozenset({"filesystem", "path"}))
-        build = asyncio.create_task(room.build(bench.recipe("long", ": > /out/begun; sleep 1000\n"), setup))
-        places = [bench.path / "work", room.tools.other_file_system or bench.path]
-        while not any(list(place.rglob("begun")) for place in places):
+        build = asyncio.create_task(room.build(bench.recipe("long", f": > /out/{mark}; sleep 1000\n"), setup))
+        while not begun():
             await asyncio.sleep(0.05)
         build.cancel()
         with pytest.raises(asyncio.CancelledError):
             await build
-        assert not any(list(place.rglob("begun")) for place in places)
+        assert not begun()
 
     before = elsewhere_now()
     bench.run(interrupted)
     assert not list((bench.path / "work").iterdir())
-    assert elsewhere_now() <= before
-
-
-def elsewhere_now() -> set[Path]:
-    return set(Path("/dev/shm").glob(f"{ELSEWHERE}*"))
-
-
-def is_held(path: Path) -> bool:
-    """Whether it is somebody else's who is at work at the same time."""
-    try:
-        with (path / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return not path.exists()
-    return False
+    expect_nothing_since(before)
 
 
 @pytest.mark.slow
