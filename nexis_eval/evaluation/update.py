@@ -192,7 +192,12 @@ class _Remaking:
                 memory.rule_toolsets,
                 memory.toolset_nodes,
                 tuple(name for name in memory.tried if name not in touched),
-                {name: each for name, each in memory.runtime.items() if name not in touched},
+                {
+                    # What is made again need not be a smoke test's, so it is not asked for what that sees.
+                    name: runtime_names(edit.present[name]) if name in edit.present else each
+                    for name, each in memory.runtime.items()
+                    if name not in edit.gone
+                },
             ),
             self._note_made,
         )

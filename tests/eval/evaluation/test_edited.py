@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nexis_eval.cli.evaluation import evaluate
@@ -230,6 +230,12 @@ EDITS = st.lists(
 )
 
 
+# What a smoke test sees is made again without a change, and changed only then.
+@example(
+    [[try_it(4)], [say_more(0, "[[force.packages]]\nname = 'p5'\nversion = '9'")], [set_key(3, "dependencies", "")]],
+    "x86_64",
+    (),
+)
 @settings(max_examples=60)
 @given(
     st.lists(EDITS, min_size=1, max_size=4),
