@@ -27,7 +27,7 @@ from nexis_eval.cli.arguments import (
 )
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, size
-from nexis_eval.cli.stores import open_store
+from nexis_eval.cli.stores import open_store, store_to_ask
 from nexis_eval.cli.writing import OutputError, expect_room_for
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate(args)
     names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
-    with open_store(args) as store:
+    with store_to_ask(args) if args.dry_run else open_store(args) as store:
         plan = done_plan(roots, store.realised) or make_plan(evaluation.graph, roots, store.realised, store.realisation)
         if args.dry_run:
             _print_plan(store, evaluation, plan, named, args.json)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nexis_eval.cli.arguments import DEFAULT_TARGET, add_store_argument, add_variant_arguments
 from nexis_eval.cli.evaluation import evaluate, find_target
-from nexis_eval.cli.stores import open_store
+from nexis_eval.cli.stores import store_to_ask
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.diff import DerivationDiff, Difference, compare
@@ -94,7 +94,7 @@ def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Ev
         if not evaluations:
             raise OperandError("'last' needs a configuration on the other side", hint="give a SYSTEM.toml there")
         chosen, evaluation = evaluations[0]
-        with open_store(chosen) as store:
+        with store_to_ask(chosen) as store:
             record = last(store, evaluation.system, evaluation.arch, [target] if target else [])
         if record is None:
             raise OperandError(

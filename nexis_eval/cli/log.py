@@ -11,7 +11,7 @@ import sys
 
 from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, selection, take_targets
 from nexis_eval.cli.evaluation import evaluate, find_target
-from nexis_eval.cli.stores import open_store
+from nexis_eval.cli.stores import store_to_ask
 from nexis_eval.execute.following import follow, running_log
 from nexis_eval.graph.closures import Closures, visible
 from nexis_eval.graph.derivation import Derivation
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     while graph.derivations[each].builder.kind == "choice":
         each = graph.derivations[each].inputs[-1].derivation
     derivation = graph.derivations[each]
-    with open_store(args) as store:
+    with store_to_ask(args) as store:
         if args.follow and _follow(store, derivation, each):
             return 0 if store.realised(each) is not None else 1
         known = store.realised(each)

@@ -6,7 +6,10 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nexis_eval.cli.arguments import take_targets
 from nexis_eval.config.listing import list_files
@@ -33,6 +36,20 @@ def open_store(args: argparse.Namespace) -> Store:
     if there and (note := migration(layout.root, backend_of(layout), profile)):
         print(f"note: {note}", file=sys.stderr)
     return store
+
+
+@contextmanager
+def store_to_ask(args: argparse.Namespace) -> Iterator[Store]:
+    """The store, for a command that only asks: where there is none an empty one for the time being, and a note."""
+    root = Path(args.store or default_store_root())
+    if Path(Layout(str(root.absolute())).format_file).exists():
+        with open_store(args) as store:
+            yield store
+        return
+    if args.store is not None:
+        print(f"note: there is no store at {root}; building makes it", file=sys.stderr)
+    with TemporaryDirectory() as name, Store.open(Path(name) / "store") as store:
+        yield store
 
 
 def _file(args: argparse.Namespace) -> Path:

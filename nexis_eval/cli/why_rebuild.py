@@ -11,7 +11,7 @@ import json
 
 from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
-from nexis_eval.cli.stores import open_store
+from nexis_eval.cli.stores import store_to_ask
 from nexis_eval.graph.why import Cause, Reach, causes, consequences
 from nexis_eval.record import last
 from nexis_eval.schedule.plan import make_plan
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     graph = evaluation.graph
     names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
-    with open_store(args) as store:
+    with store_to_ask(args) as store:
         before = last(store, evaluation.system, evaluation.arch, named)
         plan = make_plan(graph, roots, store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}

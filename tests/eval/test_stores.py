@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.cli.stores import open_store
+from nexis_eval.cli.stores import open_store, store_to_ask
 from nexis_store.maintenance import backend_of, migrate
 from nexis_store.store import Store
 
@@ -50,6 +50,17 @@ def test_a_store_that_is_there_keeps_its_backend(tmp_path: Path, capsys: pytest.
     assert backend(open_store(arguments(tmp_path, "server"))) == "rocksdb"
     assert backend(open_store(arguments(tmp_path, "auto"))) == "rocksdb"
     assert backend(open_store(arguments(tmp_path))) == "rocksdb"
+    assert capsys.readouterr().err == ""
+
+
+def test_who_only_asks_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with store_to_ask(arguments(tmp_path)) as store:
+        assert list(store.roots()) == []
+    assert "there is no store at" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+    backend(open_store(arguments(tmp_path)))
+    with store_to_ask(arguments(tmp_path)) as store:
+        assert store.root == tmp_path / "store"
     assert capsys.readouterr().err == ""
 
 
