@@ -56,7 +56,9 @@ class Operand:
         """What it is, in a word."""
         if self.cache is not None:
             return "a binary cache"
-        return "a record" if self.records is not None else "a tree" if self.tree is not None else "a file"
+        if self.records is not None:
+            return "a store" if Path(self.name).is_dir() else "a record"
+        return "a tree" if self.tree is not None else "a file"
 
 
 class Stores:
