@@ -510,7 +510,8 @@ def _context_files(config: Config, checker: _Checker) -> None:
 def near_file(written: str, path: Path) -> str:
     """A hint for a file that is not there: one of nearly that name, or how paths are understood."""
     try:
-        near = nearest(path.name, os.listdir(path.parent))  # noqa: PTH208 - names are wanted
+        names = os.listdir(path.parent)  # noqa: PTH208 - names are wanted
+        near = nearest(path.name, [each for each in names if each != path.name])
     except OSError:
         near = None
     if near:

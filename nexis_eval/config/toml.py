@@ -45,6 +45,8 @@ _SAID = (
     ),
 )
 _TWICE = ("Cannot overwrite a value", "Duplicate inline table key", "Cannot declare")
+_CONFLICT = re.compile(r"<{7} |={7}$|>{7} ", re.MULTILINE)
+_LONG_NUMBER = re.compile(r"[\d_]{1000,}")
 _WORD = re.compile(r"[^\s,\]}#\"']+")
 
 
@@ -63,6 +65,8 @@ def _said(problem: str, text: str, offset: int) -> tuple[str, str]:
             cure = f"write {word[0].lower()}"
         else:
             cure = f'write "{word[0]}"'
+    elif problem.startswith("Invalid statement") and _CONFLICT.match(text, offset):
+        message, cure = "not valid TOML: a merge left its marks here", "keep one side of the conflict, or parts of both"
     elif problem.startswith("Expected newline") and text[offset - 1 : offset] == "0":
         message, cure = "not valid TOML: a number cannot start with 0", "leave the 0 out, or write the value in quotes"
     return message, cure
@@ -135,6 +139,13 @@ def parse(text: str, shown: str) -> dict[str, object]:
         message, cure = _said(problem, error.doc, offset)
         place = Place(shown, *line_and_column(error.doc, offset))
         raise TomlSyntaxError(message, hint=cure, place=place, length=1) from None
+    except ValueError:
+        # Python reads no more digits than that (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
+        from nexis_eval.config.positions import line_and_column
+
+        number = _LONG_NUMBER.search(text)
+        at = Place(shown, *line_and_column(text, number.start())) if number else Place(shown)
+        raise TomlSyntaxError("not readable: a number of that many digits", hint="is it a string?", place=at) from None
     except RecursionError:
         raise TomlSyntaxError(
             "not readable: lists or tables are nested too deeply", hint="flatten them", place=Place(shown)
