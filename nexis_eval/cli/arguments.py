@@ -62,6 +62,7 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "")
     parser.add_argument(
         "arguments",
         nargs="*",
+        type=_named,
         metavar="SYSTEM.toml TARGET" if targets else "SYSTEM.toml",
         help="the configuration, or its directory (default: ./system.toml)" + (f"; {targets}" if targets else ""),
     )
@@ -69,6 +70,13 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "")
     parser.add_argument(
         "--locked", action="store_true", help="fail where nexis.lock lacks something, instead of pinning it"
     )
+
+
+def _named(text: str) -> str:
+    # Otherwise a script whose variable is empty would build everything.
+    if not text:
+        raise argparse.ArgumentTypeError("an argument is empty; is a variable of your script?")
+    return text
 
 
 def add_store_argument(parser: argparse.ArgumentParser) -> None:

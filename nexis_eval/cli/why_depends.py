@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0 if paths else 1
     if not paths:
-        print(f"{first} does not need {second}")
+        other = f"; {second} needs {first}" if source in graph.reached([needed]) else ""
+        print(f"{first} does not need {second}{other}")
         return 1
     for index, path in enumerate(paths):
         if index:

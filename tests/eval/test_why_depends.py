@@ -51,4 +51,10 @@ def test_as_a_person_asks(capsys: pytest.CaptureFixture[str]) -> None:
     assert [each["label"] for each in path] == ["images", "ext2", "rootfs", "packages", "zlib-1.2.13"]
     assert [each["relation"] for each in path] == [None, *["builds with"] * 4]
     assert run(["why-depends", EXAMPLE, "zlib", "iso"]) == 1
-    assert capsys.readouterr().out == "zlib does not need iso\n"
+    assert capsys.readouterr().out == "zlib does not need iso; iso needs zlib\n"
+
+
+def test_an_empty_argument_is_not_taken_for_the_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["why-depends", EXAMPLE, "zlib", ""])
+    assert "an argument is empty; is a variable of your script?" in capsys.readouterr().err
