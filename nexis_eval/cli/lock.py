@@ -22,7 +22,7 @@ from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
 from nexis_eval.lock.changes import changes
 from nexis_eval.lock.conflicts import has_conflict, merged
-from nexis_eval.lock.model import Lock, format_lock, parse_lock
+from nexis_eval.lock.model import Lock, format_lock, parse_lock, read_lock
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.places import RULES
 from nexis_eval.platforms import PLATFORMS
@@ -113,9 +113,8 @@ def _configs(args: argparse.Namespace) -> list[Config]:
 
 def _read(path: Path) -> tuple[Lock, str]:
     """The lock as it is, and its text; what a merge left in conflict is put together."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    text = read_lock(path)
+    if text is None:
         return Lock(), ""
     if not has_conflict(text):
         return parse_lock(text, str(path)), text

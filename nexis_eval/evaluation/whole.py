@@ -24,7 +24,7 @@ from nexis_eval.evaluation.result import Evaluation, encode_summary
 from nexis_eval.evaluation.state import state_of
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import Instantiator
-from nexis_eval.lock.model import Lock, load_lock
+from nexis_eval.lock.model import Lock, load_lock, read_lock
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.places import RULES
 from nexis_eval.toolchain import load_toolchain
@@ -57,7 +57,7 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
     files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
     arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
     idle = tuple(written_key(each) for each in without_effect(origins))
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = read_lock(path) or ""
     read = config.files
     state = state_of(config, origins, text, made).encode()
     # Half of the memory, and what comes needs as much once more.

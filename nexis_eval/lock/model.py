@@ -246,6 +246,8 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
     except tomli.TOMLDecodeError as error:
         place = Place(file, error.lineno, error.colno)
         raise LockFormatError(f"not a lock file: {error.msg}", hint=hint, place=place) from None
+    except RecursionError:
+        raise LockFormatError("not a lock file: it is nested too deeply", hint=hint, place=Place(file)) from None
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise LockFormatError(f"not a lock file: {reason}", hint=hint, place=Place(file)) from None
@@ -253,9 +255,22 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
 
 
 def load_lock(path: Path) -> Lock:
-    """Read a lock file; an absent one is an empty lock."""
+    """Read a lock file; an absent one is an empty lock. Raises ``LockFormatError``."""
+    text = read_lock(path)
+    return parse_lock(text, shown_path(path)) if text is not None else Lock()
+
+
+def read_lock(path: Path) -> str | None:
+    """The text of a lock file; ``None`` if there is none. Raises ``LockFormatError``."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Lock()
-    return parse_lock(text, shown_path(path))
+        return None
+    except OSError as error:
+        raise LockFormatError(
+            f"cannot be read: {error.strerror}", hint="is it a file, and yours?", place=Place(shown_path(path))
+        ) from None
+    except UnicodeDecodeError:
+        raise LockFormatError(
+            "not a lock file: it is not UTF-8", hint="take it from version control again", place=Place(shown_path(path))
+        ) from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, LockFormatError, format_lock, parse_lock
+from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, LockFormatError, format_lock, load_lock, parse_lock
 from nexis_store.digest import TreeDigest
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
@@ -65,6 +66,19 @@ def test_what_is_written_is_read_back(lock: Lock) -> None:
 def source(package: str, **changes: object) -> LockedSource:
     settings: dict[str, object] = {"field": "source", "arch": "", "urls": ("https://x/a",), "algorithm": "sha256"}
     return LockedSource(package, **{**settings, "hash": "ab" * 32, "size": 1, **changes})  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_read_is_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "nexis.lock"
+    assert load_lock(path) == Lock()
+    path.mkdir()
+    with pytest.raises(LockFormatError, match="Is a directory"):
+        load_lock(path)
+    path.rmdir()
+    for data in (b"\xff", b"format = 1\nsource = " + b"[" * 5000 + b"]" * 5000):
+        path.write_bytes(data)
+        with pytest.raises(LockFormatError, match="not a lock file"):
+            load_lock(path)
 
 
 def test_order_does_not_matter() -> None:
