@@ -97,7 +97,7 @@ def test_sixty_five_thousand_names(tmp_path: Path) -> None:
     with Store.open(disk.place / "store") as store:
         with store.writer("many") as writer:
             for number in range(65_100):
-                writer.file(f"{number // 1000}/{number}", b"the same")
+                writer.file(f"{number // 1000}/{number}", LARGE)
             artifact = writer.commit()
         inodes = {os.stat(artifact.path / f"{number // 1000}/{number}").st_ino for number in range(65_100)}
         assert len(inodes) == 2
