@@ -75,7 +75,7 @@ def add_evaluation_arguments(parser: argparse.ArgumentParser, targets: str = "")
 def _named(text: str) -> str:
     # Otherwise a script whose variable is empty would build everything.
     if not text:
-        raise argparse.ArgumentTypeError("an argument is empty; is a variable of your script?")
+        raise argparse.ArgumentTypeError("an argument is empty: is a variable in your script not set?")
     return text
 
 

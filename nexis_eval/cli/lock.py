@@ -11,12 +11,11 @@ import asyncio
 import difflib
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.cli.arguments import add_store_argument, add_system_arguments
-from nexis_eval.cli.pinning import keeping, raise_all, resolved, tell, write_atomically
+from nexis_eval.cli.pinning import keeping, pinning, raise_all, resolved, tell, write_atomically
 from nexis_eval.config.errors import is_not_meant
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
@@ -73,21 +72,26 @@ def run(args: argparse.Namespace) -> int:
     configs = _configs(args)
     update = _to_update(args, configs)
     path = args.file.with_name("nexis.lock")
-    before, text = _read(path)
-    with nullcontext() if args.diff else keeping(args, configs[0].arch) as keep:
-        resolution = resolved(configs, before, update, keep)
-    after = resolution.lock
     if args.diff:
-        _print_diff(path, before, after)
-    elif format_lock(after) == text:
-        if not resolution.errors:
-            print(f"{path}: everything is pinned")
-    else:
-        write_atomically(path, format_lock(after))
+        before, _ = _read(path)
+        resolution = resolved(configs, before, update)
+        _print_diff(path, before, resolution.lock)
+        raise_all(resolution.errors)
+        return 0
+    with pinning(path):
+        before, text = _read(path)
+        with keeping(args, configs[0].arch) as keep:
+            resolution = resolved(configs, before, update, keep)
+        after = resolution.lock
+        if format_lock(after) != text:
+            write_atomically(path, format_lock(after))
+    if format_lock(after) != text:
         for line in changes(before, after):
             print(line)
         sets = plural(len(after.debian), "set")
         print(f"wrote {path}: {plural(len(after.sources), 'download')}, {sets} of Debian packages")
+    elif not resolution.errors:
+        print(f"{path}: everything is pinned")
     raise_all(resolution.errors)
     return 0
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import os
 import sys
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,31 @@ if TYPE_CHECKING:
 
 def lock_configs(configs: Sequence[Config], path: Path, args: argparse.Namespace) -> Lock:
     """Fill the lock file at ``path`` with what it lacks for ``configs``; returns it. Raises what cannot be pinned."""
-    before = load_lock(path)
-    with keeping(args, configs[0].arch) as keep:
-        resolution = resolved(configs, before, keep=keep)
-    if resolution.lock != before:
-        write_atomically(path, format_lock(resolution.lock))
+    with pinning(path):
+        before = load_lock(path)
+        with keeping(args, configs[0].arch) as keep:
+            resolution = resolved(configs, before, keep=keep)
+        if resolution.lock != before:
+            write_atomically(path, format_lock(resolution.lock))
     raise_all(resolution.errors)
     return resolution.lock
+
+
+@contextmanager
+def pinning(path: Path) -> Iterator[None]:
+    """Wait until nobody else pins in ``path``: who comes second completes what the first one wrote."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Where there are no locks (some network file systems) two at once are left to their luck.
+        with suppress(OSError):
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tell(f"waiting for another nexis-eval that is pinning in {path}")
+                fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def resolved(

@@ -46,7 +46,7 @@ _SAID = (
 )
 _TWICE = ("Cannot overwrite a value", "Duplicate inline table key", "Cannot declare")
 _CONFLICT = re.compile(r"<{7} |={7}$|>{7} ", re.MULTILINE)
-_LONG_NUMBER = re.compile(r"[\d_]{1000,}")
+_LONG_NUMBER = re.compile(r"[=\[,]\s*[+-]?(\d[\d_]{1000,})")
 _WORD = re.compile(r"[^\s,\]}#\"']+")
 
 
@@ -139,12 +139,14 @@ def parse(text: str, shown: str) -> dict[str, object]:
         message, cure = _said(problem, error.doc, offset)
         place = Place(shown, *line_and_column(error.doc, offset))
         raise TomlSyntaxError(message, hint=cure, place=place, length=1) from None
-    except ValueError:
+    except ValueError as error:
+        if not str(error).startswith("Exceeds the limit"):
+            raise
         # Python reads no more digits than that (https://docs.python.org/3/library/stdtypes.html#int-max-str-digits).
         from nexis_eval.config.positions import line_and_column
 
         number = _LONG_NUMBER.search(text)
-        at = Place(shown, *line_and_column(text, number.start())) if number else Place(shown)
+        at = Place(shown, *line_and_column(text, number.start(1))) if number else Place(shown)
         raise TomlSyntaxError("not readable: a number of that many digits", hint="is it a string?", place=at) from None
     except RecursionError:
         raise TomlSyntaxError(

@@ -57,4 +57,4 @@ def test_as_a_person_asks(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_empty_argument_is_not_taken_for_the_directory(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["why-depends", EXAMPLE, "zlib", ""])
-    assert "an argument is empty; is a variable of your script?" in capsys.readouterr().err
+    assert "an argument is empty: is a variable in your script not set?" in capsys.readouterr().err

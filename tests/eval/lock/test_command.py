@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from nexis_eval.cli.main import run
+from nexis_eval.cli.pinning import pinning
 from nexis_eval.lock.conflicts import has_conflict, merged
 from nexis_eval.lock.model import LockFormatError, format_lock, load_lock, parse_lock
 from tests.eval.fetch.servers import Site
@@ -70,6 +73,32 @@ def test_one_package_is_updated_and_a_difference_changes_nothing(
     assert (version("a"), version("b")) == ("1.1", "1.0")
     assert "a source: 1.0 (sha256:" in capsys.readouterr().out
     lock("--update-all")
+    assert (version("a"), version("b")) == ("1.1", "1.1")
+
+
+@pytest.mark.usefixtures("here")
+def test_who_comes_second_completes_what_the_first_one_wrote(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        publish(site, name, "1.0")
+    write(site, "a", "b")
+    lock()
+    old = Path("nexis.lock").read_text()
+    for name in ("a", "b"):
+        publish(site, name, "1.1")
+    lock("--update", "a")
+    of_the_first = Path("nexis.lock").read_text()
+    Path("nexis.lock").write_text(old)
+    capsys.readouterr()
+    with ThreadPoolExecutor(1) as second:
+        with pinning(Path("nexis.lock")):
+            result = second.submit(lock, "--update", "b")
+            told = ""
+            while not told and not result.done():
+                time.sleep(0.02)
+                told = capsys.readouterr().err
+            assert "waiting for another nexis-eval that is pinning in nexis.lock" in told
+            Path("nexis.lock").write_text(of_the_first)
+        result.result()
     assert (version("a"), version("b")) == ("1.1", "1.1")
 
 
