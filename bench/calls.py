@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=9)
     args = parser.parse_args()
     directory = args.directory / "nexis-calls"
-    directory.mkdir()
+    directory.mkdir(parents=True)
     try:
         if "adding" in args.only:
             adding(directory, args.runs)

@@ -372,7 +372,7 @@ def main() -> None:
     parser.add_argument("--through", default="", metavar="COMMAND", help="run what is measured by this command")
     args = parser.parse_args()
     directory = args.directory / "nexis-bench"
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     kind = file_system_type(str(directory))
     machine = (
         f"{platform.system()} {platform.release()}, {os.cpu_count()} processors, {kind}, load {os.getloadavg()[0]:.1f}"
