@@ -83,9 +83,10 @@ def run(args: argparse.Namespace) -> int:
         with keeping(args, configs[0].arch) as keep:
             resolution = resolved(configs, before, update, keep)
         after = resolution.lock
-        if format_lock(after) != text:
-            write_atomically(path, format_lock(after))
-    if format_lock(after) != text:
+        written = format_lock(after)
+        if written != text:
+            write_atomically(path, written)
+    if written != text:
         for line in changes(before, after):
             print(line)
         sets = plural(len(after.debian), "set")
