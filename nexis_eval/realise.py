@@ -16,6 +16,7 @@ from nexis_eval import events
 from nexis_eval.execute.adopt import adopt
 from nexis_eval.execute.base import BuildResult, Executor
 from nexis_eval.execute.committer import Committer
+from nexis_eval.execute.contested import ConflictWatch
 from nexis_eval.execute.failed import ScriptFailedError, reason
 from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.making import MAX_FETCHES, Begun, Emit, Maker, Means, Slots
@@ -27,7 +28,7 @@ from nexis_eval.mirrors import Mirrors
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule.jobserver import TokenPool
 from nexis_eval.schedule.memory import MemoryPool
-from nexis_eval.schedule.order import Schedule
+from nexis_eval.schedule.order import Schedule, State
 from nexis_eval.schedule.plan import Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.schedule.timeline import Timeline
 from nexis_store.digest import DerivationId
@@ -103,10 +104,32 @@ class Engine:
         exit_code = 0
         unavailable: dict[DerivationId, str] = {}
         schedule = Schedule(plan.pending, self._usual_duration, plan.needs)
+        watch = ConflictWatch(self._store, plan, lambda each: self._graph.derivations[each].name)
         self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
         self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
         running: dict[asyncio.Task[str], DerivationId] = {}
+
+        def fail(each: DerivationId, error: NexisError) -> None:
+            nonlocal exit_code
+            blocked = schedule.fail(each)
+            replaceable = self._replaceable(each, blocked)
+            if replaceable:
+                unavailable.update(dict.fromkeys(replaceable, reason(error)))
+                self._failed(each, error, (), replaced=True)
+            else:
+                failed.append(self._graph.derivations[each].label)
+                stopped.update(dict.fromkeys(blocked))
+                exit_code = exit_code or error.exit_code
+                self._failed(each, error, blocked)
+
+        async def look(unions: Iterable[DerivationId]) -> None:
+            for union in unions:
+                error = await asyncio.to_thread(watch.look, union, self._outputs)
+                if error is not None and schedule.state(union) is State.WAITING:
+                    fail(union, error)
+
         try:
+            await look(watch.ready())
             while schedule.unfinished:
                 while (failed == [] or self._options.keep_going) and self._has_room():
                     each = schedule.take()
@@ -126,19 +149,11 @@ class Engine:
                     if error is None:
                         counts[task.result()] += 1
                         schedule.finish(each)
+                        await look(watch.ready(each))
                         continue
                     if not isinstance(error, NexisError):
                         raise error
-                    blocked = schedule.fail(each)
-                    replaceable = self._replaceable(each, blocked)
-                    if replaceable:
-                        unavailable.update(dict.fromkeys(replaceable, reason(error)))
-                        self._failed(each, error, (), replaced=True)
-                    else:
-                        failed.append(self._graph.derivations[each].label)
-                        stopped.update(dict.fromkeys(blocked))
-                        exit_code = exit_code or error.exit_code
-                        self._failed(each, error, blocked)
+                    fail(each, error)
                 self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
         finally:
             await _end(running)

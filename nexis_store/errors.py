@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -91,12 +91,36 @@ class HostileArchiveError(StoreError):
 
 
 class ConflictError(StoreError):
-    """Two trees own one path and nothing says which wins.
+    """Something is written to a path of a tree that has something else there already.
 
-    Of packages, ``[conflicts]`` in the configuration names the winner: ``"/usr/bin/vi" = "vim"``.
+    The message names the path. An archive that holds one path twice is damaged or hostile; take it from its source
+    again.
     """
 
     code = "S0005"
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """A path that several parts of a union have, each another content, and nothing says which one wins."""
+
+    path: str
+    owners: tuple[str, ...]
+
+
+class PathConflictError(StoreError):
+    """Several parts of a union own a path, and nothing says which one wins.
+
+    The message lists all such paths with their owners. Of the packages of a system, ``[conflicts]`` names the winner.
+    """
+
+    code = "S0006"
+    exit_code = 2
+
+    def __init__(self, name: str, contested: Sequence[Contested]) -> None:
+        lines = [f"both {' and '.join(each.owners)} have {each.path}" for each in contested]
+        super().__init__(f"{name}: {chr(10).join(lines)}", hint="leave one of them out, or say which one wins")
+        self.contested = tuple(contested)
 
 
 def cannot_write(error: OSError, what: str) -> StoreError:

@@ -24,7 +24,7 @@ from nexis_store.builds import remember
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import NotInStoreError, writing
+from nexis_store.errors import Contested, NotInStoreError, writing
 from nexis_store.freeing import Progress
 from nexis_store.gc import GcPlan, GcResult
 from nexis_store.generations import Generation
@@ -220,10 +220,20 @@ class Store:
         exclude: Sequence[str] = (),
         references: Iterable[TreeDigest] = (),
     ) -> Artifact:
-        """Merge artifacts, given with labels for messages. Raises ``ConflictError`` when two have one path."""
+        """Merge artifacts, given with labels for messages. Raises ``PathConflictError`` when two have one path."""
         return merging.union(
             self, name, parts, winners=winners, later_wins=later_wins, exclude=exclude, references=references
         )
+
+    def contested(
+        self,
+        parts: Sequence[tuple[str, TreeDigest]],
+        *,
+        winners: Sequence[tuple[str, str]] = (),
+        exclude: Sequence[str] = (),
+    ) -> list[Contested]:
+        """The paths for which ``union`` would raise ``PathConflictError``."""
+        return merging.merge(self, parts, winners=winners, later_wins=False, exclude=exclude)[1]
 
     # Reading
 

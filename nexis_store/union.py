@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from nexis_store.digest import TreeDigest
-from nexis_store.errors import ConflictError
+from nexis_store.errors import Contested, PathConflictError
 from nexis_store.ingest import Writer
 from nexis_store.publish import Artifact, Host
 from nexis_store.tree import DEFAULT, ManifestEntry
 
 
-class _Owned(NamedTuple):
+class Owned(NamedTuple):
+    """What a path becomes, and the number of the part that it comes from."""
+
     entry: ManifestEntry
     part: int
 
@@ -21,47 +23,78 @@ def _below(path: str, prefixes: Iterable[str]) -> bool:
     return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
 
 
+class Winners:
+    """Who wins a path: what the longest of the prefixes says that it lies at or below."""
+
+    def __init__(self, winners: Sequence[tuple[str, str]]) -> None:
+        self._labels = {path.strip("/"): label for path, label in winners}
+
+    def of(self, path: str) -> str | None:
+        """The label that wins ``path``."""
+        while path:
+            if path in self._labels:
+                return self._labels[path]
+            path = path.rpartition("/")[0]
+        return self._labels.get("")
+
+
 def merge(
     host: Host,
-    name: str,
     parts: Sequence[tuple[str, TreeDigest]],
     *,
     winners: Sequence[tuple[str, str]],
     later_wins: bool,
     exclude: Sequence[str],
-) -> dict[str, tuple[ManifestEntry, TreeDigest]]:
-    """Decide for every path whose entry it gets. Raises ``ConflictError`` naming the path and both parts."""
-    owned: dict[str, _Owned] = {}
+) -> tuple[dict[str, Owned], list[Contested]]:
+    """Decide for every path whose entry it gets; the second value lists those for which nothing says that."""
+    owned: dict[str, Owned] = {}
+    several: set[str] = set()
     hidden = tuple(prefix.strip("/") for prefix in exclude)
-    wins = tuple((path.strip("/"), label) for path, label in winners)
-    for number, (label, digest) in enumerate(parts):
+    wins = Winners(winners)
+    for number, (_, digest) in enumerate(parts):
         for entry in host.manifest(digest).entries():
             path = entry.path
             if hidden and _below(path, hidden):
                 continue
             there = owned.get(path)
-            if there is None or there.entry.same_content(entry):
-                if there is None:
-                    owned[path] = _Owned(entry, number)
+            if there is None:
+                owned[path] = Owned(entry, number)
+            elif there.entry.same_content(entry):
                 continue
-            if there.entry.kind == entry.kind == "d" and DEFAULT in (there.entry.attributes, entry.attributes):
+            elif there.entry.kind == entry.kind == "d" and DEFAULT in (there.entry.attributes, entry.attributes):
                 if there.entry.attributes == DEFAULT:
-                    owned[path] = _Owned(entry, number)
-                continue
-            winner = next((who for prefix, who in wins if _below(path, (prefix,))), None)
-            if winner == label or (winner is None and later_wins):
-                owned[path] = _Owned(entry, number)
-            elif winner != parts[there.part][0]:
-                other = parts[there.part][0]
-                raise ConflictError(
-                    f"{name}: both {other} and {label} have {path}",
-                    hint=f"say which one wins, for example [conflicts] '/{path}' = '{label}', or remove one of them",
-                )
+                    owned[path] = Owned(entry, number)
+            else:
+                several.add(path)
+                if later_wins:
+                    owned[path] = Owned(entry, number)
+    chosen = {path: wins.of(path) for path in sorted(several)}
+    undecided = [path for path, winner in chosen.items() if winner is not None or not later_wins]
+    contested = []
+    for path, claims in _claims(host, undecided, parts).items():
+        won = next((each for each in claims if parts[each.part][0] == chosen[path]), None)
+        if won is not None:
+            owned[path] = won
+        elif not later_wins:
+            contested.append(Contested(path, tuple(dict.fromkeys(parts[each.part][0] for each in claims))))
     _drop_covered(owned)
-    return {path: (each.entry, parts[each.part][1]) for path, each in owned.items()}
+    # What lies below a directory that lost is not asked for.
+    return owned, [each for each in contested if each.path in owned]
 
 
-def _drop_covered(owned: dict[str, _Owned]) -> None:
+def _claims(host: Host, paths: Sequence[str], parts: Sequence[tuple[str, TreeDigest]]) -> dict[str, list[Owned]]:
+    """What the parts have at each path, in their order."""
+    claims: dict[str, list[Owned]] = {path: [] for path in paths}
+    for number, (_, digest) in enumerate(parts if paths else ()):
+        manifest = host.manifest(digest)
+        for path in paths:
+            entry = manifest.get(path)
+            if entry is not None:
+                claims[path].append(Owned(entry, number))
+    return claims
+
+
+def _drop_covered(owned: dict[str, Owned]) -> None:
     """Where a file won against a directory, nothing that lies below it can stay."""
     covered: set[str] = set()
     for path in sorted(owned, key=lambda path: path.split("/")):
@@ -81,13 +114,16 @@ def union(
     exclude: Sequence[str],
     references: Iterable[TreeDigest],
 ) -> Artifact:
-    """Write the merged tree."""
+    """Write the merged tree; raises ``PathConflictError`` that names every path which several parts claim."""
     for _, digest in parts:
         host.session.protect(digest)
     host.database.pass_by()
-    merged = merge(host, name, parts, winners=winners, later_wins=later_wins, exclude=exclude)
+    merged, contested = merge(host, parts, winners=winners, later_wins=later_wins, exclude=exclude)
+    if contested:
+        raise PathConflictError(name, contested)
     places = {digest: str(host.path(digest)) for _, digest in parts}
     with Writer(host, name) as writer:
-        for path, (entry, digest) in merged.items():
+        for path, (entry, part) in merged.items():
+            digest = parts[part][1]
             writer.adopt(path, entry, f"{places[digest]}/{path}")
         return writer.commit(references)

@@ -459,7 +459,8 @@ BUILD = Section(
 CONFLICTS = Section(
     ("conflicts",),
     Form.FREE,
-    'Which package wins a path that several own: `"/usr/bin/vi" = "vim"`. A directory stands for all below it.',
+    'Which package wins a path that several own: `"/usr/bin/vi" = "vim"`. A directory stands for all below it; '
+    "of several entries the longest that fits decides.",
     {},
     free=values.WINNERS,
     used_by="image.assemble",

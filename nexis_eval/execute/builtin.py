@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from nexis_eval.execute.contested import contested_error
 from nexis_eval.graph.derivation import Derivation, Files, Input, Local, Union, Unpack
 from nexis_store.digest import DerivationId, TreeDigest
-from nexis_store.errors import NexisError
+from nexis_store.errors import NexisError, PathConflictError
 from nexis_store.store import Artifact, Store
 from nexis_store.tree import Attributes
 
@@ -108,6 +109,9 @@ def realise_union(
 ) -> Artifact:
     """Merge the trees of all inputs, in order."""
     parts = [(names[each.derivation], inputs[each.derivation, each.output]) for each in derivation.inputs]
-    return store.union(
-        derivation.name, parts, winners=builder.winners, later_wins=builder.later_wins, exclude=builder.exclude
-    )
+    try:
+        return store.union(
+            derivation.name, parts, winners=builder.winners, later_wins=builder.later_wins, exclude=builder.exclude
+        )
+    except PathConflictError as error:
+        raise contested_error(builder, error) from None

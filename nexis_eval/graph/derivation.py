@@ -196,8 +196,9 @@ class Unpack:
 class Union:
     """Merge the trees of all inputs into one. A path with two different owners is an error that names both.
 
-    ``winners`` lists (path, name) pairs: below that path the input derivation called ``name`` wins. ``later_wins``
-    makes each input override those before it. ``exclude`` names path prefixes that are left out.
+    ``winners`` lists (path, name) pairs: at and below that path the input derivation called ``name`` wins, unless a
+    longer path says otherwise. ``later_wins`` makes each input override those before it. ``exclude`` names prefixes of
+    paths that are left out.
     """
 
     kind: ClassVar[str] = "union"

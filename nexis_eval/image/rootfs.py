@@ -25,12 +25,12 @@ DEVELOPMENT = (
 
 def packages_tree(tools: Tools, packages: Mapping[str, DerivationId], winners: Mapping[str, str]) -> DerivationId:
     """All packages as one tree; two that own a path are an error unless ``[conflicts]`` names the winner."""
+    # The longest first, as it decides: so a union that was made when the shortest did is made again.
+    nearest_first = sorted(winners.items(), key=lambda item: (-item[0].count("/"), item[0]))
     return tools.system.builder.add(
         Derivation(
             "packages",
-            Union(
-                winners=tuple((path.lstrip("/"), name) for path, name in sorted(winners.items())), exclude=DEVELOPMENT
-            ),
+            Union(winners=tuple((path.strip("/"), name) for path, name in nearest_first), exclude=DEVELOPMENT),
             platform=tools.system.platform.arch,
             inputs=tuple(Input(each, Use.LAYER, "/") for each in dict.fromkeys(packages.values())),
         )

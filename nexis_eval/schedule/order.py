@@ -136,13 +136,13 @@ class Schedule:
                 self._push(user)
 
     def fail(self, each: DerivationId) -> tuple[DerivationId, ...]:
-        """A running node failed; returns everything that can no longer be built, in graph order."""
+        """A node failed, or is known to fail; returns everything that can no longer be built, in graph order."""
         self._drop(each, State.FAILED)
         blocked: list[DerivationId] = []
         pending = list(self._users[each])
         while pending:
             user = pending.pop()
-            if self._state[user] is State.BLOCKED:
+            if self._state[user] in (State.FAILED, State.BLOCKED):
                 continue
             self._drop(user, State.BLOCKED)
             blocked.append(user)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import tomli
 
 from nexis_eval import events
 from nexis_eval.execute import committer
@@ -277,6 +278,47 @@ def test_unions_name_both_owners_of_a_path(bench: Bench) -> None:
     assert "one" in failure.message
     assert "two" in failure.message
     assert "etc/motd" in failure.message
+
+
+def system_of(bench: Bench, *parts: DerivationId, winners: tuple[tuple[str, str], ...] = ()) -> DerivationId:
+    """The union of packages, as a system has it."""
+    union = Union(winners=winners, exclude=("boot",))
+    return bench.builder.add(Derivation("packages", union, platform="x86_64", inputs=tuple(layers(parts))))
+
+
+def package(bench: Bench, name: str, *paths: str) -> DerivationId:
+    entries = tuple(Entry(path, text=name) for path in sorted(paths))
+    return bench.builder.add(Derivation(name, Files(entries), version="1.0", platform="x86_64"))
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize("realised", [False, True])
+def test_contested_paths_are_told_at_once_and_before_a_build(bench: Bench, realised: bool, keep_going: bool) -> None:
+    one = package(bench, "one", "usr/bin/a", "usr/bin/b", "usr/bin/c", 'usr/"x\\y')
+    two = package(bench, "two", "usr/bin/a", "usr/bin/b", "usr/bin/d", 'usr/"x\\y')
+    if realised:
+        bench.build(one, two)
+        bench.seen.clear()
+    slow = bench.script("slow", "echo slow >/out/c")
+    other = bench.script("other", "echo other >/out/other")
+    system = system_of(bench, one, two, slow, winners=(("usr/bin/b", "one"),))
+    outcome = bench.build(system, other, options=Options(jobs=1, keep_going=keep_going))
+    assert (outcome.failed, outcome.exit_code) == (("packages",), 2)
+    # What could only be told beside other steps is told as soon as those have ended.
+    assert "slow" not in bench.started() or not realised or keep_going
+    (failure,) = [each for each in bench.seen if isinstance(each, events.StepFailed)]
+    table = tomli.loads(failure.message[failure.message.index("[conflicts]") :])
+    assert table == {"conflicts": {"/usr/bin/a": "two", '/usr/"x\\y': "two"}}
+    assert (bench.store.realised(other) is not None) == keep_going or not realised
+
+
+def test_what_was_told_early_may_lose_its_other_inputs_too(bench: Bench) -> None:
+    one, two = package(bench, "one", "a"), package(bench, "two", "a")
+    bench.build(one, two)
+    bad = bench.script("bad", "exit 1")
+    outcome = bench.build(system_of(bench, one, two, bad), options=Options(jobs=2, keep_going=True))
+    assert outcome.failed == ("packages", "bad")
+    assert outcome.exit_code == 2
 
 
 def test_the_winner_of_a_path_is_named_without_its_version(bench: Bench) -> None:
