@@ -16,6 +16,7 @@ from nexis_eval.config.model import Config, KeyPath, Package
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Union
 from nexis_eval.graph.packed import Nodes
+from nexis_eval.graph.target import SystemPart
 from nexis_eval.lock.fits import LATEST
 from nexis_eval.lock.model import Lock
 from nexis_eval.packages.build import from_source
@@ -24,7 +25,7 @@ from nexis_eval.packages.errors import PackageError, with_place
 from nexis_eval.packages.making import Making, Memory
 from nexis_eval.packages.ready_made import choice, prebuilt
 from nexis_eval.platforms import Platform
-from nexis_eval.toolchain import TARGET, Toolchain
+from nexis_eval.toolchain import Toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
@@ -51,7 +52,7 @@ class Instantiator:
         self._note = note
         self._failed: list[NexisError] | None = None
         """What is wrong with packages, where all of it is wanted at once."""
-        self.system: Mapping[str, int] = {}
+        self.system: Mapping[SystemPart, int] = {}
         """The targets of the system, by number of node."""
         self._making = Making(config, lock, rules, toolchain, self._builder, memory or Memory(), self._native)
 
@@ -72,9 +73,7 @@ class Instantiator:
             except NexisError as error:
                 self._failed.append(error)
         raise_together(self._failed)
-        for name in packages:
-            if name not in self.system:
-                self._builder.target(name, ids[built[name]])
+        self._builder.packages = {name: ids[built[name]] for name in packages}
         return self._builder.finish(Renderer(self.rules()), self._config.place)
 
     def package(self, name: str, platform: Platform) -> int:
@@ -121,7 +120,7 @@ class Instantiator:
     def toolsets(self) -> Mapping[str, int]:
         """The targets of tool sets, by number of node."""
         index = self._builder.nodes.index
-        return {name: index[each] for name, each in self._builder.targets.items() if name.startswith(TARGET)}
+        return {name: index[identity] for name, identity in self._builder.toolsets.items()}
 
     @property
     def nodes(self) -> Nodes:
@@ -179,14 +178,14 @@ def _lacks_packages(config: Config) -> bool:
 
 def system_targets(
     config: Config, builder: GraphBuilder, toolchain: Toolchain, installed: Mapping[str, DerivationId]
-) -> dict[str, int]:
-    """Add the parts of the system to a graph that has packages, but no targets of theirs; returns its targets."""
+) -> dict[SystemPart, int]:
+    """Add the parts of the system to a graph that has packages; return its targets by number of node."""
     # Imported on use: an edit of a package does without.
     from nexis_eval.image.assemble import add_system
 
     add_system(config, builder, toolchain, installed)
     index = builder.nodes.index
-    return {name: index[each] for name, each in builder.targets.items() if not name.startswith(TARGET)}
+    return {part: index[identity] for part, identity in builder.parts.items()}
 
 
 def instantiate(config: Config, lock: Lock, rules: Mapping[str, Rule], toolchain: Toolchain) -> DerivationGraph:

@@ -82,7 +82,7 @@ def keep(store: Store, record: Record, system: str, arch: str, target: str = "")
         artifact = writer.commit(references=sorted(references))
     store.set_root(root_name(system, arch, target), artifact.digest)
     if not target:
-        before = {root_name(system, arch, each) for each in record.graph.targets}
+        before = {root_name(system, arch, each) for each in record.graph.targets.by_name()}
         for name in before.intersection(store.roots()):
             store.remove_root(name)
     return artifact.digest

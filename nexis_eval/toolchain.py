@@ -18,8 +18,6 @@ from nexis_store.errors import NexisError, Place
 
 DEFINITION = "toolchain.toml"
 PINS = "toolchain.lock"
-TARGET = "toolchain:"
-"""What the targets of tool sets begin with."""
 HEADER = "# Made by 'nexis-eval lock --toolchain'. The packages of each tool set of toolchain.toml.\n"
 
 
@@ -170,10 +168,7 @@ def toolsets(
     """The sets called ``names`` and all they extend, topmost layer first; each is the target ``toolchain:NAME``."""
     result = []
     for name in toolchain.with_extended(names):
-        target = f"{TARGET}{name}"
-        known = builder.find(target)
-        if known is None:
-            known = _add_set(builder, toolchain, name, build_platform)
-            builder.target(target, known)
-        result.append(known)
+        if name not in builder.toolsets:
+            builder.toolsets[name] = _add_set(builder, toolchain, name, build_platform)
+        result.append(builder.toolsets[name])
     return tuple(result)

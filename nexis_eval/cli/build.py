@@ -115,8 +115,8 @@ def run(args: argparse.Namespace) -> int:
     args.overrides = [*args.overrides, *args.prebuilt]
     evaluation = evaluate(args)
     names = named or default_names(evaluation)
-    roots = named_roots(evaluation, names)
-    with store_to_ask(args) if args.dry_run else open_store(args) as store:
+    roots, profile = named_roots(evaluation, names), evaluation.summary.store_profile
+    with store_to_ask(args, profile) if args.dry_run else open_store(args, profile) as store:
         plan = done_plan(roots, store.realised) or make_plan(evaluation.graph, roots, store.realised, store.realisation)
         if args.dry_run:
             _print_plan(store, evaluation, plan, named, args.json)
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         if not plan.pending and not args.json:
             took = text.duration(time.monotonic_ns() - clock)
             what = text.few(names, "target")
-            print(f"nothing to do: {what} for {evaluation.arch} as configured ({took})")
+            print(f"nothing to do: {what} for {evaluation.summary.arch} as configured ({took})")
         _deliver(args, store, evaluation, names, roots)
     return 0
 
@@ -168,7 +168,7 @@ def _realise(
         executor = LocalExecutor()
         try:
             with progress_view(args.log_format) as view:
-                mirrors = default_mirrors(evaluation.mirrors)
+                mirrors = default_mirrors(evaluation.summary.mirrors)
                 trace = Trace(view)
                 try:
                     return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, trace)
@@ -215,7 +215,7 @@ def _causes(store: Store, evaluation: Evaluation, plan: Plan, named: Sequence[st
     from nexis_eval.graph.why import causes
     from nexis_eval.record import last
 
-    before = last(store, evaluation.system, evaluation.arch, named)
+    before = last(store, evaluation.summary.system, evaluation.summary.arch, named)
     if before is None:
         return
     found = [cause for cause in causes(before.graph, evaluation.graph) if cause.derivation in plan.pending]
@@ -247,9 +247,8 @@ def _keep_record(store: Store, evaluation: Evaluation, roots: Sequence[Derivatio
         known = store.realised(each)
         if known is not None:
             outputs[each] = known.outputs
-    targets = {name: each for name, each in evaluation.graph.targets.items() if each in derivations}
-    graph = DerivationGraph(derivations, targets)
-    keep(store, Record(graph, outputs), evaluation.system, evaluation.arch, target)
+    graph = DerivationGraph(derivations, evaluation.graph.targets.within(derivations))
+    keep(store, Record(graph, outputs), evaluation.summary.system, evaluation.summary.arch, target)
 
 
 def _deliver(
@@ -276,7 +275,7 @@ def _deliver(
             name: {output: {"digest": str(digest), "path": str(store.path(digest))} for output, digest in item.items()}
             for name, item in results.items()
         }
-        print(json.dumps({"arch": evaluation.arch, "results": value}, indent=2))
+        print(json.dumps({"arch": evaluation.summary.arch, "results": value}, indent=2))
         return
     for item in results.values():
         for digest in item.values():
@@ -294,7 +293,7 @@ def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, named: Sequenc
             }
             for each, derivation in plan.pending.items()
         ]
-        print(json.dumps({"arch": evaluation.arch, "done": len(plan.done), "steps": steps}, indent=2))
+        print(json.dumps({"arch": evaluation.summary.arch, "done": len(plan.done), "steps": steps}, indent=2))
         return
     for line in _causes(store, evaluation, plan, named):
         print(line)

@@ -11,7 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from nexis_eval.cli.fetch import BundleError, add_source_arguments, fetch_all
+from nexis_eval.cli.fetch import BundleError, add_source_arguments, evaluate_for_sources, fetch_all
 from nexis_eval.cli.stores import open_store
 
 EXAMPLES = """\
@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     """Bundle; returns the exit code."""
     from nexis_store.transfer import export
 
-    with open_store(args) as store:
-        found = fetch_all(args, store)
+    evaluations = evaluate_for_sources(args)
+    with open_store(args, evaluations[0].summary.store_profile) as store:
+        found = fetch_all(args, store, evaluations)
         digests = sorted(set(found.values()))
         try:
             # Complete or absent: a bundle that was cut short would be carried somewhere before anybody sees it.

@@ -94,11 +94,11 @@ def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Ev
         if not evaluations:
             raise OperandError("'last' needs a configuration on the other side", hint="give a SYSTEM.toml there")
         chosen, evaluation = evaluations[0]
-        with store_to_ask(chosen) as store:
-            record = last(store, evaluation.system, evaluation.arch, [target] if target else [])
+        with store_to_ask(chosen, evaluation.summary.store_profile) as store:
+            record = last(store, evaluation.summary.system, evaluation.summary.arch, [target] if target else [])
         if record is None:
             raise OperandError(
-                f"this store knows no build of '{evaluation.system}' for {evaluation.arch}",
+                f"this store knows no build of '{evaluation.summary.system}' for {evaluation.summary.arch}",
                 hint="build it once, or name its store with --store",
             )
         return Side(record.graph, find_target(record.graph, target or DEFAULT_TARGET))

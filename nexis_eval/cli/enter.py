@@ -100,7 +100,7 @@ def staged(args: argparse.Namespace) -> Iterator[Room]:
     script = derivation.builder
     assert isinstance(script, Script)
     available()
-    with open_store(args) as store:
+    with open_store(args, evaluation.summary.store_profile) as store:
         outputs = _realise_inputs(store, evaluation, derivation, args)
         closures = Closures(evaluation.graph.derivations, outputs)
         for item in derivation.inputs:
@@ -150,7 +150,7 @@ def _realise_inputs(
 
     async def work() -> Outcome:
         executor = LocalExecutor()
-        mirrors = default_mirrors(evaluation.mirrors)
+        mirrors = default_mirrors(evaluation.summary.mirrors)
         try:
             with PlainView(sys.stderr) as view:
                 return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)

@@ -13,6 +13,7 @@ import nexis_eval.evaluation.evaluate
 from nexis_eval.cli.arguments import DEFAULT_TARGET
 from nexis_eval.config.cache import EvaluationCache, Request
 from nexis_eval.evaluation.result import Evaluation
+from nexis_eval.graph.target import SystemTarget, parse_target
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from nexis_eval.config.model import Config
     from nexis_eval.graph.dag import DerivationGraph
     from nexis_eval.lock.model import Lock
-
-
-SYSTEM_TARGETS = frozenset({"images", "initramfs", "iso", "kernel", "rootfs", "squashfs", "ext2", "system"})
-"""What a system has beside its packages, if it is one."""
 
 
 class UnknownTargetError(NexisError):
@@ -55,8 +52,8 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
     evaluation = nexis_eval.evaluation.evaluate.evaluate(
         request, EvaluationCache(cache_directory()), None if args.locked else partial(_pin, args)
     )
-    if evaluation.idle:
-        print(f"note: without effect yet: {', '.join(evaluation.idle)}", file=sys.stderr)
+    if evaluation.summary.idle:
+        print(f"note: without effect yet: {', '.join(evaluation.summary.idle)}", file=sys.stderr)
     return evaluation
 
 
@@ -73,9 +70,10 @@ def default_names(evaluation: Evaluation) -> list[str]:
 
     Raises what a system lacks for having images, and ``UnknownTargetError`` where there is nothing at all.
     """
-    if DEFAULT_TARGET not in evaluation.targets:
+    targets = evaluation.summary.targets
+    if not targets.system:
         evaluation.graph.lacking()
-        packages = sorted(each for each in evaluation.targets if ":" not in each)
+        packages = sorted(targets.packages)
         if not packages:
             raise UnknownTargetError(
                 "there is nothing to build: this configuration has no packages",
@@ -87,13 +85,15 @@ def default_names(evaluation: Evaluation) -> list[str]:
 
 def named_roots(evaluation: Evaluation, names: Sequence[str]) -> list[DerivationId]:
     """The derivations that a person calls by ``names``; the graph is only decoded for what is no target."""
-    return [evaluation.targets.get(name) or find_target(evaluation.graph, name) for name in names]
+    return [evaluation.summary.targets.named(name) or find_target(evaluation.graph, name) for name in names]
 
 
 def find_target(graph: DerivationGraph, name: str) -> DerivationId:
     """What a person calls ``name``: a target, the only derivation of that name, or the beginning of a derivation id."""
-    if name in graph.targets:
-        return graph.targets[name]
+    target = parse_target(name)
+    identity = graph.targets.find(target)
+    if identity is not None:
+        return identity
     called = graph.called(name)
     if len(called) == 1:
         return called[0]
@@ -101,9 +101,9 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
         found = [each for each in graph.derivations if str(each).startswith(name)]
         if len(found) == 1:
             return found[0]
-    packages = sorted(each for each in graph.targets if ":" not in each)
-    shown = ", ".join(packages[:12]) + (" and more: see 'nexis-eval targets'" if len(packages) > 12 else "")
-    if name in SYSTEM_TARGETS:
+    names = sorted([*graph.targets.packages, *map(str, graph.targets.system)])
+    shown = ", ".join(names[:12]) + (" and more: see 'nexis-eval targets'" if len(names) > 12 else "")
+    if isinstance(target, SystemTarget):
         graph.lacking()
         raise UnknownTargetError(
             f"there is no '{name}': this configuration has no kernel to make a system with",
@@ -111,7 +111,7 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
         )
     from difflib import get_close_matches
 
-    near = get_close_matches(name, graph.targets, n=3)
+    near = get_close_matches(name, graph.targets.by_name(), n=3)
     raise UnknownTargetError(
         f"this system has no target '{name}'",
         hint=f"did you mean {' or '.join(repr(each) for each in near)}?" if near else f"targets: {shown}",

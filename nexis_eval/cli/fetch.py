@@ -73,8 +73,9 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fetch; returns the exit code."""
-    with open_store(args) as store:
-        found = fetch_all(args, store)
+    evaluations = evaluate_for_sources(args)
+    with open_store(args, evaluations[0].summary.store_profile) as store:
+        found = fetch_all(args, store, evaluations)
         size = sum(store.info(digest).size_bytes for digest in set(found.values()))
     if args.json:
         print(json.dumps({"sources": len(found), "bytes": size}))
@@ -83,28 +84,35 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def fetch_all(args: argparse.Namespace, store: Store) -> dict[DerivationId, TreeDigest]:
-    """Bring the sources that ``args`` ask for into ``store`` and keep them; raises ``FetchError`` if any is missing."""
+def evaluate_for_sources(args: argparse.Namespace) -> list[Evaluation]:
+    """Evaluate the system for each architecture whose sources ``args`` ask for; ``args.targets`` names them after."""
     bundle = getattr(args, "bundle", None)
     if bundle is not None and not bundle.is_file():
         raise BundleError(f"there is no bundle {bundle}", hint="name a file that 'nexis-eval bundle' made")
-    named = take_targets(args, 0, None)
+    args.targets = take_targets(args, 0, None)
+    args.locked = args.locked or getattr(args, "offline", False)
     arches = list(PLATFORMS) if args.all_architectures else [args.arch]
+    return [evaluate(argparse.Namespace(**{**vars(args), "arch": arch})) for arch in arches]
+
+
+def fetch_all(
+    args: argparse.Namespace, store: Store, evaluations: Sequence[Evaluation]
+) -> dict[DerivationId, TreeDigest]:
+    """Bring the sources of ``evaluations`` into ``store`` and keep them; raises ``FetchError`` if any is missing."""
+    bundle = getattr(args, "bundle", None)
     result: dict[DerivationId, TreeDigest] = {}
-    for arch in arches:
-        args.arch = arch
-        args.locked = args.locked or getattr(args, "offline", False)
-        evaluation = evaluate(args)
+    for evaluation in evaluations:
+        arch = evaluation.summary.arch
         graph = evaluation.graph
-        roots = list(graph.targets.values())
+        roots = list(graph.targets)
         if not args.all_targets:
-            roots = named_roots(evaluation, named or default_names(evaluation))
+            roots = named_roots(evaluation, args.targets or default_names(evaluation))
         sources = sources_of(graph, roots)
         if bundle is not None:
             _unbundle(bundle, store, evaluation, sources)
         _download(args, store, evaluation, sources)
         found = present(store, sources)
-        keep(store, graph, found, root_name(evaluation.system, arch))
+        keep(store, graph, found, root_name(evaluation.summary.system, arch))
         lacking = [graph.head(each).label for each in sources if each not in found]
         if lacking:
             raise FetchError(
@@ -145,7 +153,7 @@ def _download(args: argparse.Namespace, store: Store, evaluation: Evaluation, so
         executor = LocalExecutor()
         try:
             with progress_view(args.log_format) as view:
-                mirrors = default_mirrors(evaluation.mirrors)
+                mirrors = default_mirrors(evaluation.summary.mirrors)
                 options = Options(keep_going=True, offline=getattr(args, "offline", False))
                 return await realise(evaluation.graph, sources, plan, store, executor, mirrors, options, view)
         finally:

@@ -99,7 +99,14 @@ def run(args: argparse.Namespace) -> int:
             f"{few(names, 'target')} {'does' if len(names) == 1 else 'do'} not need {args.to}",
             hint="name what needs it with --from; 'nexis-eval targets' lists what there is",
         )
-    print(_printed(graph, drawing, args.format, f"{few(names, 'package')} of {evaluation.system} ({evaluation.arch})"))
+    print(
+        _printed(
+            graph,
+            drawing,
+            args.format,
+            f"{few(names, 'package')} of {evaluation.summary.system} ({evaluation.summary.arch})",
+        )
+    )
     return 0
 
 

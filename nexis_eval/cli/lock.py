@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with pinning(path):
         before, text = _read(path)
-        with keeping(args, configs[0].arch) as keep:
+        with keeping(args, configs[0].store_profile) as keep:
             resolution = resolved(configs, before, update, keep)
         after = resolution.lock
         written = format_lock(after)

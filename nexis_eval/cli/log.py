@@ -49,12 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print; returns the exit code."""
     (name,) = take_targets(args, 1, 1)
-    graph = evaluate(args).graph
+    evaluation = evaluate(args)
+    graph = evaluation.graph
     each = find_target(graph, name)
     while graph.derivations[each].builder.kind == "choice":
         each = graph.derivations[each].inputs[-1].derivation
     derivation = graph.derivations[each]
-    with store_to_ask(args) as store:
+    with store_to_ask(args, evaluation.summary.store_profile) as store:
         if args.follow and _follow(store, derivation, each):
             return 0 if store.realised(each) is not None else 1
         known = store.realised(each)

@@ -30,7 +30,7 @@ def lock_configs(configs: Sequence[Config], path: Path, args: argparse.Namespace
     """Fill the lock file at ``path`` with what it lacks for ``configs``; returns it. Raises what cannot be pinned."""
     with pinning(path):
         before = load_lock(path)
-        with keeping(args, configs[0].arch) as keep:
+        with keeping(args, configs[0].store_profile) as keep:
             resolution = resolved(configs, before, keep=keep)
         if resolution.lock != before:
             write_atomically(path, format_lock(resolution.lock))
@@ -66,14 +66,14 @@ def resolved(
 
 
 @contextmanager
-def keeping(args: argparse.Namespace, arch: str) -> Iterator[Keep]:
-    """Puts what is downloaded into the store, which is opened for the first of it, or made as it is set for ``arch``.
+def keeping(args: argparse.Namespace, store_profile: str) -> Iterator[Keep]:
+    """Put what is downloaded into the store, which is opened for the first of it, or made for ``store_profile``.
 
     A store that cannot be written keeps nobody from pinning: then it is downloaded again for the build.
     """
     from nexis_eval.sources import keep_locked
 
-    one = argparse.Namespace(**{"store": None, **vars(args), "arch": arch})
+    chosen = argparse.Namespace(**{"store": None, **vars(args)})
 
     with ExitStack() as stack:
         one_at_a_time, stores, failed = threading.Lock(), list[Store](), list[NexisError]()
@@ -82,7 +82,7 @@ def keeping(args: argparse.Namespace, arch: str) -> Iterator[Keep]:
             with one_at_a_time:
                 try:
                     if not stores and not failed:
-                        stores.append(stack.enter_context(open_store(one)))
+                        stores.append(stack.enter_context(open_store(chosen, store_profile)))
                     for store in stores:
                         keep_locked(store, source, download)
                 except NexisError as error:

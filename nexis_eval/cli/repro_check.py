@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
             hint="check something that is built",
         )
     with Store.open(args.store or default_store_root()) as store:
-        mirrors = default_mirrors(evaluation.mirrors)
+        mirrors = default_mirrors(evaluation.summary.mirrors)
         inputs = [item for each in steps for item in visible(graph.derivations, graph.derivations[each])]
         outputs, failed = realise_what_can_be(store, graph, [*dict.fromkeys((*inputs, *steps))], mirrors, args.jobs)
         lost = lost_steps(graph, steps, outputs, failed)
@@ -135,13 +135,13 @@ def run(args: argparse.Namespace) -> int:
         subjects = tuple(found[each] for each in steps)
     facts = (
         ("checked", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, nexis-eval {version('nexisos')}"),
-        ("system", evaluation.system),
-        ("architecture", evaluation.arch),
+        ("system", evaluation.summary.system),
+        ("architecture", evaluation.summary.arch),
         ("rounds", str(args.rounds)),
         ("varied", describe(tools.possible(vary))),
         ("by disorderfs", "order, below /build and /out" if disorderfs and "order" in vary else ""),
     )
-    title = f"Reproducibility of {evaluation.system} ({evaluation.arch})"
+    title = f"Reproducibility of {evaluation.summary.system} ({evaluation.summary.arch})"
     return deliver(args, Report(title, "the build in the store", "built again", subjects, facts))
 
 

@@ -24,6 +24,7 @@ from nexis_eval.cli.repro_common import (
 )
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.export import export_tree
+from nexis_eval.graph.target import parse_target
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.result is not None and not rebuilt.failures:
             for name in record.roots:
-                for digest in rebuilt.record.steps[record.graph.targets[name]].outputs.values():
+                for digest in rebuilt.record.steps[record.graph.targets[parse_target(name)]].outputs.values():
                     for path in export_tree(store, digest, args.result):
                         print(f"wrote {path}", file=sys.stderr)
         return deliver(args, report)

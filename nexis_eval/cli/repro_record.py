@@ -20,6 +20,7 @@ from nexis_eval.cli.arguments import (
 )
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.repro_common import expect_room_for, realise_steps, write
+from nexis_eval.graph.target import parse_target
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.repro.cache import publish
 from nexis_eval.repro.record import BuildRecord, encode_record
@@ -68,12 +69,12 @@ def run(args: argparse.Namespace) -> int:
     names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
     with Store.open(args.store or default_store_root()) as store:
-        mirrors = default_mirrors(evaluation.mirrors)
+        mirrors = default_mirrors(evaluation.summary.mirrors)
         # Every step's outputs are part of the record, so all of them must be there, not only the roots'.
         realise_steps(store, graph, list(graph.closure(roots)), mirrors, args.jobs)
-        arch = evaluation.arch
+        arch = evaluation.summary.arch
         record = make_record(
-            store, evaluation.system, arch, graph, names, roots, this_environment(), evaluation.mirrors
+            store, evaluation.summary.system, arch, graph, names, roots, this_environment(), evaluation.summary.mirrors
         )
         text = encode_record(record)
         write(args.output, text)
@@ -103,7 +104,7 @@ def _files(store: Store, record: BuildRecord) -> dict[str, str]:
     """SHA-256 of every file of the recorded targets."""
     found = {}
     for name in record.roots:
-        step = record.steps[record.graph.targets[name]]
+        step = record.steps[record.graph.targets[parse_target(name)]]
         for digest in step.outputs.values():
             root = store.path(digest)
             for entry in store.manifest(digest).entries():

@@ -31,17 +31,18 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate(args)
     if args.json:
         # With an indent, Python's encoder takes longer than recalling the evaluation; these separators do the same.
-        ids = {name: each.hex() for name, each in sorted(evaluation.targets.items())}
+        ids = {name: identity.hex() for name, identity in evaluation.summary.targets.by_name().items()}
         print("{\n  " + json.dumps(ids, separators=(",\n  ", ": "))[1:-1] + "\n}")
         return 0
     graph = evaluation.graph
     if not graph.targets:
         print("nothing to build: this configuration has no packages", file=sys.stderr)
-    width = max(map(len, graph.targets), default=0)
-    for name, each in sorted(graph.targets.items()):
-        head = graph.head(each)
+    targets = graph.targets.by_name()
+    width = max(map(len, targets), default=0)
+    for name, identity in targets.items():
+        head = graph.head(identity)
         print(f"{name.ljust(width)}  {head.label} ({head.platform})")
-    if DEFAULT_TARGET not in graph.targets:
+    if not graph.targets.system:
         _say_why_there_is_no_system(graph)
     return 0
 

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     graph = evaluation.graph
     names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
-    with store_to_ask(args) as store:
-        before = last(store, evaluation.system, evaluation.arch, named)
+    with store_to_ask(args, evaluation.summary.store_profile) as store:
+        before = last(store, evaluation.summary.system, evaluation.summary.arch, named)
         plan = make_plan(graph, roots, store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}
     wanted = graph.closure(roots)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             json.dumps(
                 {
-                    "arch": evaluation.arch,
+                    "arch": evaluation.summary.arch,
                     "compared_with_last_build": before is not None,
                     "to_do": len(plan.certain),
                     "may_be_cut_off": plan.possible,
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     if not plan.pending:
-        print(f"nothing to rebuild: {few(names, 'target')} for {evaluation.arch} as configured")
+        print(f"nothing to rebuild: {few(names, 'target')} for {evaluation.summary.arch} as configured")
         return 0
     if before is None:
         print("this system was not built before in this store: everything that is missing is built")

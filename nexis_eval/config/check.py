@@ -13,6 +13,7 @@ from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
 from nexis_eval.config.suggest import did_you_mean, nearest
+from nexis_eval.graph.target import RESERVED_NAMES
 from nexis_eval.mirrors import DEBIAN_ARCHIVES, SCHEME
 from nexis_eval.platforms import platform_named
 from nexis_eval.templates import fields_of, values
@@ -201,6 +202,13 @@ def _dependency_cycle(cycle: list[str], packages: Mapping[str, Package], checker
 def _packages(config: Config, checker: _Checker) -> None:
     for name, package in config.packages.items():
         at: KeyPath = ("packages", name)
+        if name in RESERVED_NAMES:
+            checker.problem(
+                errors.ReservedNameError,
+                f"package '{name}' bears the name of a part of the system, which would hide it",
+                f"name it otherwise, for example '{name}-files'",
+                (*at, "name"),
+            )
         if package.prebuilt_hash and not package.prebuilt:
             message = f"package '{name}' has 'prebuilt_hash' but no 'prebuilt'"
             checker.problem(

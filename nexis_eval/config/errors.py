@@ -520,3 +520,13 @@ class TemplateFieldError(ConfigError):
     """
 
     code = "C0515"
+
+
+class ReservedNameError(ConfigError):
+    """A package bears a name that commands need for something else.
+
+    ``iso``, ``kernel``, ``rootfs`` and the other parts of a system are targets of their own (``nexis-eval targets``
+    lists them), so that a package of that name could not be named.
+    """
+
+    code = "C0525"

@@ -7,11 +7,12 @@ import marshal
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request, row_of
 from nexis_eval.evaluation.record import decode, encode, graph_of
-from nexis_eval.evaluation.result import Evaluation, decode_head, encode_summary
+from nexis_eval.evaluation.result import Evaluation, Summary
 from nexis_eval.evaluation.state import State
 from nexis_eval.evaluation.update import update
 from nexis_eval.places import RULES
@@ -28,14 +29,14 @@ def evaluate_changed(
     if any(file.startswith(_PROGRAM) for file in changed):
         # What another program remembered may even have another form.
         return None
-    summary, graph, remembered, written = (known.part(number) for number in range(len(known.parts)))
-    if summary is None or graph is None or remembered is None or written is None:
+    encoded, graph, remembered, written = (known.part(number) for number in range(len(known.parts)))
+    if encoded is None or graph is None or remembered is None or written is None:
         return None
-    arch, system, mirrors, idle = decode_head(summary)
+    head = Summary.decode(encoded, with_targets=False)
     nodes, rules = decode(graph)
     before, texts = State.decode(remembered), marshal.loads(written)
     # Each is as large as what was read from it.
-    del summary, graph, remembered, written
+    del encoded, graph, remembered, written
     lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
     began = time.time_ns()
     again = {file: row_of(file, began) for file in changed}
@@ -53,11 +54,16 @@ def evaluate_changed(
     gone = before.locals.keys() - made.state.locals.keys()
     rows = [again.get(row[0], row) for row in known.rows if row[0] not in gone]
     rows += [row_of(file, began) for file in made.state.locals.keys() - {row[0] for row in rows}]
+    summary = replace(head, targets=made.targets)
     with contextlib.suppress(OSError):
-        encoded = encode_summary(arch, system, mirrors, made.targets, idle)
         cache.put_rows(
-            request, began, known.listings, rows, encoded, encode(made.nodes, rules), state, marshal.dumps(made.texts)
+            request,
+            began,
+            known.listings,
+            rows,
+            summary.encode(),
+            encode(made.nodes, rules),
+            state,
+            marshal.dumps(made.texts),
         )
-    return Evaluation(
-        arch, system, mirrors, made.targets, idle, lambda: graph_of(request, made.nodes, rules, made.targets, state)
-    )
+    return Evaluation(summary, lambda: graph_of(request, made.nodes, rules, made.targets, state))

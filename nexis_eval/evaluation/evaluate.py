@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nexis_eval.collecting import without_collecting
 from nexis_eval.config.cache import EvaluationCache, Request
-from nexis_eval.evaluation.result import SUMMARY, Evaluation, decode_summary
+from nexis_eval.evaluation.result import SUMMARY, Evaluation, Summary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ def evaluate(request: Request, cache: EvaluationCache, pin: Pin | None) -> Evalu
     changed: list[str] | None = None
     if known is not None and known.same_listings():
         changed = known.changed()
-        summary = None if changed else known.part(SUMMARY)
-        if summary is not None:
+        encoded = None if changed else known.part(SUMMARY)
+        if encoded is not None:
             recalled = known
-            arch, system, mirrors, targets, idle = decode_summary(summary)
+            summary = Summary.decode(encoded)
 
             def late_graph() -> DerivationGraph:
                 from nexis_eval.evaluation.record import recalled_graph
 
-                return recalled_graph(request, recalled, targets) or evaluate_all(request, cache, pin).graph
+                return recalled_graph(request, recalled, summary.targets) or evaluate_all(request, cache, pin).graph
 
-            return Evaluation(arch, system, mirrors, targets, idle, late_graph)
+            return Evaluation(summary, late_graph)
     if known is not None and changed:
         # Imported on use: recalling takes a third of the time that this takes to import.
         with without_collecting():

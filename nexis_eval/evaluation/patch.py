@@ -19,10 +19,10 @@ class Patch(GraphBuilder):
     only names for nodes here; those of the result are made at the end.
     """
 
-    def __init__(self, nodes: Nodes, targets: Mapping[str, DerivationId]) -> None:
+    def __init__(self, nodes: Nodes, toolsets: Mapping[str, DerivationId]) -> None:
         super().__init__()
         self.nodes = nodes
-        self.targets = dict(targets)
+        self.toolsets = dict(toolsets)
         self.count = len(nodes)
         """Nodes from this number on are new."""
         self.added: list[Node] = []

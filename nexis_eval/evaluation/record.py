@@ -14,7 +14,7 @@ from nexis_eval.config.cache import Recalled, Request
 from nexis_eval.evaluation.result import GRAPH, STATE
 from nexis_eval.graph.dag import DerivationGraph, packed_graph
 from nexis_eval.graph.packed import Nodes
-from nexis_store.digest import DerivationId
+from nexis_eval.graph.target import Targets
 from nexis_store.errors import Place
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def graph_of(
     request: Request,
     nodes: Nodes,
     rules: Mapping[str, Rule],
-    targets: Mapping[str, DerivationId],
+    targets: Targets,
     state: bytes | None,
 ) -> DerivationGraph:
     """The graph of an evaluation; where its derivations come from is known as far as there is a ``state``."""
@@ -82,7 +82,7 @@ def graph_of(
     return packed_graph(nodes, targets, paths, Renderer(rules), places.place, places.lacking)
 
 
-def recalled_graph(request: Request, known: Recalled, targets: Mapping[str, DerivationId]) -> DerivationGraph | None:
+def recalled_graph(request: Request, known: Recalled, targets: Targets) -> DerivationGraph | None:
     """The graph of an evaluation that was recalled; ``None`` if its record is damaged."""
     data = known.part(GRAPH)
     if data is None:

@@ -14,6 +14,7 @@ from blake3 import blake3
 from nexis_eval.config.check import DEPENDENCY_KEYS, local_paths
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package, nowhere
 from nexis_eval.config.origin import Directives, Entry, Origins
+from nexis_eval.graph.target import SystemPart
 from nexis_eval.packages.making import Memory
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class State:
     """The text of the lock file."""
     facts: Mapping[str, Facts]
     """Of the packages that the parts of a system can tell from any other."""
-    system: Mapping[str, int]
+    system: Mapping[SystemPart, int]
     """The targets of the system, by number of node."""
     toolsets: Mapping[str, int]
     """The targets of tool sets."""
@@ -68,7 +69,7 @@ class State:
         remembered = (memory.units, memory.rule_toolsets, memory.toolset_nodes, memory.tried, memory.runtime)
         files = {file: (*said[:1], tuple(said.directives), *said[2:]) for file, said in self.files.items()}
         head = self.base, files, self.overridden, dict(self.locals), self.lock, dict(self.facts)
-        numbers = dict(self.system), dict(self.toolsets), dict(self.paths)
+        numbers = {part.value: number for part, number in self.system.items()}, dict(self.toolsets), dict(self.paths)
         return marshal.dumps((*head, *numbers, remembered))
 
     @classmethod
@@ -76,7 +77,8 @@ class State:
         """The inverse."""
         base, files, overridden, local, lock, facts, system, toolsets, paths, remembered = marshal.loads(data)
         said = {file: Said(rank, Directives(*told), *more) for file, (rank, told, *more) in files.items()}
-        return cls(base, said, overridden, local, lock, facts, system, toolsets, paths, Memory(*remembered))
+        parts = {SystemPart(name): number for name, number in system.items()}
+        return cls(base, said, overridden, local, lock, facts, parts, toolsets, paths, Memory(*remembered))
 
 
 def said(rank: int, directives: Directives, entries: Iterable[Entry]) -> Said:

@@ -25,6 +25,7 @@ from nexis_eval.evaluation.patch import Patch
 from nexis_eval.evaluation.state import State, facts_of, named_files, seen_by_system
 from nexis_eval.evaluation.tables import ReachesFurtherError, Tables
 from nexis_eval.graph.packed import NOWHERE, Nodes
+from nexis_eval.graph.target import SystemPart, Targets
 from nexis_eval.instantiate import Instantiator, system_targets
 from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
@@ -33,8 +34,7 @@ from nexis_eval.packages.making import BUILD_ARCH, Memory, Unit, Units, runtime_
 from nexis_eval.packages.ready_made import RULE as PREBUILT_RULE
 from nexis_eval.places import RULES
 from nexis_eval.platforms import platform_named
-from nexis_eval.toolchain import TARGET, load_toolchain
-from nexis_store.digest import DerivationId
+from nexis_eval.toolchain import load_toolchain
 from nexis_store.errors import NexisError
 
 
@@ -43,7 +43,7 @@ class Update:
     """What became of a graph."""
 
     nodes: Nodes
-    targets: dict[str, DerivationId]
+    targets: Targets
     rules: Mapping[str, Rule]
     """The rules that were called anew, by digest."""
     state: State
@@ -213,7 +213,7 @@ class _Remaking:
         arch = self.target.arch
         built = {name: numbers[-1] for name, (numbers, _) in (self.units[arch] | made[arch]).items()}
         system, paths = self._system(built) if edit.system else (dict(edit.state.system), edit.state.paths)
-        numbers = {name: patch.nodes.index[each] for name, each in patch.targets.items() if name.startswith(TARGET)}
+        numbers = {name: patch.nodes.index[identity] for name, identity in patch.toolsets.items()}
         dropped = self._dropped(made, [*built.values(), *system.values()])
         nodes, place, same = patch.arranged(dropped, order)
         toolsets = {name: number for name, number in numbers.items() if number not in dropped}
@@ -242,7 +242,11 @@ class _Remaking:
             ),
         )
         ids = nodes.ids
-        targets = {name: ids[place[number]] for name, number in (toolsets | built | system).items()}
+        targets = Targets(
+            {name: ids[place[number]] for name, number in built.items()},
+            {part: ids[place[number]] for part, number in system.items()},
+            {name: ids[place[number]] for name, number in toolsets.items()},
+        )
         return Update(nodes, targets, self.maker.rules(), state, edit.tables.texts)
 
     def _see_that_nothing_is_contested(self) -> None:
@@ -292,7 +296,7 @@ class _Remaking:
                         shared.add(number)
         return order
 
-    def _system(self, built: Mapping[str, int]) -> tuple[dict[str, int], Mapping[int, KeyPath]]:
+    def _system(self, built: Mapping[str, int]) -> tuple[dict[SystemPart, int], Mapping[int, KeyPath]]:
         """The targets of the system, by number, and the keys that asked for its nodes."""
         edit, patch = self.edit, self.patch
         seen, ids = seen_by_system(edit.facts), patch.nodes.ids

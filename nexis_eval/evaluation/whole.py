@@ -20,7 +20,7 @@ from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
 from nexis_eval.config.toml import read_text
 from nexis_eval.evaluation.record import encode, graph_of
-from nexis_eval.evaluation.result import Evaluation, encode_summary
+from nexis_eval.evaluation.result import Evaluation, Summary
 from nexis_eval.evaluation.state import state_of
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import Instantiator
@@ -55,8 +55,14 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
         graph, made = instantiate(config, pin(config))
     nodes, called = made.nodes, made.rules()
     files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
-    arch, system, mirrors, targets = config.arch, config.system.hostname, dict(config.mirrors), graph.targets
-    idle = tuple(written_key(each) for each in without_effect(origins))
+    summary = Summary(
+        config.arch,
+        config.system.hostname,
+        config.store_profile,
+        dict(config.mirrors),
+        graph.targets,
+        tuple(map(written_key, without_effect(origins))),
+    )
     text = read_lock(path) or ""
     read = config.files
     state = state_of(config, origins, text, made).encode()
@@ -70,12 +76,12 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
             began,
             listings,
             files,
-            encode_summary(arch, system, mirrors, targets, idle),
+            summary.encode(),
             encode(nodes, called),
             state,
             texts,
         )
-    return Evaluation(arch, system, mirrors, targets, idle, lambda: graph_of(request, nodes, called, targets, state))
+    return Evaluation(summary, lambda: graph_of(request, nodes, called, summary.targets, state))
 
 
 def _files(config: Config, others: Iterable[os.PathLike[str]]) -> Iterator[str]:

@@ -41,9 +41,9 @@ def check_run_time(
         return
 
     def packages() -> Iterator[tuple[str, TreeDigest]]:
-        for name, each in graph.targets.items():
-            known = store.realised(each)
-            if ":" not in name and known is not None and "out" in known.outputs:
+        for name, identity in graph.targets.packages.items():
+            known = store.realised(identity)
+            if known is not None and "out" in known.outputs:
                 yield name, known.outputs["out"]
 
     check_linkage(

@@ -313,7 +313,7 @@ class Maker:
     def _called(self, each: DerivationId, derivation: Derivation) -> str:
         """What a person types for a step: its name where that is enough."""
         name = derivation.name
-        known = self._graph.targets.get(name)
+        known = self._graph.targets.named(name)
         unique = known == each if known is not None else self._graph.called(name) == [each]
         return name if unique else each.hex()[:ID_DIGITS]
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from nexis_eval.graph.derivation import Derivation, Input, Use
 from nexis_eval.graph.encoding import Call, Head, ids_of, notes_of, recipe_of
 from nexis_eval.graph.packed import Nodes, PackedDerivations, no_call
+from nexis_eval.graph.target import SystemPart, Targets
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
 
@@ -24,8 +25,8 @@ class DerivationGraph:
     """All steps of a system. ``derivations`` is in topological order, inputs first."""
 
     derivations: Mapping[DerivationId, Derivation]
-    targets: Mapping[str, DerivationId]
-    """What a person can name: packages by their names, and ``system``, ``rootfs``, ``kernel``, ``iso`` …"""
+    targets: Targets
+    """What a person can name."""
     origins: Mapping[DerivationId, Place] = field(default_factory=dict)
     """Where the configuration asked for it; no part of any identity."""
     lacking: Callable[[], None] = field(default=_lacks_nothing, compare=False, repr=False)
@@ -118,7 +119,12 @@ class GraphBuilder:
     def __init__(self) -> None:
         self.nodes = Nodes()
         self.paths: dict[int, KeyPath] = {}
-        self.targets: dict[str, DerivationId] = {}
+        self.packages: dict[str, DerivationId] = {}
+        """The targets of packages."""
+        self.parts: dict[SystemPart, DerivationId] = {}
+        """The targets of the system."""
+        self.toolsets: dict[str, DerivationId] = {}
+        """The targets of tool sets."""
 
     def add(self, derivation: Derivation, path: KeyPath | None = None) -> DerivationId:
         """Add a derivation, all of whose inputs were added before; returns its id. Adding it twice is one node.
@@ -139,14 +145,6 @@ class GraphBuilder:
             self.paths.setdefault(number, path)
         return number
 
-    def target(self, name: str, identity: DerivationId) -> None:
-        """Let a person call ``identity`` by ``name``."""
-        self.targets[name] = identity
-
-    def find(self, target: str) -> DerivationId | None:
-        """The target called ``target``, if there is one."""
-        return self.targets.get(target)
-
     def __getitem__(self, identity: DerivationId) -> Derivation:
         return PackedDerivations(self.nodes)[identity]
 
@@ -154,19 +152,20 @@ class GraphBuilder:
         self, call: Call = no_call, place: Callable[[KeyPath], Place | None] = lambda _: None
     ) -> DerivationGraph:
         """The finished graph. ``call`` renders what rules make, ``place`` says where a key of the configuration is."""
-        return packed_graph(self.nodes, dict(self.targets), lambda: self.paths, call, place)
+        targets = Targets({**self.packages}, {**self.parts}, {**self.toolsets})
+        return packed_graph(self.nodes, targets, lambda: self.paths, call, place)
 
 
 def packed_graph(
     nodes: Nodes,
-    targets: Mapping[str, DerivationId],
+    targets: Targets,
     paths: Callable[[], Mapping[int, KeyPath]],
     call: Call,
     place: Callable[[KeyPath], Place | None],
     lacking: Callable[[], None] = _lacks_nothing,
 ) -> DerivationGraph:
     """A graph out of its parts; ``paths`` gives the keys of the configuration that asked for nodes."""
-    first = [nodes.index[targets[name]] for name in sorted(targets)]
+    first = [nodes.index[identity] for identity in targets.by_name().values()]
     return DerivationGraph(PackedDerivations(nodes, first, call), targets, LateOrigins(nodes, paths, place), lacking)
 
 

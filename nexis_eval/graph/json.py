@@ -11,6 +11,7 @@ from typing import Any
 
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import BUILDERS, Attribute, Builder, Derivation, Entry, Input, Use
+from nexis_eval.graph.target import Targets
 from nexis_store.digest import DerivationId, TreeDigest
 
 FORMAT = 1
@@ -100,7 +101,7 @@ def graph_to_json(
     chosen = graph.derivations if derivations is None else derivations
     return {
         "format": FORMAT,
-        "targets": {name: str(each) for name, each in sorted(graph.targets.items()) if each in chosen},
+        "targets": {name: str(identity) for name, identity in graph.targets.within(chosen).by_name().items()},
         "derivations": {str(each): derivation_to_json(derivation) for each, derivation in chosen.items()},
     }
 
@@ -111,5 +112,5 @@ def graph_from_json(value: Mapping[str, Any]) -> DerivationGraph:
         raise ValueError(f"unknown graph format {value['format']}")
     return DerivationGraph(
         {DerivationId.parse(each): derivation_from_json(item) for each, item in value["derivations"].items()},
-        {name: DerivationId.parse(each) for name, each in value["targets"].items()},
+        Targets.of_names({name: DerivationId.parse(each) for name, each in value["targets"].items()}),
     )

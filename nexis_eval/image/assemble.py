@@ -9,6 +9,7 @@ from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Config
 from nexis_eval.graph.dag import GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Input, Union, Use
+from nexis_eval.graph.target import SystemPart
 from nexis_eval.image.initramfs import initramfs
 from nexis_eval.image.iso import BootFiles, generation, grub, iso
 from nexis_eval.image.kernel import early_modules, kernel, system_modules
@@ -81,15 +82,13 @@ def add_system(
             inputs=tuple(Input(each, Use.LAYER, "/") for each in results),
         )
     )
-    targets = {
-        "kernel": image,
-        "initramfs": first,
-        "rootfs": tree,
-        "squashfs": squashed,
-        "ext2": disk,
-        "system": this,
-        "iso": medium,
-        "images": images,
+    builder.parts = {
+        SystemPart.KERNEL: image,
+        SystemPart.INITRAMFS: first,
+        SystemPart.ROOTFS: tree,
+        SystemPart.SQUASHFS: squashed,
+        SystemPart.EXT2: disk,
+        SystemPart.SYSTEM: this,
+        SystemPart.ISO: medium,
+        SystemPart.IMAGES: images,
     }
-    for name, each in targets.items():
-        builder.target(name, each)

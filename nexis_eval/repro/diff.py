@@ -64,7 +64,7 @@ def diff_records(before: Side, after: Side, *, everything: bool = False) -> Repo
 def _results(record: BuildRecord) -> Iterator[DerivationId]:
     """What was recorded for its own sake: the roots, or where none are named what nothing else is made from."""
     if record.roots:
-        yield from (record.graph.targets[name] for name in record.roots if name in record.graph.targets)
+        yield from filter(None, map(record.graph.targets.named, record.roots))
         return
     used = {each for derivation in record.graph.derivations.values() for each in derivation.dependencies()}
     yield from (each for each in record.steps if each not in used)

@@ -11,6 +11,7 @@ from nexis_eval import events
 from nexis_eval.execute.base import Executor
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Local
+from nexis_eval.graph.target import parse_target
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.realise import Options, realise
 from nexis_eval.repro.record import BuildRecord, RecordError, Step
@@ -100,10 +101,10 @@ async def rebuild(
 ) -> Rebuilt:
     """Realise the recorded targets in ``store`` (an empty one proves most); ``directory`` is for embedded files."""
     graph = with_embedded_files(record, directory)
-    unknown = [name for name in record.roots if name not in graph.targets]
+    unknown = [name for name in record.roots if graph.targets.named(name) is None]
     if unknown:
         raise RecordError(f"the record does not hold its own targets: {', '.join(unknown)}", hint="record again")
-    roots = [graph.targets[name] for name in record.roots]
+    roots = [graph.targets[parse_target(name)] for name in record.roots]
     failures = _Failures(emit)
     plan = make_plan(graph, roots, store.realised, store.realisation)
     if plan.pending:

@@ -17,6 +17,7 @@ from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import BUILD_KEY_DOMAIN
 from nexis_eval.graph.encoding import DOMAIN as DERIVATION_DOMAIN
 from nexis_eval.graph.json import graph_from_json, graph_to_json
+from nexis_eval.graph.target import parse_target
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError
 from nexis_store.tree import DIRECTORY_DOMAIN, Manifest
@@ -150,7 +151,7 @@ def _decode(value: Mapping[str, Any]) -> BuildRecord:
         digest = TreeDigest.parse(text)
         manifests[digest] = Manifest.decode(_unpack(packed), digest)
     graph = graph_from_json(ordered)
-    lacking = len(graph.closure([graph.targets[name] for name in value["roots"]])) - len(value["steps"])
+    lacking = len(graph.closure([graph.targets[parse_target(name)] for name in value["roots"]])) - len(value["steps"])
     if lacking > 0:
         raise ValueError(f"it does not say what {lacking} of its steps came out as")
     return BuildRecord(

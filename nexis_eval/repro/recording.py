@@ -44,10 +44,10 @@ def make_record(
     missing = [derivations[each].label for each in roots if each not in outputs]
     if missing:
         raise RecordError(f"not built: {', '.join(missing)}", hint="'nexis-eval build' first")
-    targets = {name: each for name, each in graph.targets.items() if each in derivations}
     embedded = _locals(derivations.values())
     small = DerivationGraph(
-        {each: _without_place(derivation, embedded) for each, derivation in derivations.items()}, targets
+        {each: _without_place(derivation, embedded) for each, derivation in derivations.items()},
+        graph.targets.within(derivations),
     )
     return BuildRecord(
         system=system,

@@ -40,7 +40,7 @@ def statement(
                 },
                 "internalParameters": {
                     "derivations": {
-                        name: str(record.graph.targets[name]) for name in record.roots if name in record.graph.targets
+                        name: str(identity) for name in record.roots if (identity := record.graph.targets.named(name))
                     }
                 },
                 "resolvedDependencies": list(_dependencies(record)),

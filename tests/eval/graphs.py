@@ -33,5 +33,5 @@ def random_graphs(draw: st.DrawFn, max_nodes: int = 14) -> DerivationGraph:
         inputs = draw(st.lists(st.sampled_from(made), unique=True, max_size=4)) if made else []
         derivation = union(f"n{index}", inputs) if inputs else leaf(f"n{index}")
         made.append(builder.add(derivation))
-        builder.target(f"n{index}", made[-1])
+        builder.packages[f"n{index}"] = made[-1]
     return builder.finish()

@@ -25,7 +25,7 @@ def test_an_example_is_complete(example: str, arch: str) -> None:
     graph = instantiate(
         config, load_lock(EXAMPLES / example / "nexis.lock"), load_rules(RULES / "build"), load_toolchain(RULES)
     )
-    assert set(config.packages) <= set(graph.targets)
+    assert set(config.packages) <= set(graph.targets.by_name())
 
 
 def rules_used(config: Config) -> set[str]:

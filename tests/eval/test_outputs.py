@@ -80,7 +80,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str,
     with Store.open(top / "store") as store:
 
         async def work() -> None:
-            roots = [graph.targets["lib"], graph.targets["tool"]]
+            roots = [graph.targets.packages["lib"], graph.targets.packages["tool"]]
             plan = make_plan(graph, roots, store.realised, store.realisation)
             executor = LocalExecutor()
             try:
@@ -93,12 +93,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str,
         with (top / "log").open("w") as log:
             asyncio.run(work())
         result = {}
-        for name, each in graph.targets.items():
+        for name, each in graph.targets.packages.items():
             known = store.realised(each)
             if known is not None:
                 result[name] = {output: store.path(digest) for output, digest in known.outputs.items()}
-        lib = store.realised(graph.targets["lib"])
-        tool = store.realised(graph.targets["tool"])
+        lib = store.realised(graph.targets.packages["lib"])
+        tool = store.realised(graph.targets.packages["tool"])
         assert lib is not None and tool is not None
         assert store.references(tool.outputs["out"]) == (lib.outputs["out"],), "whoever runs it needs no headers"
         return result

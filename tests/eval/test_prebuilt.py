@@ -66,7 +66,7 @@ class Vim:
         graph = self.graph(config)
 
         async def work() -> Outcome:
-            roots = [graph.targets["vim"]]
+            roots = [graph.targets.packages["vim"]]
             plan = make_plan(graph, roots, self.store.realised, self.store.realisation)
             executor = LocalExecutor()
             try:
@@ -78,7 +78,7 @@ class Vim:
         return asyncio.run(work())
 
     def result(self, config: Config | None = None) -> Realisation:
-        known = self.store.realised(self.graph(config).targets["vim"])
+        known = self.store.realised(self.graph(config).targets.packages["vim"])
         assert known is not None, self.shown.getvalue()
         return known
 

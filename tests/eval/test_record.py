@@ -47,7 +47,7 @@ def test_what_was_built_alone_is_kept_until_it_is_built_anew(system: Path, capsy
 
 def test_a_build_of_the_system_takes_over_what_was_built_alone(system: Path) -> None:
     builder = GraphBuilder()
-    builder.target(MOTD, builder.add(leaf("motd")))
+    builder.packages[MOTD] = builder.add(leaf("motd"))
     whole = builder.finish()
     assert run(["build", MOTD, "config-file-heartbeat"]) == 0
     with Store.open(system.parents[1] / "store") as store:

@@ -35,7 +35,7 @@ def system(site: Site, *names: str) -> tuple[DerivationGraph, list[DerivationId]
         fetch = Fetch((url,), "sha256", hashlib.sha256(data).hexdigest(), name, len(data))
         fetched.append(builder.add(Derivation(f"{name}-source", fetch, "x86_64"), ("packages", name, "source")))
     inputs = tuple(Input(each, Use.LAYER, "/") for each in fetched)
-    builder.target("all", builder.add(Derivation("all", Union(), "x86_64", inputs=inputs)))
+    builder.packages["all"] = builder.add(Derivation("all", Union(), "x86_64", inputs=inputs))
     return builder.finish(place=lambda _: Place("system.toml", 3, 1)), fetched
 
 
@@ -56,7 +56,7 @@ def run(
 
 def test_the_sources_of_a_target(site: Site) -> None:
     graph, fetched = system(site, "a", "b")
-    assert sources_of(graph, [graph.targets["all"]]) == fetched
+    assert sources_of(graph, [graph.targets.packages["all"]]) == fetched
     assert sources_of(graph, fetched[:1]) == fetched[:1]
 
 
@@ -74,9 +74,9 @@ def test_a_bundle_is_carried_to_a_store_without_a_network(tmp_path: Path, site: 
         known = store.realised(fetched[0])
         assert known is not None
         assert (known.origin, known.note) == ("fetched", "from sources.nexis")
-        outcome = run(store, graph, [graph.targets["all"]], [], offline=True)
+        outcome = run(store, graph, [graph.targets.packages["all"]], [], offline=True)
         assert outcome.failed == ()
-        assert (store.path(outcome.outputs[graph.targets["all"]]["out"]) / "b").read_bytes() == b"b" * 1000
+        assert (store.path(outcome.outputs[graph.targets.packages["all"]]["out"]) / "b").read_bytes() == b"b" * 1000
     assert site.requests == []
 
 
@@ -136,9 +136,9 @@ def test_what_is_unpacked_needs_its_archive(site: Site) -> None:
     builder = GraphBuilder()
     fetch = builder.add(Derivation("x.deb", Fetch(("http://x/x.deb",), "sha256", "ab" * 32, "x.deb"), "x86_64"))
     unpack = Derivation("x", Unpack("deb"), "x86_64", inputs=(Input(fetch, Use.BIND, "/in/archive"),))
-    builder.target("x", builder.add(unpack))
+    builder.packages["x"] = builder.add(unpack)
     graph = builder.finish()
-    assert sources_of(graph, [graph.targets["x"]]) == [fetch]
+    assert sources_of(graph, [graph.targets.packages["x"]]) == [fetch]
 
 
 def test_all_that_can_be_fetched_is(tmp_path: Path, site: Site) -> None:

@@ -86,9 +86,9 @@ def test_the_sample_is_a_whole_graph_without_a_network(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     graph = evaluated(config, load_lock(tmp_path / "nexis.lock"))
-    assert {"images", "iso", "kernel", "rootfs", "system", *config.packages} <= set(graph.targets)
+    assert {"images", "iso", "kernel", "rootfs", "system", *config.packages} <= set(graph.targets.by_name())
     # Every script is rendered, every place is found.
-    derivations = graph.closure([graph.targets["images"]])
+    derivations = graph.closure([graph.targets.system["images"]])
     scripts = {item.name: item.builder.script for item in derivations.values() if isinstance(item.builder, Script)}
     assert "fix-utf8-bug.patch" in scripts["vim"]
     assert "--enable-static" in scripts["libpng"]

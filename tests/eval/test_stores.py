@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from nexis_eval.cli.stores import open_store, store_to_ask
+from nexis_eval.cli import stores
+from nexis_eval.cli.evaluation import evaluate
 from nexis_store.maintenance import backend_of, migrate
 from nexis_store.store import Store
 
@@ -22,8 +24,25 @@ def arguments(tmp_path: Path, profile: str = "", *overrides: str) -> argparse.Na
     text = (ROOT / "examples/minimal/system.toml").read_text()
     file.write_text(text + (f'\n[store]\nprofile = "{profile}"\n' if profile else ""))
     return argparse.Namespace(
-        arguments=[str(file)], arch="x86_64", profile=[], overrides=list(overrides), store=tmp_path / "store"
+        file=file, arch="x86_64", profile=[], overrides=list(overrides), store=tmp_path / "store", locked=True
     )
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def profile_of(args: argparse.Namespace) -> str:
+    return evaluate(args).summary.store_profile
+
+
+def open_store(args: argparse.Namespace) -> Store:
+    return stores.open_store(args, profile_of(args))
+
+
+def store_to_ask(args: argparse.Namespace) -> AbstractContextManager[Store]:
+    return stores.store_to_ask(args, profile_of(args))
 
 
 def backend(store: Store) -> str:
@@ -71,6 +90,7 @@ def test_an_include_may_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     system = tmp_path / "system.toml"
     system.write_text('includes.paths = ["deep"]\n' + system.read_text())
     (tmp_path / "deep/more.toml").write_text("[arch.x86_64.includes]\npaths = [\n  '../store.inc',\n]\n")
-    (tmp_path / "store.inc").write_text('store.profile = "server"\n')
+    # The words of a setting in a text of several lines, or in a comment, set nothing.
+    (tmp_path / "store.inc").write_text('# profile of the store\nstore.profile = "server"\n')
     assert backend(open_store(given)) == "lmdb"
     assert "'nexis-store migrate --to rocksdb' moves them" in capsys.readouterr().err

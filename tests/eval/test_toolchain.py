@@ -77,7 +77,7 @@ def test_a_set_becomes_derivations(toolchain: Toolchain) -> None:
     c, core = toolsets(builder, toolchain, ["c"], "x86_64")
     assert toolsets(builder, toolchain, ["c", "core"], "x86_64") == (c, core)
     graph = builder.finish()
-    assert (graph.targets["toolchain:c"], graph.targets["toolchain:core"]) == (c, core)
+    assert (graph.targets.toolsets["c"], graph.targets.toolsets["core"]) == (c, core)
     assert isinstance(graph.derivations[core].builder, UnionOf)
     kinds = [type(graph.derivations[each.derivation].builder) for each in graph.derivations[core].inputs]
     assert kinds.count(Files) == 1

@@ -40,9 +40,9 @@ def remember(directory: Path) -> None:
     args = Namespace(file=directory / "system.toml", arch="x86_64", profile=[], overrides=[], locked=True)
     evaluation = evaluate(args)
     with Store.open(store_of(directory)) as store:
-        keep(store, Record(evaluation.graph, {}), evaluation.system, evaluation.arch)
+        keep(store, Record(evaluation.graph, {}), evaluation.summary.system, evaluation.summary.arch)
         for log in (ROOT / "tests/golden/logs").glob("*.txt"):
-            each = evaluation.graph.targets[log.stem]
+            each = evaluation.graph.targets.packages[log.stem]
             key = BuildKey.of(each)
             made = directory.with_name(f"{directory.name}-{log.stem}")
             made.mkdir()

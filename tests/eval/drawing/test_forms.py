@@ -26,17 +26,17 @@ def graph() -> DerivationGraph:
 
 
 def test_a_tree_names_again_what_it_showed(graph: DerivationGraph) -> None:
-    assert list(to_text(select(graph, [graph.targets["left"]], plumbing=True))) == [
+    assert list(to_text(select(graph, [graph.targets.packages["left"]], plumbing=True))) == [
         "left (x86_64)",
         "  base (x86_64)",
         "    unpacked (x86_64)",
         "      archive (x86_64)",
     ]
-    assert "    base (x86_64)" in list(to_text(select(graph, [graph.targets["top"]])))
+    assert "    base (x86_64)" in list(to_text(select(graph, [graph.targets.packages["top"]])))
 
 
 def test_graphviz_and_mermaid_have_each_node_and_edge_once(graph: DerivationGraph) -> None:
-    drawing = select(graph, [graph.targets["top"]])
+    drawing = select(graph, [graph.targets.packages["top"]])
     edges = sum(len(each) for each in drawing.edges.values())
     dot, mermaid = "\n".join(to_dot(drawing)), "\n".join(to_mermaid(drawing))
     assert dot.count("[label=") == len(drawing.edges)
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 def test_the_page_stands_alone_and_holds_the_graph(graph: DerivationGraph) -> None:
     page = Page()
-    drawing = select(graph, [graph.targets["top"]])
+    drawing = select(graph, [graph.targets.packages["top"]])
     text = to_html(drawing, "</script><b>top & co")
     page.feed(text)
     assert page.loads == []

@@ -30,44 +30,47 @@ def diamond() -> DerivationGraph:
     base = builder.add(union("base", [builder.add(unpacked)]))
     left, right = builder.add(union("left", [base])), builder.add(union("right", [base]))
     other = builder.add(leaf("other"))
-    builder.target("top", builder.add(union("top", [left, right, base, other])))
+    builder.packages["top"] = builder.add(union("top", [left, right, base, other]))
     for name, each in (("base", base), ("left", left), ("right", right), ("other", other)):
-        builder.target(name, each)
+        builder.packages[name] = each
     return builder.finish()
 
 
 def test_everything_below_but_what_only_brings_sources_in() -> None:
     graph = diamond()
-    assert names(select(graph, [graph.targets["top"]])) == {"top", "left", "right", "base", "other"}
-    assert "unpacked" in names(select(graph, [graph.targets["top"]], plumbing=True))
+    assert names(select(graph, [graph.targets.packages["top"]])) == {"top", "left", "right", "base", "other"}
+    assert "unpacked" in names(select(graph, [graph.targets.packages["top"]], plumbing=True))
 
 
 def test_only_what_leads_to_a_step() -> None:
     graph = diamond()
-    drawing = select(graph, [graph.targets["top"]], to=graph.targets["left"])
+    drawing = select(graph, [graph.targets.packages["top"]], to=graph.targets.packages["left"])
     assert edges(drawing) == {("top", "left")}
-    drawing = select(graph, [graph.targets["top"]], to=graph.targets["base"])
+    drawing = select(graph, [graph.targets.packages["top"]], to=graph.targets.packages["base"])
     assert names(drawing) == {"top", "left", "right", "base"}
 
 
 def test_nothing_leads_there() -> None:
     graph = diamond()
-    assert not select(graph, [graph.targets["left"]], to=graph.targets["right"]).edges
+    assert not select(graph, [graph.targets.packages["left"]], to=graph.targets.packages["right"]).edges
 
 
 def test_so_many_steps_down_or_up() -> None:
     graph = diamond()
-    top, base = graph.targets["top"], graph.targets["base"]
+    top, base = graph.targets.packages["top"], graph.targets.packages["base"]
     assert names(select(graph, [top], depth=0)) == {"top"}
-    assert names(select(graph, [graph.targets["left"]], depth=1)) == {"left", "base"}
+    assert names(select(graph, [graph.targets.packages["left"]], depth=1)) == {"left", "base"}
     up = select(graph, [top], to=base, depth=1, upwards=True)
     assert names(up) == {"base", "left", "right", "top"}
-    assert names(select(graph, [top], to=graph.targets["left"], depth=1, upwards=True)) == {"left", "top"}
+    assert names(select(graph, [top], to=graph.targets.packages["left"], depth=1, upwards=True)) == {"left", "top"}
 
 
 def test_an_edge_beside_a_longer_way_is_left_out() -> None:
     graph = diamond()
-    whole, reduced = select(graph, [graph.targets["top"]]), select(graph, [graph.targets["top"]], reduce=True)
+    whole, reduced = (
+        select(graph, [graph.targets.packages["top"]]),
+        select(graph, [graph.targets.packages["top"]], reduce=True),
+    )
     assert edges(whole) - edges(reduced) == {("top", "base")}
 
 
@@ -82,7 +85,7 @@ def test_reduction_keeps_who_needs_whom(graph: DerivationGraph, plumbing: bool) 
 
 @given(random_graphs(), st.data())
 def test_what_leads_somewhere_is_what_can_reach_it(graph: DerivationGraph, data: st.DataObject) -> None:
-    root, to = (graph.targets[data.draw(st.sampled_from(sorted(graph.targets)))] for _ in range(2))
+    root, to = (graph.targets.packages[data.draw(st.sampled_from(sorted(graph.targets.packages)))] for _ in range(2))
     shown = set(select(graph, [root], to=to).edges)
     below = graph.closure([root])
     assert shown == {each for each in below if to in graph.closure([each])}

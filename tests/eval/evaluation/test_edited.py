@@ -110,7 +110,7 @@ def everything(evaluation: Evaluation) -> object:
     assert isinstance(derivations, PackedDerivations)
     places = {str(each): str(place) for each, place in graph.origins.items()}
     shown = [(str(each), derivations[each]) for each in derivations]
-    return evaluation.arch, evaluation.system, evaluation.mirrors, dict(evaluation.targets), shown, places
+    return evaluation.summary, shown, places
 
 
 TRIED = {
@@ -329,14 +329,14 @@ def test_installed_packages_reach_the_images(tree: Tree, tmp_path: Path, monkeyp
     """An edit of what an image is made from gives the image a new identity, without the image being described anew."""
     tree.table(0)["install"] = "true"
     tree.write(0)
-    before = tree.evaluate(tmp_path / "cache", monkeypatch).targets["images"]
+    before = tree.evaluate(tmp_path / "cache", monkeypatch).summary.targets.system["images"]
     tree.table(0)["build_flags"] = '["-DX=1"]'
     tree.write(0)
     with monkeypatch.context() as context:
         context.setattr(whole, "evaluate_all", lambda *_: pytest.fail("everything was evaluated"))
-        after = tree.evaluate(tmp_path / "cache", monkeypatch).targets["images"]
+        after = tree.evaluate(tmp_path / "cache", monkeypatch).summary.targets.system["images"]
     assert after != before
-    assert tree.evaluate(tmp_path / "empty", monkeypatch).targets["images"] == after
+    assert tree.evaluate(tmp_path / "empty", monkeypatch).summary.targets.system["images"] == after
 
 
 def test_the_parts_of_a_system_read_no_more_of_packages_than_is_known() -> None:

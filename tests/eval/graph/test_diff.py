@@ -7,6 +7,7 @@ from hypothesis import given
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
 from nexis_eval.graph.derivation import Derivation, Script
 from nexis_eval.graph.diff import DerivationDiff, compare
+from nexis_eval.graph.target import Targets
 from tests.eval.graphs import leaf, random_graphs, script, union
 
 
@@ -20,12 +21,12 @@ def system(
     if turned:
         inputs.reverse()
     package = builder.add(script(name, inputs, build))
-    builder.target("root", builder.add(union("root", [package])))
+    builder.packages["root"] = builder.add(union("root", [package]))
     return builder.finish()
 
 
 def difference(before: DerivationGraph, after: DerivationGraph) -> DerivationDiff:
-    return compare(before, before.targets["root"], after, after.targets["root"])
+    return compare(before, before.targets.packages["root"], after, after.targets.packages["root"])
 
 
 def shown(found: DerivationDiff) -> list[tuple[str, list[str]]]:
@@ -34,7 +35,7 @@ def shown(found: DerivationDiff) -> list[tuple[str, list[str]]]:
 
 @given(random_graphs())
 def test_a_graph_does_not_differ_from_itself(graph: DerivationGraph) -> None:
-    for each in graph.targets.values():
+    for each in graph.targets:
         found = compare(graph, each, graph, each)
         assert found.same
         assert not found.causes
@@ -81,8 +82,8 @@ def test_calls_that_differ_without_effect_are_said_to() -> None:
     def graph(call: str) -> DerivationGraph:
         builder = GraphBuilder()
         build = Derivation("package", Script("make\n", call=(call,)), "x86_64", inputs=tuple(layers([])))
-        builder.target("root", builder.add(build))
-        return DerivationGraph({builder.targets["root"]: build}, dict(builder.targets))
+        builder.packages["root"] = builder.add(build)
+        return DerivationGraph({builder.packages["root"]: build}, Targets(builder.packages))
 
     assert shown(difference(graph("one"), graph("two"))) == [
         ("package", ["call of the rule, to the same script: one → two"])

@@ -51,8 +51,8 @@ def _graph(config: Config, toolchain: Toolchain) -> DerivationGraph:
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64"])
 def test_targets(tmp_path: Path, toolchain: Toolchain, arch: str) -> None:
     graph = _graph(_config(tmp_path, arch=arch), toolchain)
-    assert set(graph.targets) >= TARGETS
-    assert graph.derivations[graph.targets["images"]].platform == arch
+    assert set(graph.targets.by_name()) >= TARGETS
+    assert graph.derivations[graph.targets.system["images"]].platform == arch
 
 
 def test_a_variable_reaches_its_file_and_the_images(tmp_path: Path, toolchain: Toolchain) -> None:
@@ -81,7 +81,7 @@ def test_nothing_depends_on_where_it_is_evaluated(tmp_path: Path, toolchain: Too
 
 def test_packages_without_a_kernel_are_no_system(tmp_path: Path, toolchain: Toolchain) -> None:
     graph = _graph(_config(tmp_path, names="zlib vim"), toolchain)
-    assert not set(graph.targets) & TARGETS
+    assert not set(graph.targets.by_name()) & TARGETS
 
 
 def test_a_system_needs_busybox(tmp_path: Path, toolchain: Toolchain) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
+from nexis_eval.graph.target import SystemPart
 from nexis_eval.record import Record, keep
 from nexis_eval.repro.cache import INDEX, file_path, manifest_path, publish, realisation_path
 from nexis_eval.repro.record import BuildRecord, encode_record
@@ -32,7 +33,7 @@ def graph() -> DerivationGraph:
     builder = GraphBuilder()
     zlib = builder.add(script("zlib", []))
     app = builder.add(script("app", [zlib]))
-    builder.target("images", builder.add(script("images", [app])))
+    builder.parts[SystemPart.IMAGES] = builder.add(script("images", [app]))
     return builder.finish()
 
 
@@ -50,7 +51,7 @@ def machine(root: Path, texts: Mapping[str, str]) -> BuildRecord:
             store.record(Realisation(key, each, derivation.label, out))
             outputs[each] = out
         keep(store, Record(made, outputs), "demo", "x86_64")
-        roots = [made.targets["images"]]
+        roots = [made.targets.system["images"]]
         record = make_record(store, "demo", "x86_64", made, ["images"], roots, this_environment(), {})
         publish(record, store, root.with_name(f"{root.name}-cache"))
     root.with_name(f"{root.name}.json").write_text(encode_record(record))

@@ -15,6 +15,7 @@ from nexis_eval import events
 from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Local
+from nexis_eval.graph.target import SystemPart
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.realise import Options, realise
 from nexis_eval.repro.compare import Tree
@@ -40,12 +41,12 @@ def system(hook: Path, banner: str = "hello", version: str = "1") -> DerivationG
     first = builder.add(Derivation("banner", Files((Entry("etc/banner", text=banner),)), "x86_64"))
     second = builder.add(Derivation("motd", Files((Entry("etc/motd", text="welcome"),)), "x86_64", version=version))
     middle = builder.add(union("base", [first, local]))
-    builder.target("images", builder.add(union("system", [middle, second])))
+    builder.parts[SystemPart.IMAGES] = builder.add(union("system", [middle, second]))
     return builder.finish()
 
 
 def built(store: Store, graph: DerivationGraph) -> BuildRecord:
-    roots = [graph.targets["images"]]
+    roots = [graph.targets.system["images"]]
     plan = make_plan(graph, roots, store.realised, store.realisation)
 
     async def work() -> None:
@@ -206,7 +207,7 @@ def test_a_missing_source_is_named(tmp_path: Path, hook: Path) -> None:
     url = "http://127.0.0.1:1/gone.tar.gz"
     builder = GraphBuilder()
     source = builder.add(Derivation("gone-source", Fetch((url,), "sha256", "0" * 64, "gone.tar.gz"), "x86_64"))
-    builder.target("images", source)
+    builder.parts[SystemPart.IMAGES] = source
     record = BuildRecord("demo", "x86_64", builder.finish(), {}, roots=("images",))
     with Store.open(tmp_path / "fresh") as store:
         rebuilt = asyncio.run(

@@ -131,7 +131,7 @@ def test_every_kind_of_source_is_a_dependency(record: BuildRecord) -> None:
     jsonschema.validate(value, SCHEMA)
     definition, details = value["predicate"]["buildDefinition"], value["predicate"]["runDetails"]
     assert [each["name"] for each in definition["resolvedDependencies"]] == ["z.tar", "y.zip", "source2", "hook"]
-    assert definition["internalParameters"]["derivations"] == {"images": str(graph.targets["images"])}
+    assert definition["internalParameters"]["derivations"] == {"images": str(graph.targets.system["images"])}
     assert details["metadata"] == {"startedOn": "2023-11-14T22:13:20Z", "finishedOn": "2023-11-14T22:13:29Z"}
 
 
@@ -172,7 +172,7 @@ def test_recorded_and_signed_by_the_command(tmp_path: Path) -> None:
     assert details["byproducts"][0]["digest"]["sha256"] == hashlib.sha256(record.read_bytes()).hexdigest()
     assert details["metadata"]["startedOn"] <= details["metadata"]["finishedOn"]
     decoded = decode_record(record.read_text())
-    root = decoded.steps[decoded.graph.targets["argon2"]].outputs["out"]
+    root = decoded.steps[decoded.graph.targets.packages["argon2"]].outputs["out"]
     with Store.open(tmp_path / "store", readonly=True) as store:
         for each in value["subject"]:
             content = (store.path(root) / each["name"]).read_bytes()

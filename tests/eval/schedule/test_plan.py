@@ -30,7 +30,7 @@ class Built:
 
 @given(random_graphs())
 def test_an_empty_store_needs_everything_and_a_full_one_nothing(graph: DerivationGraph) -> None:
-    roots = list(graph.targets.values())
+    roots = list(graph.targets)
     plan = make_plan(graph, roots, {}.get, {}.get)
     assert list(plan.pending) == list(graph.derivations)
     built = Built()
@@ -47,7 +47,7 @@ def test_pending_is_closed_upwards(graph: DerivationGraph, data: st.DataObject) 
     for each, derivation in graph.derivations.items():
         if all(needed in built.by_id for needed in derivation.dependencies()) and data.draw(st.booleans()):
             built.build(graph, each, derivation.name)
-    plan = make_plan(graph, list(graph.targets.values()), built.by_id.get, built.by_key.get)
+    plan = make_plan(graph, list(graph.targets), built.by_id.get, built.by_key.get)
     for each in plan.pending:
         assert each not in built.by_id
     for each in plan.certain:
