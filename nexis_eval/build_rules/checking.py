@@ -10,11 +10,10 @@ from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.platforms import Platform
 
 
-def fits(option: Option, value: object) -> bool:
-    """Whether ``value`` can be given for ``option``."""
-    match option.type:
+def _is_of(kind: str, value: object) -> bool:
+    match kind:
         case "string":
-            return isinstance(value, str) and (not option.choices or value in option.choices)
+            return isinstance(value, str)
         case "boolean":
             return isinstance(value, bool)
         case "integer":
@@ -27,18 +26,34 @@ def fits(option: Option, value: object) -> bool:
             return isinstance(value, LocalPath)
 
 
+def misfit(option: Option, value: object) -> tuple[str, ...] | None:
+    """The keys below ``option`` that lead to what it does not take (none: the value itself); ``None`` if it fits."""
+    if not _is_of(option.type, value) or (option.choices and value not in option.choices):
+        return ()
+    if isinstance(value, Mapping):
+        return next(((key,) for key, each in value.items() if not _is_one_of(option.values, each)), None)
+    return None
+
+
+def _is_one_of(kinds: Iterable[str], value: object) -> bool:
+    return any(_is_of(kind, value) for kind in kinds)
+
+
+_IN_WORDS = {
+    "string": "a string",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "list": "a list of strings",
+    "table": "a table",
+    "file": 'a file: { file = "path" }',
+}
+
+
 def described(option: Option) -> str:
     """What values ``option`` takes, for people."""
     if option.choices:
         return f"one of {', '.join(repr(each) for each in option.choices)}"
-    return {
-        "string": "a string",
-        "boolean": "true or false",
-        "integer": "an integer",
-        "list": "a list of strings",
-        "table": "a table",
-        "file": 'a file: { file = "path" }',
-    }[option.type]
+    return _IN_WORDS[option.type]
 
 
 def near_misses(word: str, known: Iterable[str], what: str) -> str:
@@ -62,10 +77,12 @@ def check_options(rule: Rule, package: Package) -> None:
                 at=("options", name),
                 hint=near_misses(name, rule.options, f"options of '{rule.name}'"),
             )
-        if not fits(option, value):
+        wrong = misfit(option, value)
+        if wrong is not None:
+            kinds = " or ".join(_IN_WORDS[each] for each in option.values) if wrong else described(option)
             raise RuleOptionError(
-                f"package '{package.name}': option '{name}' must be {described(option)}",
-                at=("options", name),
+                f"package '{package.name}': option '{'.'.join((name, *wrong))}' must be {kinds}",
+                at=("options", name, *wrong),
                 hint=option.doc,
             )
     for option in rule.options.values():

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+TABLE_VALUES = ("string", "integer")
+"""What the values of a table are, where its option does not say it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -17,6 +20,8 @@ class Option:
     default: Any = None
     choices: tuple[str, ...] = ()
     required: bool = False
+    values: tuple[str, ...] = TABLE_VALUES
+    """The types of the values of a table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nexis_eval.build_rules.checking import bare_phase, described, fits, near_misses
+from nexis_eval.build_rules.checking import bare_phase, described, misfit, near_misses
 from nexis_eval.build_rules.errors import RuleError, UnknownRuleError
-from nexis_eval.build_rules.model import Option, Rule
+from nexis_eval.build_rules.model import TABLE_VALUES, Option, Rule
 from nexis_store.errors import Place
 
 OPTION_TYPES = ("string", "boolean", "integer", "list", "table", "file")
+VALUE_TYPES = ("string", "boolean", "integer")
+"""What the values of a table can be."""
 KEYS = frozenset(
     ("summary", "doc", "extends", "abstract", "order", "toolsets", "cross", "cross_toolsets", "options", "env")
 ) | frozenset(("cross_env", "prelude", "phases"))
@@ -116,10 +118,19 @@ def _option(name: str, table: Mapping[str, Any], file: str) -> Option:
         raise RuleError(f"option '{name}': no type is called '{kind}'", hint=" ".join(OPTION_TYPES), place=place)
     if "doc" not in table:
         raise RuleError(f"option '{name}' needs a 'doc'", place=place)
+    values = tuple(table.get("values", TABLE_VALUES))
+    if not set(values) <= set(VALUE_TYPES) or ("values" in table and kind != "table"):
+        raise RuleError(f"option '{name}': 'values' lists types of a table", hint=" ".join(VALUE_TYPES), place=place)
     option = Option(
-        name, kind, table["doc"], table.get("default"), tuple(table.get("choices", ())), table.get("required", False)
+        name,
+        kind,
+        table["doc"],
+        table.get("default"),
+        tuple(table.get("choices", ())),
+        table.get("required", False),
+        values,
     )
-    if option.default is not None and not fits(option, option.default):
+    if option.default is not None and misfit(option, option.default) is not None:
         raise RuleError(f"option '{name}': the default is not {described(option)}", place=place)
     return option
 

@@ -61,9 +61,9 @@ Comments are `{## … ##}`. A name that does not exist is an error.
 
 `summary`, `doc`; `extends` (another rule: tables are merged key by key, tool sets and preludes added, all else
 replaced); `abstract` (only there to be extended); `toolsets`, and `cross_toolsets` for cross builds (names of
-`rules/toolchain.toml`); `cross` (`true`, or the reason why not, or a table of such by architecture); `options`
-(`type`, `default`, `doc`, `choices`, `required`); `env` and `cross_env`; `prelude` (shell text ahead of all phases);
-`order` and `phases`.
+`rules/toolchain.toml`); `cross` (`true`, or the reason why not, or a table of such by architecture); `options` (`type`,
+`default`, `doc`, `choices`, `required`; of a table `values`, the types of its values); `env` and `cross_env`; `prelude`
+(shell text ahead of all phases); `order` and `phases`.
 
 """
 

@@ -12,6 +12,7 @@ import pytest
 
 from nexis_eval.build_rules import reference
 from nexis_eval.build_rules.calls import BuildContext, render
+from nexis_eval.build_rules.checking import check_options
 from nexis_eval.build_rules.errors import CrossBuildError, RuleError, RuleOptionError, UnknownRuleError
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.reading import load_rules, rule_named
@@ -565,3 +566,74 @@ def test_a_symbol_that_is_not_taken_is_an_error(kconfig: Path) -> None:
     done = run_script(package, kconfig)
     assert done.returncode == 1
     assert "CONFIG_B=y was asked for, but became CONFIG_B=n: something it depends on is missing" in done.stderr
+
+
+CONFIGURED = {
+    "a comment that looks like a setting": ("# CONFIG_A=n was tried\n#CONFIG_A=n\n\n", {}, {"CONFIG_A=y"}),
+    "a comment that ends like one": ("# nothing of this is not set\n", {}, {"CONFIG_A=y"}),
+    "twice, the last counts": ("CONFIG_B=y\n# CONFIG_B is not set\nCONFIG_B=m", {}, {"CONFIG_B=m"}),
+    "twice, the last is off": ("CONFIG_D=y\n# CONFIG_D is not set\n", {}, {"# CONFIG_D is not set"}),
+    "in both": ("CONFIG_B=y\nCONFIG_C=7\n", {"CONFIG_B": "n", "CONFIG_C": 8}, {"# CONFIG_B is not set", "CONFIG_C=8"}),
+    "true": ("", {"CONFIG_B": True}, {"CONFIG_B=y"}),
+    "false": ("", {"CONFIG_C": False}, {"# CONFIG_C is not set"}),
+    "integers": (
+        "",
+        {"CONFIG_D": 7, "CONFIG_E": "0x1F", "CONFIG_F": "-3"},
+        {"CONFIG_D=7", "CONFIG_E=0x1F", "CONFIG_F=-3"},
+    ),
+    "words": ("", {"CONFIG_D": "my host", "CONFIG_E": ""}, {'CONFIG_D="my host"', 'CONFIG_E=""'}),
+    "quoted words": ("", {"CONFIG_D": '"7"'}, {'CONFIG_D="7"'}),
+    "what needs quoting": ("", {"CONFIG_D": "a\"b\\c$(id)'"}, {'CONFIG_D="a\\"b\\\\c$(id)\'"'}),
+    "line ends of DOS": ("CONFIG_B=y\r\n# CONFIG_D is not set\r\n", {}, {"CONFIG_B=y", "# CONFIG_D is not set"}),
+    "a prefix of another one": ("CONFIG_AB=y\n", {}, {"CONFIG_A=y", "CONFIG_AB=y"}),
+}
+
+
+@pytest.mark.parametrize(("fragment", "symbols", "expected"), CONFIGURED.values(), ids=CONFIGURED)
+def test_what_a_fragment_and_symbols_say(
+    kconfig: Path, fragment: str, symbols: dict[str, object], expected: set[str]
+) -> None:
+    file = at(kconfig, "files/config/a.config", fragment)
+    options: dict[str, object] = {"config": LocalPath("a.config", Path("a.config")), "set": symbols}
+    done = run_script(Package("x", build_system="kconfig", options=options), kconfig, files={"config": file})
+    assert done.returncode == 0, done.stderr
+    assert expected <= set((kconfig / "out/usr/config").read_text().splitlines())
+
+
+@pytest.mark.parametrize("line", ["CONFIG_B y", "CONFIG_B = y", "y", "\u00a0"])
+def test_what_is_no_line_of_a_fragment_is_told(kconfig: Path, line: str) -> None:
+    file = at(kconfig, "files/config/a.config", f"CONFIG_B=y\n{line}\n")
+    package = Package("x", build_system="kconfig", options={"config": LocalPath("a.config", Path("a.config"))})
+    done = run_script(package, kconfig, files={"config": file})
+    assert done.returncode == 1
+    assert f"line 2 of the fragment is neither SYMBOL=VALUE nor '# SYMBOL is not set': {line}\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "at", "message"),
+    [
+        (
+            "kconfig",
+            {"set": {"CONFIG_A": ("y",)}},
+            ("set", "CONFIG_A"),
+            "'set.CONFIG_A' must be a string or",
+        ),
+        ("kconfig", {"set": {"CONFIG_A": 1.5}}, ("set", "CONFIG_A"), "'set.CONFIG_A' must be a string or"),
+        ("kconfig", {"variables": {"V": True}}, ("variables", "V"), "'variables.V' must be a string or an integer"),
+        ("make", {"variables": {"V": True}}, ("variables", "V"), "'variables.V' must be a string or an integer"),
+        (
+            "cmake",
+            {"variables": {"V": {"W": 1}}},
+            ("variables", "V"),
+            "'variables.V' must be a string or",
+        ),
+        ("prebuilt", {"map": {"x": 1}}, ("map", "x"), "'map.x' must be a string"),
+        ("configure", {"cache": {"x": True}}, ("cache", "x"), "'cache.x' must be a string or an integer"),
+        ("configure", {"cache": "x"}, ("cache",), "'cache' must be a table"),
+    ],
+)
+def test_what_a_table_does_not_take(rule: str, options: dict[str, object], at: tuple[str, ...], message: str) -> None:
+    with pytest.raises(RuleOptionError) as caught:
+        check_options(RULES[rule], Package("x", options=options))
+    assert message in caught.value.message
+    assert caught.value.at == ("options", *at)
