@@ -12,14 +12,16 @@ import threading
 from collections.abc import Callable, Iterator
 
 from nexis_store import fs
-from nexis_store.errors import StoreError, cannot_write, writing
+from nexis_store.errors import DamagedStoreError, StoreError, cannot_write, writing
 from nexis_store.journal import (
-    EMPTY_SIZE,
+    RECOVER,
     SEAL,
+    SYNCED,
     Segment,
     create_segment,
     decode_changes,
     encode_changes,
+    has_records,
     segment_path,
     segments,
 )
@@ -92,7 +94,11 @@ class Transaction:
 
 
 class Database:
-    """One store's metadata. ``before_checkpoint`` is called with what is about to leave the journal."""
+    """One store's metadata. ``before_checkpoint`` is called with what is about to leave the journal.
+
+    ``after_restart`` says that the machine was restarted since somebody last wrote: the journal may lack what was not
+    synced. Otherwise anything but the torn record of a killed writer is damage, which raises ``DamagedStoreError``.
+    """
 
     def __init__(
         self,
@@ -100,9 +106,12 @@ class Database:
         directory: str,
         *,
         readonly: bool = False,
+        after_restart: bool = False,
         before_checkpoint: Callable[[dict[bytes, bytes | None]], None] | None = None,
     ) -> None:
         self._backend = backend
+        self._after_restart = after_restart
+        self._tail_seen = (0, 0, 0)
         self._journal = f"{directory}/journal"
         self.readonly = readonly
         self._pid = os.getpid()
@@ -118,7 +127,12 @@ class Database:
         self._format = f"{directory}/format.json"
         self._format_seen = _identity(self._format)
         self._lock_fd = -1 if readonly else os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._segment = self._reload()
+        try:
+            self._segment = self._reload()
+        except BaseException:
+            if not readonly:
+                os.close(self._lock_fd)
+            raise
 
     # Reading
 
@@ -168,22 +182,30 @@ class Database:
                 # Another process finished a checkpoint between the two steps; or the journal is gone for good.
                 self._backend.refresh()
                 if self._applied() + 1 == number:
-                    raise StoreError(
-                        f"the journal segment {segment_path(self._journal, number)} is missing",
-                        hint="run 'nexis-store recover'",
-                    ) from None
+                    raise self._missing(number) from None
                 continue
             self._follow()
             self._go_on_behind_lost_seal()
             return self._segment
 
+    def _missing(self, number: int) -> DamagedStoreError:
+        return DamagedStoreError(
+            f"the journal segment {segment_path(self._journal, number)} is missing", hint="run 'nexis-store recover'"
+        )
+
     def _go_on_behind_lost_seal(self) -> None:
-        """A power cut may lose a seal that nobody waited for; records in a later segment prove that there was one."""
-        while any(
-            number > self._segment.number and os.path.getsize(segment_path(self._journal, number)) > EMPTY_SIZE
-            for number in segments(self._journal)
-        ):
-            self._segment.sealed = True
+        """A power cut may lose a seal that nobody waited for; records in the next segment prove that there was one."""
+        while has_records(self._journal, self._segment.number + 1):
+            segment = self._segment
+            self._follow()
+            if self._segment is not segment:
+                # It was sealed a moment ago.
+                continue
+            if not self._after_restart:
+                raise DamagedStoreError(
+                    f"{segment.path} is damaged at byte {segment.offset}: its end is lost", hint=RECOVER
+                )
+            segment.sealed = True
             self._follow()
 
     def _applied(self) -> int:
@@ -197,13 +219,21 @@ class Database:
                 self._sealed = Overlay()
         while True:
             for payload in self._segment.read():
-                self._overlay.update(decode_changes(payload))
+                changes = decode_changes(payload)
+                changes.pop(SYNCED, None)
+                self._overlay.update(changes)
             if not self._segment.sealed:
+                if self._segment.has_more():
+                    self._judge_tail()
                 return
             number = self._segment.number + 1
             try:
                 following = Segment(self._journal, number, readonly=self.readonly)
             except FileNotFoundError:
+                # Another process has finished two checkpoints; or the journal is gone for good.
+                self._backend.refresh()
+                if self._applied() < number:
+                    raise self._missing(number) from None
                 self._segment.close()
                 self._reload()
                 return
@@ -211,6 +241,28 @@ class Database:
             self._segment = following
             self._sealed.update(self._overlay.all())
             self._overlay = Overlay()
+
+    def _judge_tail(self) -> None:
+        """Tell a torn tail from damage, once. Raises ``DamagedStoreError``.
+
+        Somebody may be writing just now; then there is nothing to judge yet, and the next look comes back here.
+        """
+        segment = self._segment
+        seen = (segment.number, segment.offset, os.fstat(segment.fd).st_size)
+        if seen == self._tail_seen:
+            return
+        with contextlib.ExitStack() as stack:
+            if not self._held:
+                try:
+                    fd = os.open(f"{os.path.dirname(self._journal)}/lock", os.O_RDONLY | os.O_CLOEXEC)
+                    stack.callback(os.close, fd)
+                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    pass
+            if segment.check_tail(after_restart=self._after_restart):
+                self._tail_seen = seen
 
     # Writing
 
@@ -257,6 +309,8 @@ class Database:
                 with self._reading:
                     self._follow()
                     self._segment.cut_torn_tail()
+                    # What comes from now on was written since the restart.
+                    self._after_restart = False
                 yield
             finally:
                 self._held = False
@@ -264,7 +318,9 @@ class Database:
 
     def _append(self, changes: dict[bytes, bytes | None]) -> tuple[int, int]:
         with self._reading:
-            self._segment.append(encode_changes(changes))
+            number, synced = self._durable
+            marks = {SYNCED: b"%d" % synced} if number == self._segment.number and synced else {}
+            self._segment.append(encode_changes({**changes, **marks}))
             self._overlay.update(changes)
             return self._segment.number, self._segment.offset
 

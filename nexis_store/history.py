@@ -5,11 +5,20 @@ The file has the form of journal segment 0 and never ends; when it is mostly out
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from nexis_store import fs
-from nexis_store.journal import Changes, decode_changes, decode_records, encode_changes, encode_record
+from nexis_store.journal import (
+    EMPTY_SIZE,
+    Changes,
+    decode_changes,
+    decode_records,
+    encode_changes,
+    encode_record,
+    segment_path,
+    segments,
+    survivors,
+)
 from nexis_store.layout import Layout
 from nexis_store.records import PENDING, REALISATION
 
@@ -28,34 +37,68 @@ def settle(layout: Layout, changes: dict[bytes, bytes | None]) -> None:
 
 def _append(path: str, made: Changes) -> None:
     try:
-        size = os.stat(path).st_size
+        data = fs.read_whole(path)
     except FileNotFoundError:
-        size = 0
+        data = b""
+    end = max((end for end, _ in decode_records(0, 0, data)), default=0)
+    if any(survivors(0, end, data[end:])):
+        # Damaged in the middle: what is readable behind it must not be cut off.
+        rewrite(path, _changed(_decode(data), made))
+        return
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        end = max((end for end, _ in decode_records(0, 0, os.pread(fd, size, 0))), default=0)
-        if end != size:
+        if end != len(data):
             fs.truncate(fd, end, path)
         os.lseek(fd, end, os.SEEK_SET)
         fs.write(fd, encode_record(0, end, encode_changes(made)), path)
         fs.sync_data(fd, path)
     finally:
         os.close(fd)
-    if size > _SLACK:
+    if end > _SLACK:
         compact(path)
 
 
+def _changed(realisations: dict[bytes, bytes], changes: Changes) -> dict[bytes, bytes]:
+    for key, value in changes.items():
+        if value is None:
+            realisations.pop(key, None)
+        elif key.startswith(REALISATION):
+            realisations[key] = value
+    return realisations
+
+
+def _decode(data: bytes) -> dict[bytes, bytes]:
+    realisations: dict[bytes, bytes] = {}
+    for _, payload in survivors(0, 0, data):
+        _changed(realisations, decode_changes(payload) if payload else {})
+    return realisations
+
+
 def read(path: str) -> dict[bytes, bytes]:
-    """The realisations that the history knows."""
-    found: dict[bytes, bytes] = {}
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        for _, payload in decode_records(0, 0, file.read()):
-            for key, value in decode_changes(payload).items():
-                if value is None:
-                    found.pop(key, None)
-                else:
-                    found[key] = value
-    return found
+    """The realisations that the history knows; damaged records are passed over."""
+    try:
+        return _decode(fs.read_whole(path))
+    except FileNotFoundError:
+        return {}
+
+
+def remembered(layout: Layout) -> dict[bytes, bytes]:
+    """What the history and all readable records of the journal say about builds."""
+    realisations = read(layout.history_file)
+    directory = f"{layout.database}/journal"
+    for number in segments(directory) if os.path.isdir(directory) else []:
+        try:
+            data = fs.read_whole(segment_path(directory, number))
+        except OSError:
+            continue
+        for _, payload in survivors(number, EMPTY_SIZE, data[EMPTY_SIZE:]):
+            _changed(realisations, decode_changes(payload) if payload else {})
+    return realisations
+
+
+def rewrite(path: str, realisations: dict[bytes, bytes]) -> None:
+    """Let the history hold these realisations and nothing else."""
+    fs.write_atomically(path, encode_record(0, 0, encode_changes(dict(realisations))))
 
 
 def compact(path: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from nexis_store import fs, repair
 from nexis_store.database import APPLIED, Database
 from nexis_store.errors import StoreError
-from nexis_store.history import settle
+from nexis_store.history import remembered, settle
 from nexis_store.journal import create_segment, segment_path, segments
 from nexis_store.layout import FORMAT_VERSION, Layout
 from nexis_store.locks import locked
@@ -48,7 +48,7 @@ def recover(layout: Layout) -> Recovery:
     fs.make_directories(f"{layout.database}/journal")
     with locked(layout.commit_lock):
         backend = backend_of(layout)
-        known = repair.remembered_realisations(layout)
+        known = remembered(layout)
         with _replacing(layout, backend) as scratch:
             fresh = open_backend(scratch, backend, readonly=False)
             try:
@@ -96,7 +96,7 @@ def _drop_segments(layout: Layout, last: int) -> None:
     directory = f"{layout.database}/journal"
     for number in segments(directory):
         if number <= last:
-            fs.unlink(segment_path(directory, number))
+            fs.remove_tree(segment_path(directory, number))
 
 
 @contextlib.contextmanager

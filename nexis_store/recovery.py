@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from nexis_store import fs
@@ -24,12 +23,16 @@ def _boot_id() -> bytes:
         return b"unknown\n"
 
 
+def restarted(layout: Layout) -> bool:
+    """Whether the machine was restarted since the store was last opened for writing."""
+    try:
+        return fs.read_whole(layout.boot_file) != _boot_id()
+    except OSError:
+        return True
+
+
 def after_power_cut(layout: Layout, database: Database) -> None:
-    """If the machine was restarted since the last opening: do again the renames that did not reach the disk."""
-    boot = _boot_id()
-    with contextlib.suppress(FileNotFoundError), open(layout.boot_file, "rb") as file:
-        if file.read() == boot:
-            return
+    """Do again the renames that did not reach the disk, and note that it was done in this boot of the machine."""
     with database.transaction(durable=False) as transaction:
         for key, value in transaction.scan(PENDING):
             digest = TreeDigest(key[1:])
@@ -42,4 +45,4 @@ def after_power_cut(layout: Layout, database: Database) -> None:
                 show(layout, digest, name, staging)
             elif not os.path.lexists(layout.artifact(digest, name)):
                 fs.rename(f"{staging}/tree", layout.artifact(digest, name))
-    fs.write_atomically(layout.boot_file, boot, durable=False)
+    fs.write_atomically(layout.boot_file, _boot_id(), durable=False)

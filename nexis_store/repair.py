@@ -8,13 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from nexis_store import fs, history, refs, roots
+from nexis_store import fs, refs, roots
 from nexis_store.bloom import BloomFilter
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError
 from nexis_store.gc import take_unknown
-from nexis_store.journal import EMPTY_SIZE, decode_changes, decode_records, segment_path, segments
 from nexis_store.layout import Layout
 from nexis_store.metadata.base import Backend
 from nexis_store.names import encode
@@ -25,7 +24,6 @@ from nexis_store.records import (
     DERIVATION,
     DURATION,
     PRODUCED,
-    REALISATION,
     REFERENCES,
     REFERRER,
     ROOT,
@@ -301,20 +299,3 @@ def forget_damaged_pool(layout: Layout, digest: FileDigest) -> None:
     for path in _pool(layout, digest):
         if os.path.exists(path) and hash_file(path) != digest:
             fs.unlink(path)
-
-
-def remembered_realisations(layout: Layout) -> dict[bytes, bytes]:
-    """What the history and all readable journal segments say about builds."""
-    found = history.read(layout.history_file)
-    directory = f"{layout.database}/journal"
-    for number in segments(directory) if os.path.isdir(directory) else []:
-        with open(segment_path(directory, number), "rb") as file:
-            data = file.read()
-        for _, payload in decode_records(number, EMPTY_SIZE, data[EMPTY_SIZE:]):
-            for key, value in (decode_changes(payload) if payload else {}).items():
-                if key.startswith(REALISATION):
-                    if value is None:
-                        found.pop(key, None)
-                    else:
-                        found[key] = value
-    return found

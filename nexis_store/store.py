@@ -88,10 +88,15 @@ class Store:
         self.layout = layout
         self.session = Session(layout)
         self.durability = Durability(layout.root)
+        restarted = recovery.restarted(layout)
         self.database = Database(
-            backend, layout.database, readonly=readonly, before_checkpoint=lambda changes: settle(layout, changes)
+            backend,
+            layout.database,
+            readonly=readonly,
+            after_restart=restarted,
+            before_checkpoint=lambda changes: settle(layout, changes),
         )
-        if not readonly:
+        if restarted and not readonly:
             recovery.after_power_cut(layout, self.database)
         self._manifests = lru_cache(maxsize=512)(self._read_manifest)
 

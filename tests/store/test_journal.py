@@ -69,8 +69,12 @@ def put(database: Database, key: bytes, value: bytes) -> None:
         transaction.put(key, value)
 
 
-def reopened(directory: str) -> Database:
-    return Database(LmdbBackend(directory), directory)
+def reopened(directory: str, *, after_restart: bool = False) -> Database:
+    return Database(LmdbBackend(directory), directory, after_restart=after_restart)
+
+
+def values(database: Database) -> dict[bytes, bytes]:
+    return {key: value for key, value in database.scan(b"") if key != APPLIED}
 
 
 def test_what_another_process_writes_is_seen_at_once(database: Database, directory: str) -> None:
@@ -110,6 +114,106 @@ def test_a_torn_tail_is_cut_by_the_next_writer(database: Database, directory: st
     other.close()
 
 
+@pytest.mark.parametrize("after_restart", [False, True])
+def test_a_damaged_byte_is_told_and_nothing_behind_it_is_cut(
+    database: Database, directory: str, after_restart: bool
+) -> None:
+    """Each byte of each record. After a restart nothing vouches that the last record was synced."""
+    path = segment_path(f"{directory}/journal", 1)
+    ends = []
+    for number in range(6):
+        put(database, b"%d" % number, b"v" * number)
+        ends.append(os.path.getsize(path))
+    whole = Path(path).read_bytes()
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x55
+        Path(path).write_bytes(damaged)
+        if after_restart and at >= ends[-2]:
+            reopened(directory, after_restart=True).close()
+            continue
+        with pytest.raises(DamagedStoreError, match=r"is damaged at byte|not a journal segment") as met:
+            reopened(directory, after_restart=after_restart)
+        assert "recover" in (met.value.hint or "")
+        assert Path(path).read_bytes() == damaged
+    Path(path).write_bytes(whole)
+
+
+def test_a_process_that_has_the_store_open_sees_the_damage_as_well(database: Database, directory: str) -> None:
+    put(database, b"a", b"1")
+    other = reopened(directory)
+    path = Path(segment_path(f"{directory}/journal", 1))
+    size = path.stat().st_size
+    put(database, b"b", b"2")
+    put(database, b"c", b"3")
+    damaged = bytearray(path.read_bytes())
+    damaged[size + 30] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedStoreError, match="1 record behind it is whole"):
+        other.get(b"b")
+    with pytest.raises(DamagedStoreError, match="1 record behind it is whole"):
+        put(other, b"d", b"4")
+    assert path.read_bytes() == damaged
+    other.close()
+
+
+def test_a_journal_cut_anywhere_is_read_up_to_there(database: Database, directory: str) -> None:
+    path = segment_path(f"{directory}/journal", 1)
+    ends = {os.path.getsize(path): 0}
+    for number in range(3):
+        put(database, b"%d" % number, b"value")
+        ends[os.path.getsize(path)] = number + 1
+    whole = Path(path).read_bytes()
+    for cut in range(min(ends), len(whole)):
+        Path(path).write_bytes(whole[:cut])
+        other = reopened(directory)
+        assert len(values(other)) == max(count for end, count in ends.items() if end <= cut)
+        put(other, b"x", b"")
+        other.close()
+    Path(path).write_bytes(whole)
+
+
+def test_what_a_power_cut_leaves_behind_a_hole_is_cut(database: Database, directory: str) -> None:
+    """Pages that were not synced reach the disk in any order."""
+    put(database, b"a", b"1")
+    path = Path(segment_path(f"{directory}/journal", 1))
+    size = path.stat().st_size
+    for key in (b"b", b"c"):
+        with database.transaction(durable=False) as transaction:
+            transaction.put(key, b"not synced")
+    data = path.read_bytes()
+    path.write_bytes(data[:size] + bytes(40) + data[size + 40 :])
+    with pytest.raises(DamagedStoreError):
+        reopened(directory)
+    other = reopened(directory, after_restart=True)
+    put(other, b"d", b"4")
+    assert values(other) == {b"a": b"1", b"d": b"4"}
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["0000000099.log", "0000000002.log", "99.log", "\u0663.log", "x.log", "0000000001.log.new"]
+)
+def test_a_stray_file_beside_the_journal_is_ignored(database: Database, directory: str, name: str) -> None:
+    put(database, b"a", b"1")
+    Path(directory, "journal", name).write_bytes(b"not a segment " * 9)
+    other = reopened(directory)
+    put(other, b"b", b"2")
+    other.checkpoint()
+    assert values(other) == {b"a": b"1", b"b": b"2"}
+    other.close()
+
+
+def test_a_segment_that_is_gone_is_damage(database: Database, directory: str) -> None:
+    put(database, b"a", b"1")
+    segment = Segment(f"{directory}/journal", 1)
+    segment.read()
+    segment.append(SEAL)
+    segment.close()
+    with pytest.raises(DamagedStoreError, match=r"0000000002\.log is missing"):
+        reopened(directory)
+
+
 def test_checkpoints_can_stop_anywhere(database: Database, directory: str) -> None:
     """Also what the interruption of a checkpoint leaves: a later segment, a seal, a database that is behind."""
     put(database, b"a", b"1")
@@ -134,7 +238,9 @@ def test_a_lost_seal_loses_nothing_behind_it(database: Database, directory: str)
     second = Segment(f"{directory}/journal", 2)
     second.append(encode_changes({b"b": b"2"}))
     second.close()
-    other = reopened(directory)
+    with pytest.raises(DamagedStoreError, match="its end is lost"):
+        reopened(directory)
+    other = reopened(directory, after_restart=True)
     assert other.get(b"a") == b"1" and other.get(b"b") == b"2"
     other.close()
 

@@ -10,6 +10,7 @@ import pytest
 from nexis_store.checking import check_contents
 from nexis_store.digest import BuildKey, DerivationId
 from nexis_store.errors import DamagedStoreError, StoreError
+from nexis_store.journal import segment_path
 from nexis_store.layout import Layout
 from nexis_store.maintenance import backend_of, migrate, recover
 from nexis_store.queries import diff, usage
@@ -75,6 +76,39 @@ def test_recover_leaves_out_what_is_damaged(tmp_path: Path) -> None:
         assert result.damaged == (path,) and result.artifacts == 1 and result.realisations == 1
         with pytest.raises(StoreError, match="was replaced"):
             store.set_root("x", one)
+
+
+@pytest.mark.parametrize("where", ["journal", "history"])
+def test_recover_takes_back_what_is_behind_a_damaged_byte(tmp_path: Path, where: str) -> None:
+    keys = [BuildKey.of(b"%d" % number) for number in range(14)]
+    with Store.open(tmp_path) as store:
+        for number, key in enumerate(keys):
+            artifact = add(store, f"a{number}", {"file": b"%d" % number * 999})
+            store.set_root(f"r{number}", artifact.digest)
+            store.record(Realisation(key, RECIPE, "a", {"out": artifact.digest}))
+            if where == "history":
+                store.database.checkpoint()
+        before = store.roots()
+    path = segment_path(f"{tmp_path}/.db/journal", 1) if where == "journal" else f"{tmp_path}/.db/history.log"
+    data = bytearray(Path(path).read_bytes())
+    data[data.index(b"a3") if where == "journal" else data.index(keys[3])] ^= 1
+    Path(path).write_bytes(data)
+    if where == "journal":
+        for _ in range(2):
+            with pytest.raises(DamagedStoreError, match="is damaged at byte"):
+                Store.open(tmp_path)
+        assert Path(path).read_bytes() == data
+    else:
+        # What comes later must not cut off what is behind the damage.
+        with Store.open(tmp_path) as store:
+            store.record(Realisation(KEY, RECIPE, "late", {"out": before["r0"]}))
+            store.database.checkpoint()
+    result = recover(Layout(str(tmp_path)))
+    assert (result.artifacts, result.roots, result.damaged) == (14, 14, ())
+    with Store.open(tmp_path) as store:
+        assert store.roots() == before and list(store.verify(contents=True)) == []
+        assert [number for number, key in enumerate(keys) if store.realisation(key) is None] in ([], [3])
+        assert (store.realisation(KEY) is not None) == (where == "history")
 
 
 @pytest.mark.parametrize(("start", "to"), [("desktop", "rocksdb"), ("server", "lmdb")])
