@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from nexis_store.errors import StoreError
+from nexis_store.fs import open_regular, read_whole
 from nexis_store.names import encode
 from nexis_store.tree import Manifest, ManifestEntry
 
@@ -28,7 +29,7 @@ def _ids(root: Path, manifest: Manifest, path: str) -> dict[str, int]:
     entry = manifest.get(path)
     if entry is None or entry.kind != "f":
         return found
-    for line in (root / path).read_text("utf-8", "surrogateescape").splitlines():
+    for line in read_whole(f"{root}/{path}").decode("utf-8", "surrogateescape").splitlines():
         fields = line.split(":")
         if len(fields) >= 3 and fields[2].isdigit():
             found.setdefault(fields[0], int(fields[2]))
@@ -61,7 +62,7 @@ def _owned(manifest: Manifest, root: Path) -> Iterator[tuple[ManifestEntry, int,
 
 def _copy(source: str, size: int, out: BinaryIO) -> None:
     """Copy a file that must have exactly ``size`` bytes, or the headers already written would lie."""
-    with open(source, "rb", buffering=0) as file:
+    with open(open_regular(source), "rb", buffering=0) as file:
         left = size
         while left and (chunk := file.read(min(left, _CHUNK))):
             out.write(chunk)

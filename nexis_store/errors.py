@@ -136,6 +136,7 @@ def cannot_write(error: OSError, what: str) -> StoreError:
         errno.ENOENT: "check the path, then repeat the command",
         errno.ENOTDIR: "check the path, then repeat the command",
         errno.EISDIR: "check the path, then repeat the command",
+        errno.EINVAL: "remove what does not belong there, then repeat the command",
         errno.EIO: "the disk reports errors: check it, then run 'nexis-store verify --contents'",
     }
     hint = hints.get(

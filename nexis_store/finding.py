@@ -24,9 +24,9 @@ def find(layout: Layout, database: Database, text: str) -> TreeDigest:
             if database.get(ARTIFACT + digest) is None:
                 raise NotInStoreError(f"the store has no {digest}", hint=_LIST)
             return digest
-    for name, digest in roots.on_disk(layout):
-        if name == text and database.get(ARTIFACT + digest) is not None:
-            return digest
+    digest_of_root = roots.named(layout, database).get(text)
+    if digest_of_root is not None and database.get(ARTIFACT + digest_of_root) is not None:
+        return digest_of_root
     if 4 <= len(text) < 64:
         with contextlib.suppress(ValueError):
             whole = bytes.fromhex(text[: len(text) & ~1])

@@ -86,14 +86,25 @@ def free(layout: Layout, path: str) -> tuple[int, int]:
     """Delete one tree of the trash, and those contents that no other artifact shares: (bytes freed, files deleted)."""
     description = f"{path}.tree"
     try:
-        with open(description, "rb") as file:
-            listed = skim(file.read())
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                # What somebody put in place of a tree. A symlink leads out of the store.
+                raise NotADirectoryError(path)
+        listed = skim(fs.read_whole(description))
     except (OSError, ValueError, IndexError, struct.error):
-        freed, files = _remove_unlisted(path)
+        try:
+            freed, files = _remove_unlisted(path)
+        except PermissionError:
+            freed, files = 0, 0
+            fs.remove_tree(path)
     else:
         freed, files = _remove_listed(layout, path, listed)
-    with contextlib.suppress(FileNotFoundError):
+    try:
         fs.unlink(description)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        fs.remove_tree(description)
     return freed, files
 
 
@@ -153,6 +164,9 @@ def own_bytes(path: str, status: os.stat_result) -> int:
 def _remove_unlisted(path: str) -> tuple[int, int]:
     """Delete a tree whatever it holds; the disk space of files that had no other name, and how many files it had."""
     freed = files = 0
+    if os.path.islink(path):
+        fs.unlink(path)
+        return 0, 1
     pending = [path]
     directories: list[str] = []
     while pending:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Callable
 
@@ -91,11 +92,37 @@ def write_file(path: str, data: bytes | memoryview, mode: int, *, exact: bool = 
         os.close(fd)
 
 
-def read_whole(path: str) -> bytes:
-    """All bytes of a file, with a third of the cost of a file object."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def open_regular(path: str, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
+    """Open a file that must be a regular one; raises ``OSError`` for anything else that stands there, without waiting.
+
+    A fifo would let whoever opens it wait for ever, a symlink (unless ``follow``) lead elsewhere.
+    """
     try:
-        size = os.fstat(fd).st_size
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW), 0o644)
+    except OSError as error:
+        # ELOOP: a symlink; ENXIO: a socket, or a fifo that is opened for writing; EISDIR: a directory, likewise.
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) and not follow:
+            raise not_regular(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise not_regular(path)
+    return fd
+
+
+def not_regular(path: str) -> OSError:
+    """The error of a path that must name a regular file, and does not."""
+    return OSError(errno.EINVAL, "it is not a regular file", path)
+
+
+def read_whole(path: str) -> bytes:
+    """All bytes of a regular file, with a third of the cost of a file object."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise not_regular(path)
+        size = status.st_size
         parts = []
         while data := os.read(fd, size + 1):
             parts.append(data)
@@ -110,7 +137,7 @@ def read_whole(path: str) -> bytes:
 
 def read_small(path: str, size: int) -> bytes | None:
     """The bytes of a file that is thought to have ``size`` of them; ``None`` if it has another size after all."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = open_regular(path)
     try:
         data = os.read(fd, size + 1)
     finally:
@@ -230,7 +257,7 @@ def sync_data(fd: int, path: str = "") -> None:
 def sync_path(path: str) -> None:
     """Wait until a file or directory is on the disk."""
     _step("fsync", path)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         os.fsync(fd)
     finally:
@@ -276,7 +303,14 @@ def write_atomically(path: str, data: bytes, *, mode: int = 0o644, durable: bool
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory tree or file that may have odd modes, however deep; what is already gone is no error."""
+    """Remove a directory tree or file that may have odd modes, however deep; what is already gone is no error.
+
+    Of a symlink only the link goes.
+    """
+    if os.path.islink(path):
+        with contextlib.suppress(FileNotFoundError):
+            unlink(path)
+        return
     pending = [path]
     directories: list[str] = []
     while pending:

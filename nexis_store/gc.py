@@ -36,6 +36,7 @@ from nexis_store.records import (
     latest_key,
     unpack_number,
 )
+from nexis_store.roots import UnreadableRoot
 from nexis_store.session import abandoned_staging, protected
 
 SLICE = 256
@@ -64,6 +65,9 @@ class GcPlan:
 
     roots: tuple[str, ...] = ()
     """Roots that are removed first."""
+
+    unreadable: tuple[UnreadableRoot, ...] = ()
+    """Roots whose links cannot be read now; they keep what they kept."""
 
     @property
     def size_bytes(self) -> int:
@@ -96,7 +100,7 @@ def plan_gc(
     """Work out what is garbage now. ``max_freed`` [bytes] stops when enough was found; ``older_than_ns`` spares what
     died less than so long ago. ``without`` names roots that count as removed already: executing the plan removes
     them, and what only they keep goes, however short ago it died."""
-    roots.reconcile(layout, database)
+    unreadable = roots.reconcile(layout, database)
     ending = [(name, digest) for name, digest in roots.recorded(database).items() if name in set(without)]
     safe = set(protected(layout))
     now = time.time_ns()
@@ -131,7 +135,7 @@ def plan_gc(
                 left = counts[each] = (refs.count(snapshot, each) if before is None else before) - 1
                 if left == 0:
                     queue.append(each)
-    return GcPlan(tuple(chosen.values()), spared, tuple(name for name, _ in ending))
+    return GcPlan(tuple(chosen.values()), spared, tuple(name for name, _ in ending), unreadable)
 
 
 def execute_gc(
@@ -251,12 +255,12 @@ def empty_trash(layout: Layout, database: Database, progress: Progress | None = 
 def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
     """Take away the tree that a process showed and then was killed before the journal knew of it."""
     try:
-        with open(f"{staging}/goal", "rb") as file:
-            relative = decode(file.read())
+        relative = decode(fs.read_whole(f"{staging}/goal"))
         digest = TreeDigest.parse(os.path.basename(relative)[:64])
     except (OSError, ValueError):
         return
-    take_unknown(layout, database, digest, f"{layout.root}/{relative}")
+    if relative == layout.relative_artifact(digest, os.path.basename(relative)[65:]):
+        take_unknown(layout, database, digest, f"{layout.root}/{relative}")
 
 
 def take_unknown(layout: Layout, database: Database, digest: TreeDigest, place: str) -> None:

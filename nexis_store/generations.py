@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from nexis_store import fs, roots
 from nexis_store.database import Database
 from nexis_store.digest import TreeDigest
-from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.errors import NotInStoreError, StoreError, cannot_read
 from nexis_store.layout import Layout
 from nexis_store.records import ARTIFACT, ArtifactRecord
 
@@ -86,6 +86,22 @@ def _current(directory: str) -> int | None:
     return None
 
 
+def check_current(layout: Layout, profile: str) -> None:
+    """Raise ``StoreError`` if nothing says which generation of a profile is current: then none may be ended."""
+    link = f"{layout.generations}/{_check(profile)}/{CURRENT}"
+    try:
+        target = os.readlink(link)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise cannot_read(error, link) from error
+    if not target.isascii() or not target.isdigit():
+        raise StoreError(
+            f"{link} points to {target!r}, which is not a generation",
+            hint=f"choose the current one: 'nexis-store generations {profile} --switch NUMBER'",
+        )
+
+
 def add(layout: Layout, database: Database, profile: str, digest: TreeDigest) -> Generation:
     """Make an artifact the newest generation of a profile and switch to it; returns it.
 
@@ -141,6 +157,7 @@ def _find(there: Iterable[Generation], profile: str, number: int) -> Generation:
 def remove(layout: Layout, database: Database, profile: str, numbers: Iterable[int]) -> None:
     """Forget generations; what only they keep is garbage then. The current one cannot be removed."""
     with database.alone():
+        check_current(layout, profile)
         there = generations(layout, database, profile)
         chosen = [_find(there, profile, number) for number in numbers]
         for each in chosen:

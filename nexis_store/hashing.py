@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from nexis_store import fs
 from nexis_store.digest import FileDigest
 from nexis_store.errors import StoreError
 from nexis_store.names import decode
@@ -23,7 +24,7 @@ _WINDOW = 1 << 26
 def hash_large(path: str) -> FileDigest:
     """The digest of a file too large to read at once, worked out on all processors."""
     hasher = blake3(max_threads=blake3.AUTO)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = fs.open_regular(path, follow=True)
     try:
         size = os.fstat(fd).st_size
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE

@@ -11,8 +11,11 @@ import re
 from nexis_store.errors import StoreError
 
 MAX_COMPONENT = 255
-MAX_PATH = 4000
+MAX_PATH = 3000
+"""Bytes: the system takes 4095, of which the store's own place and that of whoever reads an artifact need some."""
 MAX_DEPTH = 250
+
+_SHOWN = 80
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9+._=-]")
 
@@ -47,8 +50,8 @@ def why_bad_path(path: str) -> str | None:
         return "it contains a NUL character"
     if path[0] == "/":
         return "it is absolute"
-    if len(path) > MAX_PATH:
-        return f"it is longer than {MAX_PATH} characters"
+    if len(path) > MAX_PATH // 4 and len(encode(path)) > MAX_PATH:
+        return f"it is longer than {MAX_PATH} bytes"
     components = path.split("/")
     if len(components) > MAX_DEPTH:
         return f"it has more than {MAX_DEPTH} components"
@@ -64,9 +67,12 @@ def check_path(path: str) -> str:
     """Return ``path`` if it is a normal relative path; raises ``StoreError`` otherwise."""
     why = why_bad_path(path)
     if why is not None:
+        short = path if len(path) <= 2 * _SHOWN else f"{path[:_SHOWN]}…{path[-_SHOWN:]}"
         raise StoreError(
-            f"{path!r} cannot be a path in an artifact: {why}",
-            hint="use a relative path such as usr/bin/vim, without '.', '..' or double slashes",
+            f"{short!r} cannot be a path in an artifact: {why}",
+            hint="use a relative path such as usr/bin/vim, without '.', '..' or double slashes"
+            if len(path) == len(short)
+            else "use shorter names, or fewer directories in each other",
         )
     return path
 

@@ -35,6 +35,7 @@ from nexis_store.records import (
     unpack_digests,
     unpack_number,
 )
+from nexis_store.roots import UnreadableRoot
 from nexis_store.session import protected
 from nexis_store.sidecar import decode_sidecar
 from nexis_store.verify import Problem, descriptions, hash_file
@@ -141,6 +142,8 @@ class Recovery:
     realisations: int
     roots: int
     damaged: tuple[str, ...]
+    unreadable: tuple[UnreadableRoot, ...] = ()
+    """Roots that nothing says what they keep: nobody collects garbage until they can be read or are removed."""
 
 
 def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) -> Recovery:
@@ -169,7 +172,8 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
         for each in kept:
             counts[each] += 1
             changes[REFERRER + each + digest] = b""
-    kept_roots = {name: digest for name, digest in roots.on_disk(layout) if digest in found}
+    links = roots.on_disk(layout)
+    kept_roots = {name: digest for name, digest in links.digests.items() if digest in found}
     for name, digest in kept_roots.items():
         counts[digest] += 1
         changes[ROOT + encode(name)] = digest
@@ -193,7 +197,7 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
         if realisation.duration_ns:
             changes[DURATION + encode(realisation.name)] = pack_number(realisation.duration_ns)
     backend.apply(changes)
-    return Recovery(len(found), remembered, len(kept_roots), tuple(damaged))
+    return Recovery(len(found), remembered, len(kept_roots), tuple(damaged), links.unreadable)
 
 
 FindCopy = Callable[[FileDigest], bytes | None]

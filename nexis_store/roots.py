@@ -7,14 +7,16 @@ The symlink is the truth. It is made durable before the count goes up and remove
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from nexis_store import fs, refs
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import TreeDigest
-from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.errors import NotInStoreError, StoreError, cannot_read
 from nexis_store.layout import Layout
 from nexis_store.names import decode, encode, why_bad_path
 from nexis_store.records import ARTIFACT, ROOT, ArtifactRecord
@@ -112,26 +114,89 @@ def _assign(transaction: Transaction, name: str, digest: TreeDigest | None) -> N
         refs.release(transaction, TreeDigest(before), time.time_ns())
 
 
-def on_disk(layout: Layout) -> Iterator[tuple[str, TreeDigest]]:
-    """The roots that symlinks name; links that name no artifact are passed over."""
+@dataclass(frozen=True, slots=True)
+class UnreadableRoot:
+    """A root of which nobody can tell now what it keeps: ``path`` is the link that cannot be read, and why."""
+
+    name: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the root {self.name} cannot be read: {self.path}: {self.reason}"
+
+
+class RootLinks(NamedTuple):
+    """What the symlinks below ``.roots`` and ``.generations`` say; links that name no artifact are left out."""
+
+    digests: dict[str, TreeDigest]
+    unreadable: tuple[UnreadableRoot, ...]
+
+
+def on_disk(layout: Layout) -> RootLinks:
+    """Read the links of all roots. Only one that is surely gone is left out: see ``docs/store.md``, I4."""
+    digests: dict[str, TreeDigest] = {}
+    unreadable: list[UnreadableRoot] = []
     pending = ["", GENERATIONS]
     while pending:
         prefix = pending.pop()
+        directory = _place(layout, prefix)
         try:
-            entries = sorted(os.scandir(_place(layout, prefix)), key=lambda entry: entry.name)
+            with os.scandir(directory) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise cannot_read(error, f"the directory of roots {directory}") from error
         for entry in entries:
             name = prefix + decode(os.fsencode(entry.name))
             if entry.is_symlink():
-                with contextlib.suppress(OSError):
-                    target = os.readlink(entry.path)
-                    # An absolute target is a symlink of the user's own, which keeps as long as it is there.
-                    digest = digest_in(os.readlink(target) if target.startswith("/") else target)
-                    if digest is not None:
-                        yield name, digest
+                place = entry.path
+                try:
+                    target = read_link(place)
+                    # An absolute target is a symlink of the user's own, which keeps as long as it exists.
+                    if target is not None and target.startswith("/"):
+                        place = target
+                        target = read_link(place)
+                except OSError as error:
+                    unreadable.append(UnreadableRoot(name, place, error.strerror or str(error)))
+                    continue
+                digest = digest_in(place if target is None else target)
+                if digest is not None:
+                    digests[name] = digest
             elif entry.is_dir(follow_symlinks=False):
                 pending.append(name + "/")
+    return RootLinks(digests, tuple(unreadable))
+
+
+def read_link(path: str) -> str | None:
+    """The target of a symlink; ``None`` if there surely is none: its directory exists and does not have it.
+
+    Raises ``OSError`` when that cannot be told, also where the directory is missing: its disk may not be mounted.
+    """
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        directory = os.path.dirname(path)
+        try:
+            os.stat(directory)
+        except OSError as error:
+            raise OSError(error.errno, f"its directory cannot be reached: {error.strerror}", path) from None
+        return None
+    except OSError as error:
+        # Something else that stands there is no link of ours.
+        if error.errno == errno.EINVAL:
+            return None
+        raise
+
+
+def named(layout: Layout, database: Database | Transaction) -> dict[str, TreeDigest]:
+    """The roots by name: what their links say or, where one cannot be read, what the metadata remember of it."""
+    links = on_disk(layout)
+    if not links.unreadable:
+        return links.digests
+    remembered = recorded(database)
+    return links.digests | {each.name: remembered[each.name] for each in links.unreadable if each.name in remembered}
 
 
 def indirect(layout: Layout, name: str) -> str | None:
@@ -156,15 +221,29 @@ def recorded(database: Database | Transaction) -> dict[str, TreeDigest]:
     return {decode(key[1:]): TreeDigest(value) for key, value in database.scan(ROOT)}
 
 
-def reconcile(layout: Layout, database: Database) -> None:
-    """Make the metadata's roots those on disk. Costs what the roots cost, whatever the size of the store."""
-    disk = dict(on_disk(layout))
-    if disk == recorded(database):
-        return
+def reconcile(layout: Layout, database: Database) -> tuple[UnreadableRoot, ...]:
+    """Make the metadata's roots those on disk. Costs what the roots cost, whatever the size of the store.
+
+    Returns the roots whose links cannot be read: they keep what they kept. Raises ``StoreError`` if the metadata do
+    not know what that is.
+    """
+    links = on_disk(layout)
+    if not links.unreadable and links.digests == recorded(database):
+        return ()
     with database.transaction() as transaction:
-        disk = {name: digest for name, digest in on_disk(layout) if transaction.get(ARTIFACT + digest) is not None}
-        for name in recorded(transaction):
-            if name not in disk:
+        links = on_disk(layout)
+        before = recorded(transaction)
+        after = {name: digest for name, digest in links.digests.items() if transaction.get(ARTIFACT + digest)}
+        for each in links.unreadable:
+            if each.name not in before:
+                raise StoreError(
+                    f"{each}, and the database does not say what it keeps",
+                    hint=f"make the link readable, or end the root with 'nexis-store roots --remove {each.name}'",
+                )
+            after[each.name] = before[each.name]
+        for name in before:
+            if name not in after:
                 _assign(transaction, name, None)
-        for name, digest in disk.items():
+        for name, digest in after.items():
             _assign(transaction, name, digest)
+    return links.unreadable

@@ -85,8 +85,8 @@ def protected(layout: Layout) -> Iterator[TreeDigest]:
         path = f"{layout.temporary_roots}/{name}"
         if remove_if_abandoned(path):
             continue
-        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-            data = file.read()
+        with contextlib.suppress(FileNotFoundError):
+            data = fs.read_whole(path)
             for at in range(0, len(data) - DIGEST_SIZE + 1, DIGEST_SIZE):
                 yield TreeDigest(data[at : at + DIGEST_SIZE])
 
@@ -95,5 +95,5 @@ def abandoned_staging(layout: Layout) -> list[str]:
     """Staged trees whose process is gone."""
     names = _names(layout.staging)
     owners = {name.partition(".")[0] for name in names}
-    gone = {owner for owner in owners if remove_if_abandoned(f"{layout.temporary_roots}/{owner}")}
+    gone = {owner for owner in owners if not owner or remove_if_abandoned(f"{layout.temporary_roots}/{owner}")}
     return [f"{layout.staging}/{name}" for name in names if name.partition(".")[0] in gone]

@@ -434,7 +434,7 @@ class Store:
 
     def roots(self) -> dict[str, TreeDigest]:
         """All named roots, in order."""
-        return dict(sorted((name, digest) for name, digest in roots.on_disk(self.layout) if self.has(digest)))
+        return dict(sorted(each for each in roots.named(self.layout, self.database).items() if self.has(each[1])))
 
     def indirect_root(self, name: str) -> str | None:
         """The user's own symlink that the root ``name`` watches; ``None`` if it is an ordinary root."""
@@ -476,9 +476,12 @@ class Store:
 
         ``keep_generations`` and ``older_than_ns`` also end generations (never a current one): ``generations.outdated``.
         """
+        profiles = self.profiles() if keep_generations is not None or older_than_ns is not None else []
+        for profile in profiles:
+            generations.check_current(self.layout, profile)
         ending = [
             each.root
-            for profile in self.profiles()
+            for profile in profiles
             for each in generations.outdated(
                 self.generations(profile), keep=keep_generations, older_than_ns=older_than_ns
             )

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from nexis_store.digest import DIGEST_SIZE, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, StoreError
+from nexis_store.fs import open_regular
 from nexis_store.ingest import Writer
 from nexis_store.publish import Artifact, Host, read_sidecar
 from nexis_store.sidecar import Sidecar, decode_sidecar
@@ -52,18 +53,25 @@ def export(store: Store, digests: Iterable[TreeDigest], out: BinaryIO, *, level:
                     continue
                 sent.add(entry.digest)
                 hasher = blake3()
-                with open(f"{place}/{entry.path}", "rb", buffering=0) as file:
+                try:
+                    fd = open_regular(f"{place}/{entry.path}")
+                except OSError as error:
+                    raise _damaged(f"{place}/{entry.path}", error.strerror) from error
+                with open(fd, "rb", buffering=0) as file:
                     left = entry.size
                     while left and (chunk := file.read(min(left, _CHUNK))):
                         hasher.update(chunk)
                         stream.write(chunk)
                         left -= len(chunk)
                 if hasher.digest() != entry.digest:
-                    raise DamagedStoreError(
-                        f"{place}/{entry.path} is damaged", hint="run 'nexis-store verify --contents --repair'"
-                    )
+                    raise _damaged(f"{place}/{entry.path}")
         stream.write(_LENGTH.pack(0))
     return len(order)
+
+
+def _damaged(path: str, reason: str | None = None) -> DamagedStoreError:
+    why = f": {reason}" if reason else ""
+    return DamagedStoreError(f"{path} is damaged{why}", hint="run 'nexis-store verify --contents --repair'")
 
 
 def sorted_for_import(store: Store, digests: Iterable[TreeDigest]) -> list[TreeDigest]:

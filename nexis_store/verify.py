@@ -12,7 +12,7 @@ from functools import partial
 
 from blake3 import blake3
 
-from nexis_store import workers
+from nexis_store import fs, workers
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
@@ -294,7 +294,7 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) 
 
 def hash_file(path: str) -> FileDigest:
     """The digest of a file's bytes."""
-    with open(path, "rb", buffering=0) as file:
+    with open(fs.open_regular(path), "rb", buffering=0) as file:
         data = file.read(_CHUNK)
         hasher = blake3(data)
         while data and (data := file.read(_CHUNK)):

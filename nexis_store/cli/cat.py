@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 
 from nexis_store.cli.common import open_store
 from nexis_store.errors import DamagedStoreError, NotInStoreError
+from nexis_store.fs import open_regular
 from nexis_store.tree import ManifestEntry
 from nexis_store.verify import hash_file
 
@@ -35,13 +35,20 @@ def run(args: argparse.Namespace) -> int:
             if entry is None or entry.kind != "f":
                 hint = f"'nexis-store ls {args.artifact}' lists its files"
                 raise NotInStoreError(f"{store.artifact(digest).name} has no file {path}{_instead(entry)}", hint=hint)
-            if not os.path.isfile(place / path) or hash_file(f"{place}/{path}") != entry.digest:
+            if not _is_whole(f"{place}/{path}", entry):
                 raise DamagedStoreError(
                     f"{place}/{path} is damaged", hint=f"run 'nexis-store verify --repair {args.artifact}'"
                 )
-            with open(place / path, "rb") as file:
+            with open(open_regular(f"{place}/{path}"), "rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
     return 0
+
+
+def _is_whole(path: str, entry: ManifestEntry) -> bool:
+    try:
+        return hash_file(path) == entry.digest
+    except OSError:
+        return False
 
 
 def _instead(entry: ManifestEntry | None) -> str:

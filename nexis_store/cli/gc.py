@@ -57,6 +57,11 @@ def run(args: argparse.Namespace) -> int:
         plan = store.plan_gc(
             max_freed=args.max_freed, older_than_ns=args.older_than, keep_generations=args.keep_generations
         )
+        for root in plan.unreadable:
+            print(
+                f"note: {root}; it keeps what it kept ('nexis-store roots --remove {root.name}' ends it)",
+                file=sys.stderr,
+            )
         dead = [{"digest": str(each.digest), "name": each.name, "size_bytes": each.size_bytes} for each in plan.dead]
         if args.dry_run:
             if args.json:
@@ -66,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
                         "size_bytes": plan.size_bytes,
                         "kept_by_limit": plan.kept_by_limit,
                         "roots": list(plan.roots),
+                        "unreadable_roots": [each.name for each in plan.unreadable],
                     }
                 )
             else:

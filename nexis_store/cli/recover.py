@@ -37,13 +37,16 @@ def run(args: argparse.Namespace) -> int:
                 "realisations": result.realisations,
                 "roots": result.roots,
                 "damaged": list(result.damaged),
+                "unreadable_roots": [each.name for each in result.unreadable],
             }
         )
-        return 4 if result.damaged else 0
+        return 4 if result.damaged or result.unreadable else 0
     print(
         f"recovered {counted(result.artifacts, 'artifact')}, {counted(result.realisations, 'build')}, "
         f"{counted(result.roots, 'root')}"
     )
     for path in result.damaged:
         print(f"damaged, left out: {path}")
-    return 4 if result.damaged else 0
+    for root in result.unreadable:
+        print(f"{root}; 'nexis-store gc' refuses to run until the link can be read or the root is removed")
+    return 4 if result.damaged or result.unreadable else 0
