@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nexis_eval.cli.arguments import positive
+from nexis_eval.sandbox.defaults import GIB, LOG_BYTES, OUTPUT_BYTES, PROCESSES, PROCESSES_A_CPU, SHARE
 from nexis_eval.sandbox.spec import Limits
 
 _SIZES = {"K": 10, "M": 20, "G": 30, "T": 40}
@@ -17,10 +18,13 @@ _FIELDS = {
     "processes": "processes",
     "output": "output_bytes",
     "disk": "disk_bytes",
+    "log": "log_bytes",
 }
 LIMIT_HELP = (
-    "what each build may use: time=30m, memory=2G, processes=500, output=1G (a file, or all it installs), "
-    "disk=10G (all it writes); may be repeated"
+    f"what each build may use: time=30m (default: no limit), memory=2G ({SHARE * 100:.0f} percent of the machine's), "
+    f"processes=500 ({PROCESSES:,} and {PROCESSES_A_CPU} a processor; threads count), output=1G (a file, or all it "
+    f"installs: {OUTPUT_BYTES // GIB}G), disk=10G (all it writes: {SHARE * 100:.0f} percent of what is free), log=100M "
+    f"({LOG_BYTES // GIB}G); may be repeated"
 )
 
 

@@ -48,6 +48,9 @@ class LocalExecutor:
         reader = PhaseReader(request.on_phase)
         loop = asyncio.get_running_loop()
         log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        # A build may open its log anew, by /dev/stderr; and it is another user than root (``sandbox/linux.py``).
+        if os.geteuid() == 0:
+            os.fchmod(log, 0o666)
         phases, phases_end = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(phases, False)
         loop.add_reader(phases, _drain, phases, reader)

@@ -21,12 +21,11 @@ WAIT_SECONDS = 10.0
 
 def main(descriptor: str, program: str, source: str, place: str, *order: str) -> None:
     """Show ``source`` at ``place`` through ``program``, disorderfs, with its options ``order``; then serve."""
-    uid, gid = os.geteuid(), os.getegid()
     before = os.stat(place).st_dev
     failed = 0
     try:
-        linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)
-        linux.map_user(0, 0, uid, gid)
+        linux.enter_user_namespace(with_builder=False)
+        linux.unshare(linux.CLONE_NEWNS)
         linux.make_mounts_private()
         failed = _start([program, "-f", "-q", "--pad-blocks=0", *order, "-o", OPTIONS, source, place], place, before)
     except OSError as error:

@@ -20,7 +20,7 @@ import struct
 from nexis_eval.sandbox import linux
 from nexis_eval.sandbox.places import HOST_NAME, JOBSERVER_AT
 from nexis_eval.sandbox.root import enter
-from nexis_eval.sandbox.watch import INTERVAL_MS, Watch
+from nexis_eval.sandbox.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ FIXED_LIMITS = (
 )
 
 
-def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int) -> int:
+def main(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int, builder: int) -> int:
     """Run the build of ``spec`` to its end; returns this process's exit status.
 
     ``stdio`` are its standard streams; ``alive`` is the reading end of a pipe of which the spawner holds the only other
-    end.
+    end; ``builder`` is the user that the build is, outside of its own user namespace: 0 is the one that we are.
     """
     message: Report
     report = _move_up(report)
     try:
-        message = _run(spec, stdio, phases, report, alive)
+        message = _run(spec, stdio, phases, report, alive, builder)
     except OSError as error:
         message = {"failed": str(error.filename or "setting up"), "errno": error.errno or 0}
     except Exception as error:
@@ -66,18 +66,21 @@ def fix_limits() -> None:
         limit(kind, soft, hard)
 
 
-def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int) -> Report:
+def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int, builder: int) -> Report:
     linux.die_with_parent()
     if _has_ended(alive):
         os._exit(1)
     if spec["hostname"] != HOST_NAME:
         linux.unshare(linux.CLONE_NEWUTS)
         linux.set_host_name(spec["hostname"])
-    enter(spec)
-    terminal = _make_terminal(report) if spec["terminal"] else ""
+    if not os.stat(spec["build"]).st_uid == os.stat(spec["out"]).st_uid == builder:
+        # On a file system that cannot be mounted with other owners than it has.
+        builder = 0
+    enter(spec, builder)
+    terminal = _make_terminal(report, builder) if spec["terminal"] else ""
     log = _above(stdio[1])
     _take_on_identity(spec)
-    _give_up_power(spec)
+    _give_up_power(spec, alive, builder)
     streams = _terminal_streams(terminal) if terminal else _streams(stdio)
     jobserver = any(at == JOBSERVER_AT for at, _ in spec["binds"])
     child = os.posix_spawn(
@@ -89,11 +92,7 @@ def _run(spec: WireSpec, stdio: list[int], phases: int, report: int, alive: int)
     )
     for descriptor in (*stdio, phases):
         os.close(descriptor)
-    watch = Watch(spec["limits"], log)
-    if not watch.needed:
-        os.close(log)
-        return {"exit_code": _reap_until(child)}
-    return _watch_until(child, watch)
+    return _watch_until(child, Watch(spec["limits"], log))
 
 
 def _take_on_identity(spec: WireSpec) -> None:
@@ -115,10 +114,14 @@ def _take_on_identity(spec: WireSpec) -> None:
     os.chdir("/build")
 
 
-def _give_up_power(spec: WireSpec) -> None:
+def _give_up_power(spec: WireSpec, alive: int, builder: int) -> None:
     """Become the user that the build is, who owns nothing but the files that it writes."""
+    if builder:
+        linux.become(builder)
+        if _has_ended(alive):
+            os._exit(1)
     linux.unshare(linux.CLONE_NEWUSER)
-    linux.map_user(spec["uid"], spec["gid"], 0, 0)
+    linux.map_user(spec["uid"], spec["gid"], builder, builder)
     # After the maps: the files of a process that is not dumpable in /proc belong to the machine's root.
     linux.forbid_tracing()
     _limit_as_brake(spec["limits"])
@@ -126,10 +129,11 @@ def _give_up_power(spec: WireSpec) -> None:
         linux.install_seccomp(spec["seccomp"])
 
 
-def _make_terminal(report: int) -> str:
+def _make_terminal(report: int, builder: int) -> str:
     """A terminal of the sandbox's own: its outer end goes to the engine; returns the path of the inner one."""
     outer, inner = os.openpty()
     path = os.ttyname(inner)
+    os.fchown(inner, builder, -1)
     channel = _socket.socket(fileno=os.dup(report))
     rights = struct.pack("i", outer)
     channel.sendmsg([marshal.dumps({"terminal": True})], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
@@ -185,7 +189,7 @@ def _watch_until(child: int, watch: Watch) -> Report:
     """``_reap_until`` with an eye on the limits; kills everything in the sandbox when one is passed."""
     poll = select.poll()
     poll.register(os.pidfd_open(child), select.POLLIN)
-    while not poll.poll(INTERVAL_MS):
+    while not poll.poll(watch.pause_ms):
         reason = watch.look()
         if reason:
             os.kill(-1, linux.SIGKILL)
@@ -198,12 +202,13 @@ def _watch_until(child: int, watch: Watch) -> Report:
 
 def _limit_as_brake(limits: WireLimits) -> None:
     """Wider than what ``watch`` enforces, so that it sees the limit passed and can say so."""
-    if limits["memory_bytes"]:
-        limit(resource.RLIMIT_DATA, limits["memory_bytes"] * 2, limits["memory_bytes"] * 2)
-    if limits["processes"]:
-        limit(resource.RLIMIT_NPROC, limits["processes"] + 16, limits["processes"] + 16)
-    if limits["output_bytes"]:
-        limit(resource.RLIMIT_FSIZE, limits["output_bytes"], limits["output_bytes"])
+    for kind, most in (
+        (resource.RLIMIT_DATA, limits["data_brake"]),
+        (resource.RLIMIT_NPROC, limits["processes_brake"]),
+        (resource.RLIMIT_FSIZE, limits["output_bytes"]),
+    ):
+        if most:
+            limit(kind, most, most)
 
 
 def limit(kind: int, soft: int, hard: int) -> None:

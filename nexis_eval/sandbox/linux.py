@@ -24,9 +24,13 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
 ADDR_NO_RANDOMIZE = 0x0040000
 UNAME26 = 0x0020000
+
+BUILDER = 61000
+"""The user and group that builds of the machine's root are: one that no account and no service manager hands out."""
 
 SIGKILL = 9
 SIGCHLD = 17
@@ -42,6 +46,7 @@ _SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 
 _AT_FDCWD = -100
+_AT_NO_AUTOMOUNT = 0x800
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
@@ -129,12 +134,81 @@ def enter_namespace(descriptor: int, kind: int) -> None:
 
 def map_user(inside_uid: int, inside_gid: int, outside_uid: int, outside_gid: int) -> None:
     """Give the user namespace of this process its one user and one group."""
-    for name, text in (
-        ("setgroups", "deny"),
-        ("gid_map", f"{inside_gid} {outside_gid} 1"),
-        ("uid_map", f"{inside_uid} {outside_uid} 1"),
-    ):
-        write(f"/proc/self/{name}", text)
+    _map_users(os.getpid(), f"{inside_uid} {outside_uid} 1", f"{inside_gid} {outside_gid} 1")
+
+
+def enter_user_namespace(*, with_builder: bool) -> None:
+    """Move this process into a new user namespace, as its user 0, which is the caller.
+
+    ``with_builder`` gives it ``BUILDER`` too, which takes power over the machine's users.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    if not with_builder:
+        unshare(CLONE_NEWUSER)
+        map_user(0, 0, uid, gid)
+        return
+    parent = os.getpid()
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    # Only a process outside of the new namespace has that power.
+    helper = os.fork()
+    if helper == 0:
+        status = 255
+        try:
+            os.close(writing)
+            if os.read(reading, 1):
+                _map_users(parent, f"0 {uid} 1\n{BUILDER} {BUILDER} 1\n", f"0 {gid} 1\n{BUILDER} {BUILDER} 1\n")
+            status = 0
+        except OSError as error:
+            status = error.errno or status
+        finally:
+            os._exit(status)
+    try:
+        unshare(CLONE_NEWUSER)
+        os.write(writing, b"x")
+    finally:
+        os.close(writing)
+        os.close(reading)
+        number = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
+    if number:
+        raise OSError(number, os.strerror(number), f"mapping user {BUILDER}")
+
+
+def namespace_for_files() -> int:
+    """A user namespace that no process is in, to mount files with: those of user 0 are ``BUILDER``'s then."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    ready, done = os.pipe2(os.O_CLOEXEC)
+    helper = os.fork()
+    if helper == 0:
+        try:
+            os.close(writing)
+            unshare(CLONE_NEWUSER)
+            os.write(done, b"x")
+            os.read(reading, 1)
+        finally:
+            os._exit(0)
+    try:
+        os.close(done)
+        os.read(ready, 1)
+        _map_users(helper, f"0 {BUILDER} 1\n", f"0 {BUILDER} 1\n")
+        return os.open(f"/proc/{helper}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for each in (reading, writing, ready):
+            os.close(each)
+        os.waitpid(helper, 0)
+
+
+def _map_users(process: int, users: str, groups: str) -> None:
+    for name, text in (("setgroups", "deny"), ("gid_map", groups), ("uid_map", users)):
+        write(f"/proc/{process}/{name}", text)
+
+
+def become(user: int) -> None:
+    """Be another user of this user namespace, without any power in it."""
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    # The change made both undone: see prctl(2).
+    _check("prctl", _libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1), _int(0), _int(0), _int(0)))
+    die_with_parent()
 
 
 def write(path: str, text: str) -> None:
@@ -221,10 +295,10 @@ def overlay_by_mount(layers: list[int], scratch: str) -> int:
     return tree
 
 
-def clone_tree(path: str, directory: int = _AT_FDCWD) -> int:
-    """A copy of what is mounted at ``path`` and below it, not attached anywhere (a bind mount to be)."""
-    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
-    return _call(f"open_tree {path}", _SYS_OPEN_TREE, _int(directory), os.fsencode(path), _int(flags))
+def clone_tree(path: str, *, recursive: bool = True) -> int:
+    """A copy of what is mounted at ``path``, and below it, not attached anywhere (a bind mount to be)."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_NO_AUTOMOUNT | (_AT_RECURSIVE if recursive else 0)
+    return _call(f"open_tree {path}", _SYS_OPEN_TREE, _int(_AT_FDCWD), os.fsencode(path), _int(flags))
 
 
 def clone_descriptor(descriptor: int) -> int:
@@ -233,11 +307,14 @@ def clone_descriptor(descriptor: int) -> int:
     return _call("open_tree", _SYS_OPEN_TREE, _int(descriptor), b"", _int(flags))
 
 
-def set_mount_attributes(descriptor: int, attributes: int, *, recursive: bool = True) -> None:
-    """Add ``MOUNT_ATTR_…`` to the mount that ``descriptor`` is the root of, and to all mounts below it."""
+def set_mount_attributes(descriptor: int, attributes: int, *, recursive: bool = True, users: int = 0) -> None:
+    """Add ``MOUNT_ATTR_…`` to the mount that ``descriptor`` is the root of, and to all mounts below it.
+
+    ``users`` is the user namespace that ``MOUNT_ATTR_IDMAP`` takes.
+    """
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     # struct mount_attr: attr_set, attr_clr, propagation, userns_fd
-    value = struct.pack("4Q", attributes, 0, 0, 0)
+    value = struct.pack("4Q", attributes, 0, 0, users)
     _call(
         "mount_setattr",
         _SYS_MOUNT_SETATTR,

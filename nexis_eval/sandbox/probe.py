@@ -15,14 +15,14 @@ from nexis_eval.sandbox.spawner import NAMESPACES, prepare
 
 def main() -> None:
     """Print the step that failed and its errno, or nothing."""
-    step, number = prepare()
+    step, number, builder = prepare()
     if not step:
-        step, number = _in_child()
+        step, number = _in_child(builder)
     if step:
         print(number, step)  # noqa: T201
 
 
-def _in_child() -> tuple[str, int]:
+def _in_child(builder: int) -> tuple[str, int]:
     reading, writing = os.pipe()
     try:
         NetworkPool().take()
@@ -32,7 +32,7 @@ def _in_child() -> tuple[str, int]:
     if pid == 0:
         status = 1
         try:
-            _try_features()
+            _try_features(builder)
             status = 0
         except OSError as error:
             os.write(writing, f"{error.errno} {error.filename}".encode())
@@ -47,10 +47,12 @@ def _in_child() -> tuple[str, int]:
     return step, int(number)
 
 
-def _try_features() -> None:
+def _try_features(builder: int) -> None:
     overlay_tree(["/usr", "/etc"])
     linux.file_system("proc", (("hidepid", "ptraceable"),))
     linux.file_system("devpts", (("ptmxmode", "0666"),))
     linux.pivot_to(linux.file_system("tmpfs"), SCRATCH)
     # The build's own user namespace, below the one that owns the mounts.
+    if builder:
+        linux.become(builder)
     linux.unshare(linux.CLONE_NEWUSER)

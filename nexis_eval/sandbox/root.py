@@ -32,12 +32,14 @@ DEVICE_LINKS = (
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
 )
-# A build run by root has the host's user 0, without capabilities; many files below these are guarded by nothing else.
+# Not all files below these are guarded by their permissions.
 PROC_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+WITH_USERS = ("btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs")
+"""File systems that can be mounted with other owners than they have."""
 PROC_HIDDEN = ("kcore", "keys", "timer_list")
 
 
-def prepare() -> None:
+def prepare(builder: int) -> None:
     """Once in the spawner: its own mount namespace, with the ``/dev`` that all sandboxes get copies of at ``TEMPLATE``.
 
     The copies share the file system, which is read-only once it is made.
@@ -54,11 +56,56 @@ def prepare() -> None:
         os.symlink(target, f"{TEMPLATE}/{name}")
     os.mkdir(f"{TEMPLATE}/pts")
     os.mkdir(f"{TEMPLATE}/shm")
+    _hand_over(TEMPLATE, (*(name for name, _ in DEVICE_LINKS), "pts", "shm"), builder)
     # The devices' own mounts are read-only too, which guards the nodes' permissions, not what is written to them.
     linux.set_mount_attributes(dev, linux.MOUNT_ATTR_RDONLY, recursive=False)
 
 
-def enter(spec: WireSpec) -> None:
+def give_files_away() -> bool:
+    """If we are root, move into a mount namespace in which root's files belong to ``BUILDER``; on disk none change.
+
+    Returns whether that worked. It takes power over the machine's mounts, Linux 5.19 (overlays of such mounts), and
+    file systems that can do it: overlayfs, as in containers, and network file systems cannot.
+    """
+    if os.geteuid() != 0 or tuple(map(int, os.uname().release.split(".")[:2])) < (5, 19):
+        return False
+    try:
+        linux.unshare(linux.CLONE_NEWNS)
+        linux.make_mounts_private()
+        users = linux.namespace_for_files()
+        top, *others = [(place, _cloned(place, kind, users)) for place, kind in _mounts()]
+        linux.pivot_to(top[1], SCRATCH)
+        for place, tree in others:
+            linux.attach(tree, place)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """Where file systems are mounted, the root first, and of which kinds they are."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        found = {}
+        for line in file:
+            before, _, after = line.partition(" - ")
+            place = before.split(" ")[4]
+            for code in ("\\040", "\\011", "\\012", "\\134"):
+                place = place.replace(code, chr(int(code[1:], 8)))
+            found[place] = after.split(" ")[0]
+    return [(place, found[place]) for place in sorted(found, key=len) if found[place] != "autofs"]
+
+
+def _cloned(place: str, kind: str, users: int) -> int:
+    tree = linux.clone_tree(place, recursive=False)
+    if kind in WITH_USERS:
+        try:
+            linux.set_mount_attributes(tree, linux.MOUNT_ATTR_IDMAP, recursive=False, users=users)
+        except OSError:
+            return tree
+    return tree
+
+
+def enter(spec: WireSpec, builder: int) -> None:
     """Build the root that ``spec`` asks for and move into it; afterwards nothing of the host's tree is reachable."""
     overlays = [(at, overlay_tree(layers)) for at, layers in spec["overlays"]]
     binds = [(at, _bind(source, READ_ONLY)) for at, source in spec["binds"]]
@@ -70,9 +117,9 @@ def enter(spec: WireSpec) -> None:
     for at, tree in overlays[1:]:
         linux.attach(tree, at)
     linux.attach(proc, "/proc")
-    temporary, shared, inputs = _scratch_directories()
+    temporary, shared, inputs = _scratch_directories(spec["limits"]["tmpfs_bytes"], builder)
     linux.attach(dev, "/dev")
-    _protect_proc()
+    _protect_proc(is_root=builder == 0 and os.stat("/proc/version").st_uid == 0)
     linux.attach(linux.file_system("devpts", (("mode", "0620"), ("ptmxmode", "0666")), NOTHING_SPECIAL), "/dev/pts")
     linux.attach(shared, "/dev/shm")
     linux.attach(temporary, "/tmp")
@@ -85,16 +132,24 @@ def enter(spec: WireSpec) -> None:
     linux.attach(out, "/out")
 
 
-def _scratch_directories() -> list[int]:
+def _hand_over(directory: str, names: tuple[str, ...], builder: int) -> None:
+    """What the sandbox makes belongs to the user that the build is, as everything does that it is shown."""
+    if builder:
+        for path in (directory, *(f"{directory}/{name}" for name in names)):
+            os.chown(path, builder, builder, follow_symlinks=False)
+
+
+def _scratch_directories(size: int, builder: int) -> list[int]:
     """Trees for ``/tmp``, ``/dev/shm`` and ``/in`` out of one new tmpfs, which costs as much as all their mounts.
 
     It stays mounted at ``/dev``, below what is mounted there next: taking it away would wait for every processor.
     """
-    linux.attach(linux.file_system("tmpfs", (("mode", "0755"),), WRITABLE), "/dev")
+    linux.attach(linux.file_system("tmpfs", (("mode", "0755"), ("size", str(size))), WRITABLE), "/dev")
     trees = []
     for name, mode in (("tmp", 0o1777), ("shm", 0o1777), ("in", 0o755)):
         os.mkdir(f"/dev/{name}")
         os.chmod(f"/dev/{name}", mode)
+        _hand_over(f"/dev/{name}", (), builder)
         trees.append(linux.clone_tree(f"/dev/{name}"))
     return trees
 
@@ -144,15 +199,23 @@ def _bind(source: str, attributes: int) -> int:
     return tree
 
 
-def _protect_proc() -> None:
-    for name in PROC_READ_ONLY:
+def _protect_proc(*, is_root: bool) -> None:
+    """What is the machine's and not this sandbox's is read-only; from its root everything is protected."""
+    read_only, hidden = list(PROC_READ_ONLY), list(PROC_HIDDEN)
+    if is_root:
+        with os.scandir("/proc") as entries:
+            for entry in entries:
+                if entry.name in read_only or entry.name in hidden or entry.name.isdigit() or entry.is_symlink():
+                    continue
+                (read_only if entry.stat().st_mode & 0o044 else hidden).append(entry.name)
+    for name in read_only:
         try:
             tree = linux.clone_tree(f"/proc/{name}")
         except FileNotFoundError:
             continue
         linux.set_mount_attributes(tree, READ_ONLY | linux.MOUNT_ATTR_NOEXEC)
         linux.attach(tree, f"/proc/{name}")
-    for name in PROC_HIDDEN:
+    for name in hidden:
         if os.path.exists(f"/proc/{name}"):
             linux.attach(linux.clone_tree("/dev/null"), f"/proc/{name}")
 

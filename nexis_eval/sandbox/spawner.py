@@ -37,7 +37,7 @@ MAX_DESCRIPTORS = 6
 class Spawner:
     """The state of the server: running builds by number and by the descriptor that tells their end."""
 
-    def __init__(self, channel: _socket.socket) -> None:
+    def __init__(self, channel: _socket.socket, builder: int) -> None:
         self._channel = channel
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -45,6 +45,7 @@ class Spawner:
         self._processes: dict[int, int] = {}
         self._ends: dict[int, tuple[int, int, int]] = {}
         self._alive, self._life = os.pipe2(os.O_CLOEXEC)
+        self._builder = builder
 
     def serve(self) -> None:
         """Answer requests until the engine goes away."""
@@ -94,7 +95,8 @@ class Spawner:
             self._channel.close()
             size = os.fstat(request).st_size
             *stdio, phases, report = descriptors
-            status = inside.main(marshal.loads(os.pread(request, size, 0)), stdio, phases, report, self._alive)
+            spec = marshal.loads(os.pread(request, size, 0))
+            status = inside.main(spec, stdio, phases, report, self._alive, self._builder)
         finally:
             os._exit(status)
 
@@ -118,20 +120,22 @@ class Spawner:
         self._channel.send(marshal.dumps(answer), _socket.MSG_NOSIGNAL)
 
 
-def prepare() -> tuple[str, int]:
-    """Enter the user namespace that owns all sandboxes; returns the step that failed and its errno, or ("", 0)."""
-    uid, gid = os.geteuid(), os.getegid()
+def prepare() -> tuple[str, int, int]:
+    """Enter the user namespace that owns all sandboxes.
+
+    Returns the step that failed and its errno, or ("", 0); and the user of the namespace that builds are.
+    """
     try:
         linux.drop_groups()
-        linux.unshare(linux.CLONE_NEWUSER)
-        linux.map_user(0, 0, uid, gid)
+        builder = linux.BUILDER if root.give_files_away() else 0
+        linux.enter_user_namespace(with_builder=builder != 0)
         # One for all: no build can change it, and hardly any needs another name.
         linux.unshare(linux.CLONE_NEWUTS)
         linux.set_host_name(HOST_NAME)
-        root.prepare()
+        root.prepare(builder)
     except OSError as error:
-        return str(error.filename), error.errno or 0
-    return "", 0
+        return str(error.filename), error.errno or 0, 0
+    return "", 0, builder
 
 
 def main(descriptor: str, failed: tuple[str, int] | None = None) -> None:
@@ -141,11 +145,12 @@ def main(descriptor: str, failed: tuple[str, int] | None = None) -> None:
     inside.fix_limits()
     linux.no_new_privileges()
     channel = _socket.socket(fileno=int(descriptor))
-    channel.send(marshal.dumps(("ready", *(failed or prepare()))))
+    step, number, builder = (*failed, 0) if failed else prepare()
+    channel.send(marshal.dumps(("ready", step, number)))
     # Nothing here makes reference cycles, and a collection in a child would copy pages for nothing.
     gc.disable()
     gc.freeze()
-    spawner = Spawner(channel)
+    spawner = Spawner(channel, builder)
     try:
         spawner.serve()
     except (BrokenPipeError, ConnectionResetError):

@@ -26,15 +26,20 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a build may use; ``None`` is no limit. Exceeding one kills the build and says which."""
+    """What a build may use. ``None`` is what ``sandbox/defaults.py`` says; only the time is not limited then.
+
+    Exceeding a limit kills the build and says which.
+    """
 
     wall_seconds: float | None = None
     memory_bytes: int | None = None
     processes: int | None = None
+    """Processes and threads."""
     output_bytes: int | None = None
-    """Largest size of any single file the build writes, and of ``/out`` as a whole."""
+    """Largest size of any single file the build writes, and of ``/out`` as a whole; holes count as what they claim."""
     disk_bytes: int | None = None
     """Everything the build writes to disk: ``/build``, ``/out`` and the log together."""
+    log_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

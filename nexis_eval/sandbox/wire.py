@@ -9,19 +9,28 @@ import marshal
 import os
 from typing import TypedDict
 
+from nexis_eval.sandbox.defaults import counts_processes_by_namespace, machine_memory, resolved
 from nexis_eval.sandbox.linux import ADDR_NO_RANDOMIZE, UNAME26
 from nexis_eval.sandbox.places import JOBSERVER_AT
 from nexis_eval.sandbox.seccomp import program
-from nexis_eval.sandbox.spec import SandboxSpec
+from nexis_eval.sandbox.spec import Limits, SandboxSpec
+
+MORE_PROCESSES = 16
+"""How many more than allowed the kernel lets be, until the watch sees them."""
 
 
 class WireLimits(TypedDict):
-    """The limits that are watched from inside the sandbox; 0 is no limit."""
+    """What is watched from inside the sandbox, and the brakes that the kernel has; a brake of 0 is none."""
 
     memory_bytes: int
     processes: int
     output_bytes: int
     disk_bytes: int
+    """0 is a share of what is free when the build begins."""
+    log_bytes: int
+    data_brake: int
+    processes_brake: int
+    tmpfs_bytes: int
 
 
 class WireSpec(TypedDict):
@@ -84,14 +93,26 @@ def wire_spec(spec: SandboxSpec, turn: int = 0, *, terminal: bool = False) -> Wi
         personality=personality,
         clock_offset_seconds=identity.clock_offset_seconds,
         cpus=_cpus(spec.cpus, turn),
-        limits=WireLimits(
-            memory_bytes=spec.limits.memory_bytes or 0,
-            processes=spec.limits.processes or 0,
-            output_bytes=spec.limits.output_bytes or 0,
-            disk_bytes=spec.limits.disk_bytes or 0,
-        ),
+        limits=_limits(resolved(spec.limits)),
         seccomp=program(os.uname().machine),
         terminal=terminal,
+    )
+
+
+def _limits(limits: Limits) -> WireLimits:
+    """``limits``, and brakes that are a little wider, so that ``watch`` sees the limit passed and can say so."""
+    memory, processes = limits.memory_bytes or 0, limits.processes or 0
+    # One above what the machine has would stop nothing but programs that reserve much and use little (sanitizers).
+    data = memory * 2 if memory * 2 < machine_memory() else 0
+    return WireLimits(
+        memory_bytes=memory,
+        processes=processes,
+        output_bytes=limits.output_bytes or 0,
+        disk_bytes=limits.disk_bytes or 0,
+        log_bytes=limits.log_bytes or 0,
+        data_brake=data,
+        processes_brake=processes + MORE_PROCESSES if counts_processes_by_namespace() else 0,
+        tmpfs_bytes=min(memory * 5 // 4, machine_memory() // 2),
     )
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import shutil
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from nexis_eval.execute.base import BuildRequest, BuildResult
+from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.sandbox import seccomp
+from nexis_eval.sandbox.defaults import OUTPUT_BYTES, counts_processes_by_namespace, machine_memory, resolved
 from nexis_eval.sandbox.spec import Identity, Limits, Overlay
+from nexis_eval.sandbox.wire import MORE_PROCESSES
 from tests.eval.sandbox.rooms import Room
 
 AS_ROOT = Identity(user="root", uid=0, gid=0)
@@ -255,6 +261,75 @@ def test_a_fork_bomb(room: Room, identity: Identity) -> None:
     assert result.reason == "it had more than 64 processes"
 
 
+def test_the_kernel_stops_a_fork_bomb_before_anybody_looks(room: Room, perl: str, identity: Identity) -> None:
+    """Watching takes 50 ms to see anything, in which thousands of processes can be born."""
+    if not counts_processes_by_namespace():
+        pytest.skip("before Linux 5.14 all processes of a user count together")
+    program = """
+        open my $count, ">", "/out/count";
+        while (defined(my $child = fork)) { sleep 60, exit unless $child; syswrite $count, "x" }
+        syswrite $count, "refused";
+        sleep 60;
+    """
+    result = room.run("", argv=(perl, "-e", program), limits=Limits(processes=64), identity=identity)
+    assert result.reason == "it had more than 64 processes"
+    # The build itself is one of them, and so is the first process of the sandbox.
+    assert (room.out / "count").read_text().count("x") <= 64 + MORE_PROCESSES - 2
+    # However fast the watch is: fewer than it looks for are refused, too.
+    room.run("ulimit -u 20; for i in {1..40}; do sleep 9 & done; kill -9 $$", identity=identity)
+    assert "fork: retry: Resource temporarily unavailable" in room.log
+
+
+def test_each_build_has_processes_of_its_own(room: Room, tmp_path: Path) -> None:
+    """What other builds of the same user have does not count."""
+    if not counts_processes_by_namespace():
+        pytest.skip("before Linux 5.14 all processes of a user count together")
+    rooms = [Room.make(tmp_path / str(number)) for number in range(3)]
+
+    async def work() -> list[BuildResult]:
+        executor = LocalExecutor()
+        script = "for i in {1..40}; do sleep 2 & done; wait"
+        try:
+            requests = [each.request(script, limits=Limits(processes=60)) for each in rooms]
+            return await asyncio.gather(*map(executor.execute, requests))
+        finally:
+            await executor.close()
+
+    assert [(each.exit_code, each.reason) for each in asyncio.run(work())] == [(0, "")] * 3
+
+
+def test_limits_hold_where_nobody_asked_for_any(room: Room, identity: Identity) -> None:
+    """Kilobytes, of files and of /tmp, and processes."""
+    limits = resolved(Limits())
+    assert None not in (limits.processes, limits.memory_bytes, limits.output_bytes, limits.log_bytes)
+    script = "ulimit -f; ulimit -u; df --output=size -k /tmp | tail -n1"
+    assert room.run(script, identity=identity).ok
+    file, processes, temporary = room.log.split()
+    assert int(file) == OUTPUT_BYTES // 1024
+    if counts_processes_by_namespace():
+        assert int(processes) <= (limits.processes or 0) + MORE_PROCESSES
+    assert int(temporary) * 1024 <= machine_memory() // 2 + 4096
+
+
+def test_nobody_is_the_machines_root(room: Room, identity: Identity) -> None:
+    """Root without any power still owns what the kernel shows in /proc."""
+    readable = [path for path in ("/proc/slabinfo", "/proc/kpagecount", "/proc/vmallocinfo") if Path(path).exists()]
+    before = {path: path.stat().st_mode for path in Path("/proc").iterdir() if path.is_file()}
+    script = f"""
+        read -r _ outside _ </proc/self/uid_map; [[ $outside != 0 ]] || (( {os.geteuid()} )) || echo "is root"
+        for file in /proc/*; do
+            [[ $file == /proc/[0-9]* || -L $file ]] || ! chmod 0666 "$file" 2>/dev/null || echo "changed $file"
+        done
+        for file in {" ".join(readable)}; do ! head -c1 "$file" >/dev/null 2>&1 || echo "read $file"; done
+        echo again >/dev/stderr; echo x >/out/x; mkdir /out/d
+        stat -c %u /out/d /build /out /tmp /in /dev /dev/shm /etc /in
+    """
+    assert room.run(script, identity=identity).ok
+    user = "0" if identity is AS_ROOT else "1000"
+    assert room.log.split() == ["again", *[user] * 9]
+    assert before == {path: path.stat().st_mode for path in before}
+
+
 def test_one_large_file(room: Room) -> None:
     result = room.run("head -c 64M /dev/zero >/build/big; exit 1", limits=Limits(output_bytes=8 * MIB))
     assert result.reason == "it wrote a file of 8 MiB or more: /build/big"
@@ -264,8 +339,10 @@ def test_one_large_file(room: Room) -> None:
 def test_an_endless_log(room: Room) -> None:
     result = room.run("yes", limits=Limits(output_bytes=4 * MIB))
     assert result.exit_code == 128 + 25
-    assert result.reason == "it wrote a file of 4 MiB or more: its log"
+    assert result.reason == "it wrote a log of 4 MiB or more"
     assert (room.path / "log").stat().st_size == 4 * MIB
+    result = room.run("yes", limits=Limits(log_bytes=4 * MIB))
+    assert result.reason == "it wrote a log of 4 MiB or more"
 
 
 def test_many_files(room: Room) -> None:
@@ -290,11 +367,48 @@ def test_files_without_content_count_too(room: Room, perl: str, place: str, limi
     assert room.run("", argv=(perl, "-e", program), limits=limits).reason == reason
 
 
+def test_root_without_another_user_to_build_as(room: Room, tmp_path: Path) -> None:
+    """Some file systems cannot be shown as somebody else's: what is the machine's is closed all the same."""
+    program = shutil.which("disorderfs")
+    if os.geteuid() != 0 or program is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs root and disorderfs")
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    other = Room(place)
+
+    async def work() -> BuildResult:
+        executor = LocalExecutor((program, str(room.path), str(place), "--sort-dirents=yes"))
+        script = """
+            for file in /proc/*; do
+                [[ $file == /proc/[0-9]* || -L $file ]] || ! chmod 0666 "$file" 2>/dev/null || echo "changed $file"
+            done
+            cat /proc/slabinfo /proc/kpagecount /proc/vmallocinfo 2>/dev/null
+            head -n1 /proc/meminfo >/out/seen; echo x >/proc/self/comm
+        """
+        spec = replace(room.spec(script), build_directory=other.build, out_directory=other.out)
+        try:
+            return await executor.execute(BuildRequest("test", spec, room.path / "log"))
+        finally:
+            await executor.close()
+
+    assert asyncio.run(work()).ok
+    assert room.log == ""
+    assert (room.out / "seen").read_text().startswith("MemTotal:")
+
+
 def test_a_file_of_holes_counts_as_what_it_claims(room: Room, perl: str) -> None:
     program = "open F, '>', '/out/holes'; truncate F, 1 << 42 or die; sleep 1"
     result = room.run("", argv=(perl, "-e", program), limits=Limits(output_bytes=8 * MIB))
     assert not result.ok
     assert not (room.out / "holes").exists() or (room.out / "holes").stat().st_size <= 8 * MIB
+    many = "for (1..5) { open F, '>', qq(/out/$_); truncate F, 6 << 20 or die }"
+    result = room.run("", argv=(perl, "-e", many), limits=Limits(output_bytes=16 * MIB))
+    assert result.reason == "it wrote more than 16 MiB to /out"
+
+
+def test_a_file_with_many_names_counts_once(room: Room) -> None:
+    script = "head -c 8M /dev/zero >/out/x; for i in {1..20}; do ln /out/x /out/$i; done"
+    assert room.run(script, limits=Limits(output_bytes=16 * MIB, disk_bytes=16 * MIB)).ok
 
 
 def test_device_nodes_cannot_be_made(room: Room, perl: str, identity: Identity) -> None:

@@ -18,7 +18,7 @@ from nexis_eval.sandbox import linux, root, spawner
 def refuse(layers, attributes):
     raise OSError(22, "Invalid argument")
 
-step, number = spawner.prepare()
+step, number, _ = spawner.prepare()
 assert not step, (step, number)
 pid, _ = linux.clone(spawner.NAMESPACES)
 if pid == 0:
