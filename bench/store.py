@@ -313,12 +313,16 @@ class Bench:
         for what, source in (("20,000 files of 4 KB", small), ("a file of 1 GiB", large)):
             ours: list[list[Figures]] = [[], []]
             theirs: list[list[Figures]] = [[], []]
+            shared: list[Figures] = []
             durable: list[Figures] = []
             # One run more than is counted: the first finds memory that nobody has touched before.
             for _ in range(self.runs + 1):
                 shutil.rmtree(self.store, ignore_errors=True)
                 for each in ours:
                     each.append(self.call("add", self.store, source, measured=True))
+                (source / "one more").write_bytes(b"new")
+                shared.append(self.call("add", self.store, source, measured=True))
+                (source / "one more").unlink()
                 if self.nix:
                     self.nix.clear()
                     for each in theirs:
@@ -331,6 +335,8 @@ class Bench:
             for name, mine, other in (("new", ours[0][1:], theirs[0][1:]), ("known", ours[1][1:], theirs[1][1:])):
                 cpu = figure(mine, "cpu")
                 self.row(f"add {what}, {name}", f"{figure(mine, 'seconds')}; CPU {cpu}; {memory(mine)}", other)
+            cpu = figure(shared[1:], "cpu")
+            self.row(f"add {what}, known, and a new one", f"{figure(shared[1:], 'seconds')}; CPU {cpu}")
             if durable:
                 self.row(f"add {what}, new, Nix with fsync-store-paths", "", durable)
         shutil.rmtree(small)

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from nexis_store.errors import StoreError
+from blake3 import blake3
+
+from nexis_store.errors import DamagedStoreError, StoreError, cannot_read
 from nexis_store.fs import open_regular, read_whole
 from nexis_store.names import encode
 from nexis_store.tree import Manifest, ManifestEntry
@@ -60,17 +62,21 @@ def _owned(manifest: Manifest, root: Path) -> Iterator[tuple[ManifestEntry, int,
         )
 
 
-def _copy(source: str, size: int, out: BinaryIO) -> None:
-    """Copy a file that must have exactly ``size`` bytes, or the headers already written would lie."""
-    with open(open_regular(source), "rb", buffering=0) as file:
-        left = size
+def _copy(source: str, entry: ManifestEntry, out: BinaryIO) -> None:
+    """Copy a file, proving it: what stands in an image must be what the digest of its tree says."""
+    hasher = blake3()
+    try:
+        fd = open_regular(source)
+    except OSError as error:
+        raise cannot_read(error, source) from error
+    with open(fd, "rb", buffering=0) as file:
+        left = entry.size
         while left and (chunk := file.read(min(left, _CHUNK))):
+            hasher.update(chunk)
             out.write(chunk)
             left -= len(chunk)
-        if left or file.read(1):
-            raise StoreError(
-                f"{source} does not have the {size} bytes of its manifest", hint="run 'nexis-store verify'"
-            )
+        if left or file.read(1) or hasher.digest() != entry.digest:
+            raise DamagedStoreError(f"{source} is damaged", hint="run 'nexis-store verify --contents --repair'")
 
 
 def write_tar(manifest: Manifest, root: Path, out: BinaryIO, *, mtime: int = 1) -> None:
@@ -90,7 +96,7 @@ def write_tar(manifest: Manifest, root: Path, out: BinaryIO, *, mtime: int = 1) 
     for entry, user, group in _owned(manifest, root):
         put(_tar_header(tarfile.TarInfo(entry.path), entry, user, group, mtime))
         if entry.kind == "f":
-            _copy(f"{os.fspath(root)}/{entry.path}", entry.size, out)
+            _copy(f"{os.fspath(root)}/{entry.path}", entry, out)
             padding = -entry.size % 512
             out.write(b"\0" * padding)
             written += entry.size + padding
@@ -127,7 +133,7 @@ def write_cpio(manifest: Manifest, root: Path, out: BinaryIO, *, mtime: int = 1)
         head = _cpio_header(entry.path, number, kinds[entry.kind] | entry.mode, user, group, links, mtime, size)
         out.write(head)
         if entry.kind == "f":
-            _copy(f"{os.fspath(root)}/{entry.path}", size, out)
+            _copy(f"{os.fspath(root)}/{entry.path}", entry, out)
         else:
             out.write(target)
         out.write(b"\0" * (-size % 4))

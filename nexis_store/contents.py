@@ -18,6 +18,7 @@ from nexis_store.database import Database
 from nexis_store.digest import FileDigest
 from nexis_store.hashing import hash_large
 from nexis_store.layout import Layout
+from nexis_store.marks import is_intact
 from nexis_store.records import LARGE, SMALL, pack_number
 
 TINY = 1 << 10
@@ -137,27 +138,31 @@ class Contents:
         if size <= TINY:
             return False
         source = self.fresh.get((digest, executable))
-        if source is None:
-            source = self._layout.link(digest, executable)
-            # Asking is cheaper than a link that fails.
-            if not os.access(source, os.F_OK):
-                return False
+        if source is not None:
+            return self._linked(source, place)
+        source = self._layout.link(digest, executable)
+        # Asking is cheaper than a link that fails.
+        if not os.access(source, os.F_OK):
+            return False
+        if self._linked(source, place):
+            if is_intact(place, digest, size, executable):
+                return True
+            # Damaged, or cut by a power failure before it was ever part of an artifact: never serve it.
+            fs.unlink(place)
+        # Damaged, or with as many names as the file system allows: a new copy takes over.
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            fs.unlink(source)
+        return False
+
+    def _linked(self, source: str, place: str) -> bool:
         try:
             fs.link(source, place)
         except FileNotFoundError:
             return False
         except OSError as error:
-            if error.errno != errno.EMLINK:
+            # A directory in its place cannot be linked.
+            if error.errno not in (errno.EMLINK, errno.EPERM):
                 raise
-            # The inode has as many names as the file system allows: a new copy takes over.
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(self._layout.link(digest, executable))
-            return False
-        if os.stat(place).st_size != size:
-            # Cut by a power failure before it was ever part of an artifact: never serve it.
-            fs.unlink(place)
-            with contextlib.suppress(FileNotFoundError):
-                fs.unlink(source)
             return False
         return True
 
@@ -206,6 +211,7 @@ def _link_all(tree: str, wanted: Sequence[tuple[str, str]]) -> None:
             except FileNotFoundError:
                 fs.make_directories(os.path.dirname(pool))
                 fs.link(source, pool)
-        except (FileExistsError, FileNotFoundError):
-            # Somebody else was first, or the artifact was there already, or has just been collected.
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+            # Somebody else was first, or the artifact was there already, or has just been collected. A file where a
+            # directory belongs is for ``verify`` to name: the artifact is complete without being shared.
             continue

@@ -114,6 +114,9 @@ def _remove_listed(layout: Layout, path: str, listed: list[tuple[str, bytes | No
     prefix = f"{path}/"
     directories = [prefix]
     pooled: dict[str, None] = {}
+    if not all(map(_is_no_other, (path, *(prefix + each[0][:-1] for each in listed if each[0][-1] == "/")))):
+        # Below a symlink lies what is not the store's.
+        freed, files = _remove_unlisted(path)
     for relative, digest, executable in listed:
         place = prefix + relative
         if relative[-1] == "/":
@@ -150,6 +153,14 @@ def _remove_listed(layout: Layout, path: str, listed: list[tuple[str, bytes | No
                 fs.unlink(place)
                 files += 1
     return freed, files
+
+
+def _is_no_other(path: str) -> bool:
+    """Whether this is a directory, or gone."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def own_bytes(path: str, status: os.stat_result) -> int:

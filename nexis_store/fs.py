@@ -17,6 +17,8 @@ from collections.abc import Callable
 EPOCH = (1_000_000_000, 1_000_000_000)
 """What every file of the store has as access and modification time: one second after the epoch, in nanoseconds."""
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _FICLONE = 0x40049409
 _CANNOT_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EBADF)
 _MOST = 1 << 30
@@ -185,6 +187,23 @@ def rename(source: str, path: str) -> None:
     """Move; what is at ``path`` is replaced in one step."""
     _step("rename", path)
     os.rename(source, path)
+
+
+def exchange(one: str, other: str) -> None:
+    """Let two paths change places, in one step where the file system can."""
+    import ctypes
+
+    _step("rename", other)
+    libc = ctypes.CDLL(None, use_errno=True)
+    try:
+        done = libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    except AttributeError:
+        done = False
+    if not done:
+        spare = f"{one}.spare"
+        os.rename(other, spare)
+        os.rename(one, other)
+        os.rename(spare, one)
 
 
 def unlink(path: str) -> None:

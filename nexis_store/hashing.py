@@ -17,6 +17,8 @@ from nexis_store.tree import Manifest, ManifestEntry, directory_entry, file_entr
 
 MMAP_FROM_BYTES = 1 << 20
 
+_CHUNK = 1 << 20
+
 _WINDOW = 1 << 26
 """So much of a file is mapped at once: as fast as all of it, and the process stays small."""
 
@@ -33,6 +35,16 @@ def hash_large(path: str) -> FileDigest:
                 hasher.update(part)
     finally:
         os.close(fd)
+    return FileDigest(hasher.digest())
+
+
+def hash_file(path: str) -> FileDigest:
+    """The digest of a file's bytes. Raises ``OSError``, also for what is not a regular file."""
+    with open(fs.open_regular(path), "rb", buffering=0) as file:
+        data = file.read(_CHUNK)
+        hasher = blake3(data)
+        while data and (data := file.read(_CHUNK)):
+            hasher.update(data)
     return FileDigest(hasher.digest())
 
 

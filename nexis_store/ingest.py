@@ -17,11 +17,20 @@ from nexis_store import fs, workers
 from nexis_store.contents import TINY, Contents
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.durability import SyncAhead
-from nexis_store.errors import ConflictError, NotInStoreError, StoreError, cannot_read, cannot_write, writing
+from nexis_store.errors import (
+    ConflictError,
+    DamagedStoreError,
+    NotInStoreError,
+    StoreError,
+    cannot_read,
+    cannot_write,
+    writing,
+)
 from nexis_store.hashing import hash_large
+from nexis_store.marks import is_intact, is_whole
 from nexis_store.names import check_component, check_name, check_path, encode
 from nexis_store.publish import Artifact, Host, publish
-from nexis_store.records import ARTIFACT, SMALL
+from nexis_store.records import ARTIFACT, SMALL, ArtifactRecord
 from nexis_store.sidecar import encode_sidecar
 from nexis_store.tree import (
     DEFAULT,
@@ -72,6 +81,7 @@ class Writer:
         self._staging: str | None = None
         self._tree = ""
         self._fix_modes = False
+        self._mends = False
 
     def __enter__(self) -> Writer:
         with writing(self.name):
@@ -373,6 +383,11 @@ class Writer:
             there = entry.executable if source_executable is None else source_executable
             place = self._claim(path)
             mode = 0o555 if executable else 0o444
+            if not is_intact(source, entry.digest, entry.size, there):
+                raise DamagedStoreError(
+                    f"{source} is damaged",
+                    hint="'nexis-store verify --contents --repair' replaces what has a good copy",
+                )
             if executable != there:
                 self._contents.copy(source, place, mode)
             else:
@@ -408,11 +423,19 @@ class Writer:
             # A collection that has not seen the new temporary root must be over before we look what is there.
             host.database.pass_by()
         added_ns = time.time_ns()
-        if host.database.get(ARTIFACT + digest) is None:
+        if self._must_stage(manifest):
             self._stage(manifest, wanted, added_ns)
-        artifact = publish(host, manifest, self.name, wanted, self._staging, added_ns)
+        artifact = publish(host, manifest, self.name, wanted, self._staging, added_ns, mend=self._mends)
         self._contents.offer(artifact.path)
         return artifact
+
+    def _must_stage(self, manifest: Manifest) -> bool:
+        """Whether the tree must be written: it is not in the store, or what is there of it is damaged."""
+        stored = self._host.database.get(ARTIFACT + manifest.digest)
+        if stored is None:
+            return True
+        self._mends = not is_whole(self._layout, manifest.digest, ArtifactRecord.decode(stored).name, manifest)
+        return self._mends
 
     def _stage(self, manifest: Manifest, wanted: tuple[TreeDigest, ...], added_ns: int) -> None:
         """Bring everything that publishing needs to the disk."""

@@ -59,11 +59,22 @@ class Host(Protocol):
 
 
 def publish(
-    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
+    host: Host,
+    manifest: Manifest,
+    name: str,
+    wanted: tuple[TreeDigest, ...],
+    staging: str,
+    added_ns: int,
+    *,
+    mend: bool = False,
 ) -> Artifact:
-    """Show the durable tree in ``staging`` under its digest, or add references to what is there already."""
+    """Show the durable tree in ``staging`` under its digest, or add references to what is there already.
+
+    With ``mend`` what is there is damaged: the staged tree takes its place.
+    """
     try:
-        return _publish(host, manifest, name, wanted, staging, added_ns)
+        with host.database.transaction() as transaction:
+            return publish_in(host, transaction, manifest, name, wanted, staging, added_ns, mend=mend)
     except BaseException:
         withdraw(host, manifest.digest, name, staging)
         raise
@@ -81,13 +92,6 @@ def withdraw(host: Host, digest: TreeDigest, name: str, staging: str) -> None:
                 fs.unlink(host.layout.sidecar(digest))
 
 
-def _publish(
-    host: Host, manifest: Manifest, name: str, wanted: tuple[TreeDigest, ...], staging: str, added_ns: int
-) -> Artifact:
-    with host.database.transaction() as transaction:
-        return publish_in(host, transaction, manifest, name, wanted, staging, added_ns)
-
-
 def publish_in(
     host: Host,
     transaction: Transaction,
@@ -96,6 +100,8 @@ def publish_in(
     wanted: tuple[TreeDigest, ...],
     staging: str,
     added_ns: int,
+    *,
+    mend: bool = False,
 ) -> Artifact:
     """``publish`` as a part of a larger change; if that fails, ``withdraw`` takes it back."""
     digest, layout = manifest.digest, host.layout
@@ -108,6 +114,8 @@ def publish_in(
             return encode_sidecar(record.name, all, manifest, record.added_ns)
 
         after = _refer(layout, transaction, digest, wanted, staging, describe)
+        if mend:
+            _mend(layout, digest, record.name, staging, describe(after))
     elif not os.path.exists(f"{staging}/description"):
         raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
     else:
@@ -122,6 +130,18 @@ def publish_in(
             if entry.size > SMALL:
                 transaction.put(LARGE + pack_number(entry.size), b"")
     return Artifact(digest, record.name, Path(layout.artifact(digest, record.name)), record.size_bytes, after)
+
+
+def _mend(layout: Layout, digest: TreeDigest, name: str, staging: str, description: bytes) -> None:
+    """Put the staged tree where a damaged one is, durably: the metadata name it already."""
+    place = layout.artifact(digest, name)
+    fs.make_directories(layout.bucket(digest))
+    fs.write_atomically(layout.sidecar(digest), description, mode=0o444)
+    if os.path.lexists(place):
+        fs.exchange(f"{staging}/tree", place)
+    else:
+        fs.rename(f"{staging}/tree", place)
+    fs.sync_path(layout.bucket(digest))
 
 
 def _check_present(transaction: Transaction, name: str, wanted: Iterable[TreeDigest]) -> None:

@@ -14,6 +14,7 @@ from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError
 from nexis_store.gc import take_unknown
+from nexis_store.hashing import hash_file
 from nexis_store.layout import Layout
 from nexis_store.metadata.base import Backend
 from nexis_store.names import encode
@@ -38,7 +39,7 @@ from nexis_store.records import (
 from nexis_store.roots import UnreadableRoot
 from nexis_store.session import protected
 from nexis_store.sidecar import decode_sidecar
-from nexis_store.verify import Problem, descriptions, hash_file
+from nexis_store.verify import Problem, descriptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nexis_store import fs, refs
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import TreeDigest
-from nexis_store.errors import NotInStoreError, StoreError, cannot_read
+from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, cannot_read
 from nexis_store.layout import Layout
 from nexis_store.names import decode, encode, why_bad_path
 from nexis_store.records import ARTIFACT, ROOT, ArtifactRecord
@@ -44,6 +44,7 @@ def set_root(layout: Layout, database: Database, name: str, digest: TreeDigest) 
         stored = transaction.get(ARTIFACT + digest)
         if stored is None:
             raise NotInStoreError(f"the root {name} cannot keep {digest}, which is not in the store")
+        _check_on_disk(layout, digest, stored)
         up = "../" * (place.count("/") - layout.root.count("/") - 1)
         target = up + layout.relative_artifact(digest, ArtifactRecord.decode(stored).name)
         directory = os.path.dirname(place)
@@ -56,6 +57,15 @@ def set_root(layout: Layout, database: Database, name: str, digest: TreeDigest) 
         _assign(transaction, name, digest)
 
 
+def _check_on_disk(layout: Layout, digest: TreeDigest, stored: bytes) -> None:
+    place = layout.artifact(digest, ArtifactRecord.decode(stored).name)
+    if os.path.islink(place) or not os.path.isdir(place):
+        raise DamagedStoreError(
+            f"the artifact's directory {place} is missing",
+            hint="add or build it again, or bring it back with 'nexis-store verify --repair --from PLACE'",
+        )
+
+
 def set_indirect_root(layout: Layout, database: Database, link: str, digest: TreeDigest) -> str:
     """Make the symlink ``link`` outside the store point to an artifact, and keep the artifact while it does.
 
@@ -66,6 +76,7 @@ def set_indirect_root(layout: Layout, database: Database, link: str, digest: Tre
         stored = transaction.get(ARTIFACT + digest)
         if stored is None:
             raise NotInStoreError(f"{link} cannot keep {digest}, which is not in the store")
+        _check_on_disk(layout, digest, stored)
         if os.path.lexists(link) and not os.path.islink(link):
             raise StoreError(f"{link} is there and no symlink", hint="choose another place for the link")
         place = f"{layout.roots}/{name}"

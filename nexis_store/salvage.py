@@ -17,14 +17,15 @@ from nexis_store import fs
 from nexis_store.binary_cache import INDEX, BinaryCache
 from nexis_store.checking import check_contents
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
-from nexis_store.errors import NexisError, StoreError
+from nexis_store.errors import DamagedStoreError, NexisError, StoreError
+from nexis_store.hashing import hash_file
 from nexis_store.layout import Layout
 from nexis_store.records import REALISATION
 from nexis_store.repair import repair_problem
 from nexis_store.sidecar import encode_sidecar
 from nexis_store.store import Store
 from nexis_store.transfer import MAGIC, load, sorted_for_import
-from nexis_store.verify import Problem, hash_file
+from nexis_store.verify import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,9 @@ def rebuilt(store: Store, problems: Sequence[Problem], command: str) -> Iterator
         present: set[TreeDigest] = set()
         for digest in sorted_for_import(store, [each.digest for each in store.artifacts()]):
             if digest not in bad and present.issuperset(store.references(digest)):
-                _link(store, digest, scratch)
-                present.add(digest)
+                with contextlib.suppress(DamagedStoreError):
+                    _link(store, digest, scratch)
+                    present.add(digest)
         for key, _ in store.database.scan(REALISATION):
             realisation = store.realisation(BuildKey(key[1:]))
             if realisation is not None and present.issuperset(realisation.outputs.values()):

@@ -61,6 +61,14 @@ def decode_manifest(data: bytes, digest: TreeDigest) -> Manifest:
     return Manifest.decode(_lines(data, digest)[1], digest)
 
 
+def describes(data: bytes, digest: TreeDigest, manifest: Manifest) -> bool:
+    """Whether a sidecar is undamaged and lists what ``manifest`` does."""
+    try:
+        return _lines(data, digest)[1] == manifest.encode()
+    except DamagedStoreError:
+        return False
+
+
 def _lines(data: bytes, digest: TreeDigest) -> tuple[bytes, bytes]:
     head = len(_MAGIC) + _CHECK + 1
     end = data.find(b"\n", head) + 1

@@ -17,7 +17,6 @@ from nexis_store.database import Transaction
 from nexis_store.digest import TreeDigest
 from nexis_store.ingest import Writer
 from nexis_store.publish import Artifact, Host, publish_in, withdraw
-from nexis_store.records import ARTIFACT
 from nexis_store.tree import Manifest
 
 
@@ -58,6 +57,10 @@ class Part(Writer):
         if os.path.exists(f"{self._staging}/tree"):
             self.close()
 
+    def must_stage(self) -> bool:
+        """Whether the tree must be staged."""
+        return self._must_stage(self.manifest)
+
     def stage(self, added_ns: int) -> None:
         """Write what publishing needs."""
         self._stage(self.manifest, self.wanted, added_ns)
@@ -65,7 +68,9 @@ class Part(Writer):
     def publish(self, host: Host, transaction: Transaction, added_ns: int) -> Artifact:
         """Show the tree."""
         assert self._staging is not None
-        return publish_in(host, transaction, self.manifest, self.name, self.wanted, self._staging, added_ns)
+        return publish_in(
+            host, transaction, self.manifest, self.name, self.wanted, self._staging, added_ns, mend=self._mends
+        )
 
     def withdraw(self, host: Host) -> None:
         """Take back the tree, if it was shown and the journal could not take it."""
@@ -86,7 +91,7 @@ def commit_together(
             # A collection that has not seen the new temporary roots must be over before we look what is there.
             host.database.pass_by()
         added_ns = time.time_ns()
-        missing = [each for each in parts if host.database.get(ARTIFACT + each.digest) is None]
+        missing = [each for each in parts if each.must_stage()]
         with host.durability.put_off():
             for each in missing:
                 each.stage(added_ns)

@@ -12,9 +12,9 @@ from functools import partial
 
 from blake3 import blake3
 
-from nexis_store import fs, workers
+from nexis_store import workers
 from nexis_store.database import Database
-from nexis_store.digest import FileDigest, TreeDigest
+from nexis_store.digest import TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
 from nexis_store.layout import Layout
 from nexis_store.names import decode, shown
@@ -290,13 +290,3 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) 
                 yield Problem(
                     "surplus", digest, f"{directory}/{name}".lstrip("/"), "it does not belong to the artifact"
                 )
-
-
-def hash_file(path: str) -> FileDigest:
-    """The digest of a file's bytes."""
-    with open(fs.open_regular(path), "rb", buffering=0) as file:
-        data = file.read(_CHUNK)
-        hasher = blake3(data)
-        while data and (data := file.read(_CHUNK)):
-            hasher.update(data)
-    return FileDigest(hasher.digest())

@@ -9,8 +9,8 @@ import sys
 from nexis_store.cli.common import open_store
 from nexis_store.errors import DamagedStoreError, NotInStoreError
 from nexis_store.fs import open_regular
+from nexis_store.hashing import hash_file
 from nexis_store.tree import ManifestEntry
-from nexis_store.verify import hash_file
 
 EXAMPLES = """\
 examples:
