@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
+from nexis_eval.fetch.client import FetchError, client_or_new, refuse_secrets, shown
 from nexis_eval.fetch.git_pack import Pack, PackError, write_once
 from nexis_eval.fetch.git_protocol import ProtocolError, Reference, fetch_commit, list_references, parse_reference
 from nexis_eval.fetch.git_transport import connect
@@ -47,15 +46,6 @@ def is_git_url(url: str) -> bool:
     return parts.scheme.startswith("git") or (
         parts.path.endswith(".git") and parts.scheme in ("http", "https", "mirror")
     )
-
-
-@asynccontextmanager
-async def _client(given: httpx.AsyncClient | None) -> AsyncIterator[httpx.AsyncClient]:
-    if given is not None:
-        yield given
-        return
-    async with new_client() as client:
-        yield client
 
 
 async def _from_any(
@@ -324,7 +314,7 @@ async def fetch_git(
     Raises ``FetchError``.
     """
     target = directory / "tree"
-    async with _client(client) as active:
+    async with client_or_new(client) as active:
         await check_out(
             source.urls,
             source.commit,

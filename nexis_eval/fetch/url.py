@@ -9,25 +9,27 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
-from nexis_eval.fetch.transfer import AttemptError, Progress, Received, transfer
+from nexis_eval.fetch.client import FetchError, client_or_new, refuse_secrets, shown
+from nexis_eval.fetch.partials import move, partial_of
+from nexis_eval.fetch.transfer import MAX_BYTES, AttemptError, Partial, Progress, Received, transfer
 from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.graph.derivation import Fetch
 from nexis_eval.mirrors import Mirrors
 from nexis_store.digest import TreeDigest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import httpx
 
 ROUNDS = 4
 FIRST_DELAY_SECONDS = 0.5
+LEAST_PROGRESS_BYTES = 1 << 14
+"""A connection that brought so much and broke off does not count as a failure: the next one goes on."""
+LEAST_SLOW_PROGRESS_BYTES = 1 << 18
+"""The same for one that was given up because nothing came any more."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class _Wanted:
     hash: str | None
     size: int | None
     tree: TreeDigest | None = None
+    limit: int = MAX_BYTES
 
     def check(self, received: Received, path: Path) -> None:
         """Raises ``AttemptError`` for anything else; a re-compressed archive with the same content is fine."""
@@ -74,18 +77,49 @@ class _Wanted:
         )
 
 
-@asynccontextmanager
-async def _client(given: httpx.AsyncClient | None) -> AsyncIterator[httpx.AsyncClient]:
-    if given is not None:
-        yield given
-        return
-    async with new_client() as client:
-        yield client
-
-
 def _expanded(urls: Sequence[str], mirrors: Mirrors) -> Iterator[str]:
     for written in urls:
         yield from mirrors.expand(refuse_secrets(written))
+
+
+async def _while_it_comes(
+    client: httpx.AsyncClient, url: str, partial: Partial, wanted: _Wanted, progress: Progress | None
+) -> Received:
+    """Bring ``url``, going on as long as each connection brings more; raises ``AttemptError`` of one that did not."""
+    most = partial.size
+    while True:
+        try:
+            return await transfer(
+                client,
+                url,
+                partial,
+                algorithm=wanted.algorithm,
+                verified=wanted.hash is not None,
+                size=wanted.size,
+                limit=wanted.limit,
+                progress=progress,
+            )
+        except AttemptError as failure:
+            least = LEAST_SLOW_PROGRESS_BYTES if failure.slow else LEAST_PROGRESS_BYTES
+            if not failure.again or partial.size < most + least:
+                raise
+            most = partial.size
+
+
+async def _checked(
+    client: httpx.AsyncClient, url: str, partial: Partial, wanted: _Wanted, progress: Progress | None
+) -> Received:
+    """Bring ``url`` and verify it; raises ``AttemptError``. What was begun elsewhere may be what was wrong with it."""
+    while True:
+        begun = partial.size > 0
+        received = await _while_it_comes(client, url, partial, wanted, progress)
+        try:
+            await asyncio.to_thread(wanted.check, received, partial.path)
+            return received
+        except AttemptError:
+            partial.clear()
+            if not (begun and received.resumed):
+                raise
 
 
 async def _first_good(
@@ -93,28 +127,16 @@ async def _first_good(
 ) -> Received | None:
     """Try every URL, then those again that may do better, with growing pauses."""
     delay = FIRST_DELAY_SECONDS
+    partial = Partial(path)
     for round_number in range(ROUNDS):
         asked = 0.0
         for url in tuple(attempts.urls):
-            # A file that one mirror began can be finished by another: the hash is of the whole. Without a hash, the
-            # halves might be of two files.
-            if wanted.hash is None and round_number == 0:
-                path.unlink(missing_ok=True)
+            # A file that one mirror began can be finished by another: the hash is of the whole.
             try:
-                received = await transfer(
-                    client, url, path, algorithm=wanted.algorithm, size=wanted.size, progress=progress
-                )
+                return await _checked(client, url, partial, wanted, progress)
             except AttemptError as failure:
                 attempts.note(url, failure)
                 asked = max(asked, failure.delay_seconds)
-                continue
-            try:
-                await asyncio.to_thread(wanted.check, received, path)
-            except AttemptError as failure:
-                attempts.note(url, failure)
-                path.unlink(missing_ok=True)
-                continue
-            return received
         if not attempts.urls:
             break
         if round_number < ROUNDS - 1:
@@ -133,21 +155,19 @@ async def fetch(
 ) -> Path:
     """Download ``source`` into ``directory`` under its file name; returns the path of the verified file.
 
-    Raises ``FetchError`` naming each URL that was tried and why it did not do, ``SecretInUrlError``,
-    ``UnknownMirrorError``. Without ``client`` a connection is made for this file alone.
+    What came of a file that could not be finished is kept for the next run. Raises ``FetchError`` naming each URL that
+    was tried and why it did not do, ``SecretInUrlError``, ``UnknownMirrorError``. Without ``client`` a connection is
+    made for this file alone.
     """
     target = directory / source.filename
-    partial = directory.with_name(f"{directory.name}.partial")
     attempts = _Attempts(list(dict.fromkeys(_expanded(source.urls, mirrors))))
     wanted = _Wanted(source.algorithm, source.hash, source.size, source.tree)
-    try:
-        async with _client(client) as active:
+    with partial_of(source, directory.with_name(f"{directory.name}.partial")) as partial:
+        async with client_or_new(client) as active:
             received = await _first_good(active, attempts, wanted, partial, progress)
         if received is not None:
-            partial.replace(target)
+            await asyncio.to_thread(move, partial, target)
             return target
-    finally:
-        partial.unlink(missing_ok=True)
     raise FetchError(
         f"cannot fetch {source.filename}; tried\n{attempts.report()}",
         hint="where upstream has moved or replaced it, name another URL in the configuration, or pin what is there "
@@ -162,14 +182,16 @@ async def download(
     mirrors: Mirrors,
     client: httpx.AsyncClient,
     algorithm: str = "sha256",
+    limit: int = MAX_BYTES,
     progress: Progress | None = None,
-) -> tuple[str, int]:
+) -> Received:
     """Download something whose hash is to be found out, from the first of ``urls`` that has it.
 
-    Returns its hash (hexadecimal) and its size in bytes. Raises ``FetchError``.
+    At most ``limit`` bytes may come. Returns its hash, its size and how it came. Raises ``FetchError``.
     """
     attempts = _Attempts(list(dict.fromkeys(_expanded(urls, mirrors))))
-    received = await _first_good(client, attempts, _Wanted(algorithm, None, None), path, progress)
+    path.unlink(missing_ok=True)
+    received = await _first_good(client, attempts, _Wanted(algorithm, None, None, limit=limit), path, progress)
     if received is None:
         path.unlink(missing_ok=True)
         raise FetchError(
@@ -177,4 +199,4 @@ async def download(
             hint="check the URL in a browser, and that there is a network",
             missing=not attempts.urls and attempts.missing == set(attempts.failures),
         )
-    return received.hash, received.size
+    return received

@@ -250,8 +250,8 @@ async def load_index(
     if not kept.exists() or hashlib.sha256(kept.read_bytes()).hexdigest() != digest:
         directory = path.rpartition("/")[0]
         by_hash = f"{ARCHIVE}/dists/{suite}/{directory}/by-hash/SHA256/{digest}"
-        found, _ = await download((by_hash,), kept, mirrors=mirrors, client=client)
-        if found != digest:
+        received = await download((by_hash,), kept, mirrors=mirrors, client=client)
+        if received.hash != digest:
             kept.unlink()
             raise FetchError(
                 f"the package index of Debian {suite} has another hash than its signed release says",

@@ -18,6 +18,7 @@ from nexis_eval.config.values import HASH_LENGTHS
 from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
 from nexis_eval.fetch.git import check_out, is_git_url, plain_url, references
 from nexis_eval.fetch.hashes import new_hasher
+from nexis_eval.fetch.transfer import Received
 from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.agreement import check_agreement, comparable
@@ -32,6 +33,7 @@ from nexis_eval.lock.fits import (
     urls_of,
 )
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, LockError
+from nexis_eval.lock.plausible import see_that_it_is_whole
 from nexis_eval.lock.upstream import TAGS, Release, latest
 from nexis_eval.lock.versions import tag_of
 from nexis_eval.mirrors import Mirrors
@@ -209,7 +211,7 @@ class Resolver:
         algorithm = before.algorithm if before else (declared or "sha256").partition(":")[0]
         with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
             path = Path(directory) / "file"
-            urls, digest, size = await self._first_named(package, field, platform, release, algorithm, path)
+            urls, received = await self._first_named(package, field, platform, release, algorithm, path)
             tree = await asyncio.to_thread(archive_tree, path)
             others = await asyncio.to_thread(_other_hashes, path, algorithm)
             found = LockedSource(
@@ -218,16 +220,22 @@ class Resolver:
                 arch=platform.arch if per_arch else "",
                 urls=urls,
                 algorithm=algorithm,
-                hash=digest,
+                hash=received.hash,
                 others=others,
-                size=size,
+                size=received.size,
                 version=release.version,
                 tag=release.tag,
                 tree=tree,
             )
+            await asyncio.to_thread(see_that_it_is_whole, found, path)
             _see_that_it_is_meant(found, declared, before)
+            if not received.announced and tree is None:
+                self._tell(
+                    f"warning: the server of {shown(urls[0])} did not say where the file ends: {received.size:,} bytes "
+                    "came. Compare its hash with what upstream publishes before you commit nexis.lock"
+                )
             await self._keep(found, path)
-        self._tell(f"pinned the {field} of {package.name} {release.version}: {size:,} bytes")
+        self._tell(f"pinned the {field} of {package.name} {release.version}: {received.size:,} bytes")
 
     async def _first_named(
         self,
@@ -237,22 +245,20 @@ class Resolver:
         release: Release,
         algorithm: str,
         path: Path,
-    ) -> tuple[tuple[str, ...], str, int]:
-        """Download with the first name of the architecture that upstream knows: its URLs, hash and size."""
+    ) -> tuple[tuple[str, ...], Received]:
+        """Download with the first name of the architecture that upstream knows: its URLs, and how it came."""
         first: FetchError | None = None
         for arch_name in arch_names(package, field, platform):
             urls = _urls(package, field, platform, release, arch_name)
             self._tell(f"downloading {shown(urls[0])}")
             try:
-                digest, size = await download(
-                    urls, path, mirrors=self._mirrors, client=self._client, algorithm=algorithm
-                )
+                received = await download(urls, path, mirrors=self._mirrors, client=self._client, algorithm=algorithm)
             except FetchError as error:
                 first = first or error
                 if not error.missing:
                     raise
                 continue
-            return urls, digest, size
+            return urls, received
         assert first is not None
         raise first
 

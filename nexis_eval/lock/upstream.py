@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from nexis_eval.fetch.client import FetchError, shown
 from nexis_eval.fetch.git import is_git_url, references
-from nexis_eval.fetch.transfer import attempt_error
+from nexis_eval.fetch.transfer import attempt_error, said
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.versions import newest, newest_tag, split_tag
 from nexis_eval.mirrors import Mirrors
@@ -31,6 +32,8 @@ VERSION_FIELDS = {
     "tag": r"(?P<tag>[^/]+?)",
 }
 MAX_LISTING_BYTES = 16 << 20
+_TAG = re.compile(r"[^\s\x00-\x20\x7f~^:?*\[\\]{1,200}").fullmatch
+"""What git allows in the name of a tag (git-check-ref-format), and no other thing that a server may send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +138,40 @@ async def _from_api(api: str, client: httpx.AsyncClient, failures: list[str]) ->
     import httpx
 
     try:
-        response = await client.get(api, headers={"Accept": "application/json"})
+        response, body = await _answer(api, client)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         failures.append(f"  {shown(api)}: {attempt_error(error)}")
         return None
     if response.status_code != 200:
-        reason = f"{response.status_code} {response.reason_phrase}".strip()
+        reason = f"{response.status_code} {said(response.reason_phrase)}".strip()
         if response.headers.get("X-RateLimit-Remaining") == "0" or response.status_code == 429:
             reason += f": too many questions; a token for {urlsplit(api).hostname} in ~/.netrc raises the limit"
         failures.append(f"  {shown(api)}: {reason}")
         return None
     try:
-        answer: Any = response.json()
+        answer: Any = json.loads(body)
         if isinstance(answer, list):
             answer = next((each for each in answer if not each.get("upcoming_release")), {})
         tag = answer.get("tag_name")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         tag = None
-    if not isinstance(tag, str) or not tag or len(tag) > 200:
+    if not isinstance(tag, str) or not _TAG(tag):
         failures.append(f"  {shown(api)}: no release")
         return None
     return tag
+
+
+async def _answer(api: str, client: httpx.AsyncClient) -> tuple[httpx.Response, bytes]:
+    """The head and the body of an answer, up to what a list of releases may have."""
+    import httpx
+
+    async with client.stream("GET", api, headers={"Accept": "application/json"}) as response:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_LISTING_BYTES:
+                raise httpx.RemoteProtocolError(f"the answer is larger than {MAX_LISTING_BYTES:,} bytes")
+        return response, bytes(body)
 
 
 async def _from_listing(
@@ -197,8 +213,8 @@ async def _listing(url: str, mirrors: Mirrors, client: httpx.AsyncClient) -> set
     """The names that a directory's page links to."""
     with tempfile.TemporaryDirectory(prefix="nexis-listing-") as directory:
         path = Path(directory) / "page"
-        await download((url,), path, mirrors=mirrors, client=client)
+        await download((url,), path, mirrors=mirrors, client=client, limit=MAX_LISTING_BYTES)
         with path.open(errors="replace") as page:
-            text = page.read(MAX_LISTING_BYTES)
+            text = page.read()
     links = re.findall(r"""href\s*=\s*["']?([^"'\s>]+)""", text, re.I)
     return {unquote(html.unescape(each).partition("?")[0].rstrip("/").rpartition("/")[2]) for each in links} - {""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -131,7 +132,8 @@ class Handler(BaseHTTPRequestHandler):
     def _page(self, page: Page) -> None:
         start = 0
         asked = self.headers.get("Range", "")
-        if page.ranges and asked.startswith("bytes="):
+        same = self.headers.get("If-Range") in (None, page.headers.get("ETag"))
+        if page.ranges and same and asked.startswith("bytes="):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             if start >= len(page.data):
                 self._plain(416, b"", {})
@@ -168,6 +170,58 @@ def site() -> Iterator[Site]:
         yield server
     finally:
         server.close()
+
+
+@contextlib.contextmanager
+def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that lets ``answer`` speak on each connection; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    open_now: set[socket.socket] = set()
+    ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        # Who has seen enough leaves in the middle.
+        with connection, contextlib.suppress(OSError):
+            answer(connection)
+        open_now.discard(connection)
+
+    def accept() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                open_now.add(connection)
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for each in tuple(open_now):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """An HTTP server whose answers are ``answer``'s, byte for byte; gives its URL."""
+
+    def serve(connection: socket.socket) -> None:
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            part = connection.recv(65536)
+            if not part:
+                return
+            asked += part
+        answer(connection)
+        connection.shutdown(socket.SHUT_WR)
+
+    with listening(serve) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def git_backend(root: Path) -> Callable[[Handler], bool]:

@@ -19,7 +19,7 @@ SYSTEM = """\
 [[packages]]
 name = "file"
 version = "1.0"
-source = ["{url}/gone-{{version}}.tar", "{url}/file-{{version}}.tar"]
+source = ["{url}/gone-{{version}}.bin", "{url}/file-{{version}}.bin"]
 
 [[packages]]
 name = "repository"
@@ -38,10 +38,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     server = Site(git_backend(tmp_path / "srv"))
     try:
-        server.page("/file-1.0.tar", b"content")
+        server.page("/file-1.0.bin", b"content")
         Path("system.toml").write_text(SYSTEM.format(url=server.url))
         assert run(["lock"]) == 0
-        assert len(server.asked("/file-1.0.tar")) == 1
+        assert len(server.asked("/file-1.0.bin")) == 1
     finally:
         server.close()
     return tmp_path
@@ -55,7 +55,7 @@ def built(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Path
 
 
 def check(paths: dict[str, Path]) -> None:
-    assert (paths["file-source"] / "gone-1.0.tar").read_bytes() == b"content"
+    assert (paths["file-source"] / "gone-1.0.bin").read_bytes() == b"content"
     assert (paths["repository-source"] / "text").read_text() == "hello"
 
 
@@ -83,7 +83,7 @@ def test_a_store_that_cannot_be_written_keeps_nobody_from_pinning(
     tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "plain").write_text("no store")
-    site.page("/x-1.tar", b"x")
-    Path("system.toml").write_text(f'[[packages]]\nname = "x"\nversion = "1"\nsource = "{site.url}/x-1.tar"\n')
+    site.page("/x-1.bin", b"x")
+    Path("system.toml").write_text(f'[[packages]]\nname = "x"\nversion = "1"\nsource = "{site.url}/x-1.bin"\n')
     assert run(["lock", "--store", "plain"]) == 0
     assert "note: downloads are not kept: " in capsys.readouterr().err

@@ -7,21 +7,29 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import random
+import socket
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
 from nexis_eval.fetch import client as client_module
+from nexis_eval.fetch import pace
+from nexis_eval.fetch import url as url_module
 from nexis_eval.fetch.client import FetchError, NetrcError, SecretInUrlError, new_client
+from nexis_eval.fetch.proxies import NetworkSettingError
+from nexis_eval.fetch.transfer import Received
 from nexis_eval.fetch.unpacked import archive_tree
 from nexis_eval.fetch.url import download, fetch
 from nexis_eval.graph.derivation import Fetch
 from nexis_eval.mirrors import Mirrors, UnknownMirrorError
-from tests.eval.fetch.servers import Site, site
+from nexis_store.errors import NexisError
+from tests.eval.fetch.servers import Site, raw_server, site
 
 DATA = random.Random(1).randbytes(700_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -85,17 +93,17 @@ def test_chunks_that_break_off(tmp_path: Path, site: Site) -> None:
 
 
 def test_a_second_mirror_finishes_what_the_first_began(tmp_path: Path, site: Site) -> None:
-    first = site.page("/a/x.bin", DATA, cut_at=[300_000])
+    first = site.page("/a/x.bin", DATA, cut_at=[300_000, 10])
     second = site.page("/b/x.bin", DATA)
     assert get(tmp_path, wanted(first, second)) == DATA
-    assert [each.headers.get("Range") for each in site.asked("/b/x.bin")] == ["bytes=300000-"]
+    assert [each.headers.get("Range") for each in site.asked("/b/x.bin")] == ["bytes=300010-"]
 
 
 def test_halves_of_two_files_are_not_taken_for_one(tmp_path: Path, site: Site) -> None:
-    first = site.page("/a/x.bin", bytes(len(DATA)), cut_at=[300_000])
+    first = site.page("/a/x.bin", bytes(len(DATA)), cut_at=[300_000, 10])
     second = site.page("/b/x.bin", DATA)
     assert get(tmp_path, wanted(first, second)) == DATA
-    assert [each.headers.get("Range") for each in site.asked("/b/x.bin")] == ["bytes=300000-", None]
+    assert [each.headers.get("Range") for each in site.asked("/b/x.bin")] == ["bytes=300010-", None]
 
 
 def test_busy_servers_are_asked_again(tmp_path: Path, site: Site) -> None:
@@ -184,7 +192,7 @@ def test_passwords_come_from_netrc(tmp_path: Path, site: Site, monkeypatch: pyte
     page = site.page("/x.bin", DATA, password=("me", "s3cret"))
     assert "401 Unauthorized (passwords are read from ~/.netrc)" in error(tmp_path, wanted(page))
     netrc = tmp_path / "home" / ".netrc"
-    netrc.parent.mkdir()
+    netrc.parent.mkdir(exist_ok=True)
     netrc.write_text("machine 127.0.0.1 login me password s3cret\n")
     netrc.chmod(0o600)
     assert get(tmp_path, wanted(page)) == DATA
@@ -197,7 +205,7 @@ def test_passwords_come_from_netrc(tmp_path: Path, site: Site, monkeypatch: pyte
 
 def test_passwords_do_not_follow_redirects_to_other_hosts(tmp_path: Path, site: Site) -> None:
     netrc = tmp_path / "home" / ".netrc"
-    netrc.parent.mkdir()
+    netrc.parent.mkdir(exist_ok=True)
     netrc.write_text("machine 127.0.0.1 login me password s3cret\n")
     site.page("/x.bin", DATA)
     elsewhere = f"http://localhost:{site.port}/x.bin"
@@ -278,7 +286,8 @@ def test_many_at_once_share_connections(tmp_path: Path, site: Site) -> None:
 def test_downloads_without_a_known_hash(tmp_path: Path, site: Site) -> None:
     async def run(page: str) -> tuple[str, int]:
         async with new_client() as client:
-            return await download((page,), tmp_path / "x", mirrors=Mirrors({}), client=client)
+            received = await download((page,), tmp_path / "x", mirrors=Mirrors({}), client=client)
+            return received.hash, received.size
 
     (tmp_path / "x").write_bytes(b"of an earlier run")
     assert asyncio.run(run(site.page("/x.bin", DATA, cut_at=[1000]))) == (SHA256, len(DATA))
@@ -286,16 +295,218 @@ def test_downloads_without_a_known_hash(tmp_path: Path, site: Site) -> None:
         asyncio.run(run(f"{site.url}/nothing"))
 
 
-def test_cancelling_leaves_nothing_behind(tmp_path: Path, site: Site) -> None:
+def test_what_came_before_cancelling_is_kept_for_the_next_run(tmp_path: Path, site: Site) -> None:
     page = site.page("/x.bin", DATA, pause_seconds=0.2)
     (tmp_path / "fetched").mkdir()
+    came = asyncio.Event()
 
     async def run() -> None:
-        task = asyncio.create_task(fetch(wanted(page), tmp_path / "fetched", mirrors=Mirrors({})))
-        await asyncio.sleep(0.3)
+        source = wanted(page)
+        task = asyncio.create_task(
+            fetch(source, tmp_path / "fetched", mirrors=Mirrors({}), progress=lambda *_: came.set())
+        )
+        await came.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
 
     asyncio.run(run())
-    assert [each.name for each in tmp_path.iterdir()] == ["fetched"]
+    assert list((tmp_path / "fetched").iterdir()) == []
+    (kept,) = (tmp_path / "home/.cache/nexis/partial").iterdir()
+    size = kept.stat().st_size
+    assert DATA[:size] == kept.read_bytes() != b""
+    site.page("/x.bin", DATA)
+    assert get(tmp_path, wanted(page)) == DATA
+    assert site.requests[-1].headers.get("Range") == f"bytes={size}-"
+    assert list(kept.parent.iterdir()) == []
+
+
+def test_a_server_that_closes_every_60_kilobytes(tmp_path: Path, site: Site) -> None:
+    page = site.page("/x.bin", DATA, cut_at=[60_000] * 20)
+    assert get(tmp_path, wanted(page)) == DATA
+    assert len(site.requests) == 12
+    site.requests.clear()
+    assert pinned(tmp_path, site.page("/y.bin", DATA, cut_at=[60_000] * 20)).hash == SHA256
+    assert len(site.requests) == 12
+
+
+def test_a_server_that_ends_early_each_time_is_given_up(tmp_path: Path, site: Site) -> None:
+    page = site.page("/x.bin", DATA, cut_at=[60_000] * 20, ranges=False)
+    assert "the connection broke off" in error(tmp_path, wanted(page))
+    assert len(site.requests) < 12
+
+
+def test_a_wrong_file_in_pieces_is_given_up(tmp_path: Path, site: Site) -> None:
+    page = site.page("/x.bin", DATA[::-1], cut_at=[60_000] * 100)
+    assert "wrong hash" in error(tmp_path, wanted(page))
+
+
+def pinned(tmp_path: Path, page: str) -> Received:
+    async def run() -> Received:
+        async with new_client() as client:
+            return await download((page,), tmp_path / "pinned", mirrors=Mirrors({}), client=client)
+
+    return asyncio.run(run())
+
+
+def test_halves_of_a_file_that_changes_meanwhile_are_not_put_together(tmp_path: Path, site: Site) -> None:
+    """Without a known hash only the server can say that it is the same file still."""
+    after = DATA[::-1]
+    path = "/x.bin"
+    page = site.page(path, DATA, cut_at=[300_000], headers={"ETag": '"before"'})
+    first = site.pages[path]
+
+    class Replaced(list[int]):
+        def pop(self, _index: int = -1) -> int:  # type: ignore[override]
+            site.page(path, after, headers={"ETag": '"after"'})
+            return 300_000
+
+    first.cut_at = Replaced([300_000])
+    assert pinned(tmp_path, page).hash == hashlib.sha256(after).hexdigest()
+    assert site.requests[-1].headers.get("If-Range") == '"before"'
+
+
+def test_the_partial_file_of_somebody_else_is_left_alone(tmp_path: Path, site: Site) -> None:
+    page = site.page("/x.bin", DATA, pause_seconds=0.05)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+
+    async def run() -> None:
+        await asyncio.gather(
+            *(fetch(wanted(page), tmp_path / each, mirrors=Mirrors({})) for each in ("one", "two")),
+        )
+
+    asyncio.run(run())
+    for each in ("one", "two"):
+        assert (tmp_path / each / "x.bin").read_bytes() == DATA
+
+
+def test_old_partial_files_are_forgotten(tmp_path: Path, site: Site) -> None:
+    old = tmp_path / "home/.cache/nexis/partial/sha256-old"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    assert get(tmp_path, wanted(site.page("/x.bin", DATA))) == DATA
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Range": f"bytes {'9' * 5000}-1/2"},
+        {"Content-Range": "bytes \u00b2-1/2"},
+        {"Content-Range": "lines 1-2"},
+        {"Content-Length": "9" * 5000},
+        {"Content-Length": "\u00b2"},
+        {"Content-Length": "-1"},
+        {"Retry-After": "9" * 5000},
+        {"Retry-After": "\u00b2"},
+        {"Retry-After": "Fri, 99 Foo 99999 99:99:99 GMT"},
+        {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"},
+        {"Location": "http://127.0.0.1:99999/x"},
+        {"Location": f"http://127.0.0.1:{'9' * 5000}/x"},
+        {"Location": "http://127.0.0.1:0/x"},
+        {"Location": "http://[::1/x"},
+        {"Location": "http://\u00b2\u00ff/x"},
+        {"Location": "http:///"},
+        {"Location": "ftp://127.0.0.1/x"},
+        {"Location": "\x7f" * 100},
+        {"ETag": "\u00ff" * 100, "Content-Type": "\u00b2"},
+        {"Content-Encoding": "\u00b2"},
+        {"Transfer-Encoding": "\u00b2"},
+    ],
+    ids=lambda headers: "-".join(f"{name}-{value[:24]!a}" for name, value in headers.items()),
+)
+@pytest.mark.parametrize("status", [200, 206, 302, 429])
+def test_absurd_headers_are_a_failed_download(
+    tmp_path: Path, site: Site, headers: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a server says, it is told as what went wrong with that URL, and the next one is tried."""
+    monkeypatch.setattr("nexis_eval.fetch.transfer.MAX_RETRY_AFTER_SECONDS", 0.01)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    answer = f"HTTP/1.1 {status} Fine\r\n{lines}Connection: close\r\n\r\nx".encode("latin-1")
+    with raw_server(lambda connection: connection.sendall(answer)) as bad:
+        text = error(tmp_path, wanted(f"{bad}/x.bin"))
+        assert len(text) < 1000
+        assert text.replace("\n", "").isprintable()
+        good = site.page("/x.bin", DATA)
+        assert get(tmp_path, wanted(f"{bad}/x.bin", good)) == DATA
+
+
+def test_what_servers_say_is_short_and_without_control_characters(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 500 \x9b2J" + b"x" * 50_000 + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with raw_server(lambda connection: connection.sendall(answer)) as bad:
+        text = error(tmp_path, wanted(f"{bad}/x.bin"))
+    assert len(text) < 1000
+    assert "\x9b" not in text
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:99999/x", "http://[::1/x", "http://h:port/x", "http://\u2100/x"])
+def test_urls_that_are_none(tmp_path: Path, address: str) -> None:
+    with pytest.raises(NexisError) as caught:
+        get(tmp_path, wanted(address))
+    assert caught.value.exit_code == 3
+    assert "127.0.0.1:99999" in str(caught.value) or "not a URL" in str(caught.value)
+
+
+def trickle(head: bytes, body: bytes) -> Callable[[socket.socket], None]:
+    """Sends the head of an answer at once or byte by byte, then the body byte by byte, without end."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            for each in body:
+                connection.sendall(bytes((each,)))
+                time.sleep(0.02)
+
+    return answer
+
+
+ENDLESS = b"HTTP/1.1 200 Fine\r\nContent-Length: 700000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "why"),
+    [
+        (ENDLESS, b"x", "less than 1,000 bytes a second"),
+        (b"HTTP/1.1 302 There\r\nLocation: /y\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", "less than"),
+        (b"HTTP/1.1 200 Fine\r\n", b"X: y\r\n", "the answer did not begin in time"),
+        (b"", b"H", "the answer did not begin in time"),
+    ],
+    ids=["body", "body of a redirect", "headers", "status"],
+)
+def test_a_server_that_is_too_slow_is_given_up(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, head: bytes, body: bytes, why: str
+) -> None:
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr(client_module, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(url_module, "ROUNDS", 1)
+    with raw_server(trickle(head, body)) as slow:
+        assert why in error(tmp_path, wanted(f"{slow}/x.bin"))
+        good = site.page("/x.bin", DATA)
+        assert get(tmp_path, wanted(f"{slow}/x.bin", good)) == DATA
+
+
+def test_the_least_rate_is_configured(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.1)
+    page = site.page("/x.bin", DATA, pause_seconds=0.2)
+    monkeypatch.setattr(url_module, "ROUNDS", 1)
+    monkeypatch.setenv("NEXIS_LEAST_RATE", "100000000")
+    assert "less than 100,000,000 bytes a second" in error(tmp_path, wanted(page))
+    monkeypatch.setenv("NEXIS_LEAST_RATE", "0")
+    assert get(tmp_path, wanted(page)) == DATA
+    monkeypatch.setenv("NEXIS_LEAST_RATE", "fast")
+    with pytest.raises(NetworkSettingError, match="NEXIS_LEAST_RATE: 'fast' is not a number of bytes a second"):
+        get(tmp_path, wanted(page))
+
+
+def test_redirects_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(url_module, "ROUNDS", 1)
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 302 There\r\nLocation: /y\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+    with raw_server(answer) as endless:
+        assert "the answer that redirects is endless" in error(tmp_path, wanted(f"{endless}/x.bin"))

@@ -25,14 +25,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def publish(site: Site, name: str, version: str) -> None:
-    site.page(f"/{name}-{version}.tar", f"{name} {version}".encode())
+    site.page(f"/{name}-{version}.bin", f"{name} {version}".encode())
     listing = "".join(f'<a href="{page[1:]}">x</a>' for page in site.pages if page.startswith(f"/{name}-"))
     site.page("/", site.pages["/"].data + listing.encode() if "/" in site.pages else listing.encode())
 
 
 def write(site: Site, *names: str) -> None:
     tables = (
-        f'[[packages]]\nname = "{name}"\nversion = "latest"\nsource = "{site.url}/{name}-{{version}}.tar"\n'
+        f'[[packages]]\nname = "{name}"\nversion = "latest"\nsource = "{site.url}/{name}-{{version}}.bin"\n'
         for name in names
     )
     Path("system.toml").write_text("\n".join(tables))

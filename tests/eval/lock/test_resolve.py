@@ -9,8 +9,9 @@ import io
 import json
 import lzma
 import shutil
+import socket
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from nexis_eval.config.errors import ConfigErrors
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
 from nexis_eval.fetch.client import FetchError, SecretInUrlError
+from nexis_eval.lock import upstream
 from nexis_eval.lock.fits import debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedSource, LockError, format_lock, parse_lock
 from nexis_eval.lock.resolve import Resolution, resolve
@@ -29,7 +31,7 @@ from nexis_eval.mirrors import Mirrors
 from nexis_eval.platforms import AARCH64, RISCV64, X86_64
 from nexis_store.errors import NexisError, Place
 from tests.eval.fetch.repositories import Repository
-from tests.eval.fetch.servers import Site, git_backend
+from tests.eval.fetch.servers import Site, git_backend, raw_server
 
 with_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed: no repositories to test with")
 
@@ -178,17 +180,17 @@ def test_nothing_secret_gets_into_a_lock(site: Site) -> None:
 def test_each_architecture_has_its_own_file_under_the_name_that_the_project_uses(site: Site) -> None:
     url = f"{site.url}/tool-{{arch}}.tar.gz"
     package = Package("tool", "1", prebuilt=(url,))
-    site.page("/tool-amd64.tar.gz", b"intel")
-    site.page("/tool-aarch64.tar.gz", b"arm")
+    site.page("/tool-amd64.tar.gz", tarball("intel"))
+    site.page("/tool-aarch64.tar.gz", tarball("arm"))
     lock = pin(config(package), config(package, arch="aarch64")).lock
     assert source_of(lock, "tool", "prebuilt").urls == (f"{site.url}/tool-amd64.tar.gz",)
-    assert source_of(lock, "tool", "prebuilt", "aarch64").hash == sha256(b"arm")
+    assert source_of(lock, "tool", "prebuilt", "aarch64").hash == sha256(tarball("arm"))
     assert source_fits(package, "prebuilt", X86_64, source_of(lock, "tool", "prebuilt"))
     assert not source_fits(package, "prebuilt", RISCV64, source_of(lock, "tool", "prebuilt"))
 
 
 def test_a_prebuilt_archive_that_there_is_none_of(site: Site) -> None:
-    source = site.page("/tool.tar.gz", b"source")
+    source = site.page("/tool.tar.gz", tarball())
     package = Package("tool", "1", (source,), prebuilt=(f"{site.url}/tool-{{arch}}",), fallback_to_source=True)
     lock = pin(config(package, arch="riscv64")).lock
     absence = lock.absence("tool", "prebuilt", "riscv64")
@@ -203,7 +205,7 @@ def test_a_prebuilt_archive_that_there_is_none_of(site: Site) -> None:
 
 
 def test_a_server_in_trouble_is_not_an_absent_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = site.page("/tool.tar.gz", b"source")
+    source = site.page("/tool.tar.gz", tarball())
     prebuilt = site.page("/tool-bin", failures=[500] * 9)
     (error,) = pin(config(Package("tool", "1", (source,), prebuilt=(prebuilt,), fallback_to_source=True))).errors
     assert "500" in error.message
@@ -213,18 +215,68 @@ def test_a_server_in_trouble_is_not_an_absent_file(site: Site, monkeypatch: pyte
 
 
 def test_what_is_downloaded_must_be_what_is_declared(site: Site) -> None:
-    declared = f"sha512:{hashlib.sha512(b'right').hexdigest()}"
+    declared = f"sha512:{hashlib.sha512(tarball('right')).hexdigest()}"
     listing = site.page("/d/", b'<a href="a-1.tar.gz">a</a>')
     assert listing
-    site.page("/d/a-1.tar.gz", b"right")
+    site.page("/d/a-1.tar.gz", tarball("right"))
     package = Package("a", "latest", (f"{site.url}/d/a-{{version}}.tar.gz",), hash=declared)
     found = source_of(pinned(package), "a")
     assert f"{found.algorithm}:{found.hash}" == declared
-    site.page("/d/a-1.tar.gz", b"wrong")
+    site.page("/d/a-1.tar.gz", tarball("wrong"))
     error = failure(package)
     assert isinstance(error, LockError)
     assert declared in error.message
-    assert hashlib.sha512(b"wrong").hexdigest() in error.message
+    assert hashlib.sha512(tarball("wrong")).hexdigest() in error.message
+
+
+# What is not what it seems
+
+
+def unannounced(data: bytes) -> Callable[[socket.socket], None]:
+    """Answers as a server that does not say how long the file is."""
+    return lambda connection: connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + data)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("x.tar.gz", b"\n<!DOCTYPE html><html>Log in", "is a web page of"),
+        ("x.bin", b"<?xml version='1.0'?>\n<!-- a -->\n<html>", "is a web page of"),
+        ("x.tar.gz", b"rate limit exceeded\n", "is not the archive that its name says"),
+        ("X.TGZ", b"", "is not the archive that its name says"),
+    ],
+)
+def test_what_is_no_archive_is_not_pinned(site: Site, name: str, data: bytes, why: str, announced: bool) -> None:
+    if announced:
+        error = failure(Package("a", "1", (site.page(f"/{name}", data),)))
+    else:
+        with raw_server(unannounced(data)) as server:
+            error = failure(Package("a", "1", (f"{server}/{name}",)))
+    assert isinstance(error, LockError)
+    assert why in error.message
+    assert error.place == Place("system.toml", 7, 1)
+
+
+def test_a_file_whose_end_nobody_announced_is_not_pinned_silently() -> None:
+    told: list[str] = []
+    for data, warned in ((b"#!/bin/sh\n", 1), (gzip.compress(tarball()), 0)):
+        told.clear()
+        with raw_server(unannounced(data)) as server:
+            package = Package("a", "1", (f"{server}/x",))
+            asyncio.run(resolve([config(package)], Lock(), mirrors=Mirrors({}), tell=told.append))
+        assert len([line for line in told if line.startswith("warning: ") and "where the file ends" in line]) == warned
+
+
+def test_answers_of_forges_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "MAX_LISTING_BYTES", 1000)
+    release_page(site, "/api/v1/repos/o/p/releases/latest", {"tag_name": "v1", "body": "x" * 2000})
+    release_page(site, "/api/v3/repos/o/p/releases/latest", {"tag_name": "v1\x1b[2J"})
+    text = failure(Package("p", "latest", (f"{site.url}/o/p/releases/download/{{tag}}/p",))).message
+    assert "the answer is larger than 1,000 bytes" in text
+    assert "no release" in text
+    site.page("/", b"x" * 2000)
+    assert "larger than the 1,000 bytes" in failure(Package("p", "latest", (f"{site.url}/p-{{version}}",))).message
 
 
 # Hashes of the configuration and of the lock
@@ -306,7 +358,7 @@ def test_latest_through_the_release_api_of_forgejo_and_github(site: Site, api: s
 def test_latest_through_the_release_api_of_gitlab(site: Site) -> None:
     answer = [{"tag_name": "2.0", "upcoming_release": True}, {"tag_name": "1.9"}, {"tag_name": "1.8"}]
     release_page(site, "/api/v4/projects/group%2Fsub%2Fproject/releases", answer)
-    site.page("/group/sub/project/-/archive/1.9/project-1.9.tar.gz", b"x")
+    site.page("/group/sub/project/-/archive/1.9/project-1.9.tar.gz", tarball())
     url = f"{site.url}/group/sub/project/-/archive/{{tag}}/project-{{tag}}.tar.gz"
     assert source_of(pinned(Package("p", "latest", (url,))), "p").version == "1.9"
 
@@ -322,7 +374,7 @@ def test_latest_through_tags_where_there_are_no_releases(tmp_path: Path, forge: 
     for tag in ("v1.2", "v1.10", "v2.0-rc1"):
         work.git("tag", tag)
     work.git("push", "-q", str(repository.path), "--tags")
-    forge.page("/o/p/archive/v1.10.tar.gz", b"x")
+    forge.page("/o/p/archive/v1.10.tar.gz", tarball())
     found = source_of(pinned(Package("p", "latest", (f"{forge.url}/o/p/archive/{{tag}}.tar.gz",))), "p")
     assert (found.version, found.tag) == ("1.10", "v1.10")
 
@@ -330,7 +382,7 @@ def test_latest_through_tags_where_there_are_no_releases(tmp_path: Path, forge: 
 def test_latest_through_directory_listings(site: Site) -> None:
     site.page("/pub/", b'<a href="../">up</a> <a href="v1.9/">x</a> <A HREF=\'v1.10/\'>y</A> <a href="old/">z</a>')
     site.page("/pub/v1.10/", b'<a href="p-1.10.1.tar.xz">a</a><a href="/pub/v1.10/p-1.10.12.tar.xz?x=1">b</a>')
-    site.page("/pub/v1.10/p-1.10.12.tar.xz", b"x")
+    site.page("/pub/v1.10/p-1.10.12.tar.xz", tarball())
     url = f"{site.url}/pub/v{{version_minor}}/p-{{version}}.tar.xz"
     found = source_of(pinned(Package("p", "latest", (url,))), "p")
     assert (found.version, found.urls) == ("1.10.12", (f"{site.url}/pub/v1.10/p-1.10.12.tar.xz",))
@@ -338,8 +390,8 @@ def test_latest_through_directory_listings(site: Site) -> None:
 
 def test_latest_stays_until_it_is_updated(site: Site) -> None:
     site.page("/", b'<a href="p-1.tar">')
-    site.page("/p-1.tar", b"1")
-    site.page("/p-2.tar", b"2")
+    site.page("/p-1.tar", tarball("1"))
+    site.page("/p-2.tar", tarball("2"))
     package = Package("p", "latest", (f"{site.url}/p-{{version}}.tar",))
     lock = pinned(package)
     site.page("/", b'<a href="p-1.tar"><a href="p-2.tar">')
@@ -350,7 +402,7 @@ def test_latest_stays_until_it_is_updated(site: Site) -> None:
 def test_source_and_prebuilt_are_of_one_version(site: Site) -> None:
     release_page(site, "/api/v1/repos/o/p/releases/latest", {"tag_name": "v1"})
     site.page("/o/p/releases/download/v1/p-x86_64", b"bin")
-    site.page("/src/p-1.tar", b"src")
+    site.page("/src/p-1.tar", tarball())
     package = Package(
         "p",
         "latest",
@@ -433,7 +485,7 @@ def test_the_specified_vim(tmp_path: Path, forge: Site) -> None:
     repository.git("tag", "v9.1.1")
     release_page(forge, "/api/v1/repos/vim/vim/releases/latest", {"tag_name": "v9.1.1"})
     for arch in ("x86_64", "aarch64"):
-        forge.page(f"/vim/vim/releases/download/v9.1.1/vim-v9.1.1-linux-{arch}.tar.gz", arch.encode())
+        forge.page(f"/vim/vim/releases/download/v9.1.1/vim-v9.1.1-linux-{arch}.tar.gz", tarball(arch))
     package = Package(
         "vim",
         "latest",
@@ -444,8 +496,8 @@ def test_the_specified_vim(tmp_path: Path, forge: Site) -> None:
     result = pin(*(config(package, arch=arch) for arch in ("x86_64", "aarch64", "riscv64")))
     assert result.errors == ()
     assert source_of(result.lock, "vim").commit == commit
-    assert source_of(result.lock, "vim", "prebuilt").hash == sha256(b"x86_64")
-    assert source_of(result.lock, "vim", "prebuilt", "aarch64").hash == sha256(b"aarch64")
+    assert source_of(result.lock, "vim", "prebuilt").hash == sha256(tarball("x86_64"))
+    assert source_of(result.lock, "vim", "prebuilt", "aarch64").hash == sha256(tarball("aarch64"))
     assert result.lock.absence("vim", "prebuilt", "riscv64") is not None
 
 
