@@ -67,11 +67,13 @@ class Instantiator:
             self.package(name, target)
         ids, built = self._builder.nodes.ids, self._making.built[target.arch]
         installed = {name: ids[built[name]] for name, package in packages.items() if package.install}
-        if not _lacks_packages(self._config):
-            try:
+        try:
+            if _lacks_packages(self._config):
+                _check_parts(self._config)
+            else:
                 self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
-            except NexisError as error:
-                self._failed.append(error)
+        except NexisError as error:
+            self._failed.append(error)
         raise_together(self._failed)
         self._builder.packages = {name: ids[built[name]] for name in packages}
         return self._builder.finish(Renderer(self.rules()), self._config.place)
@@ -174,6 +176,12 @@ def _lacks_packages(config: Config) -> bool:
     from nexis_eval.image.assemble import missing_packages
 
     return bool(missing_packages(config))
+
+
+def _check_parts(config: Config) -> None:
+    from nexis_eval.image.assemble import check_parts
+
+    check_parts(config)
 
 
 def system_targets(

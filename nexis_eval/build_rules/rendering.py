@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
@@ -15,7 +14,9 @@ from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Template
+
+    from nexis_eval.jinja import Environment
 
 _SETTLED = frozenset(("options", "cross", "platform", "build_platform", "arch", "triplet"))
 
@@ -29,51 +30,45 @@ def _quote(value: object) -> str:
     return shlex.quote(str(value))
 
 
-def _matches(value: str, pattern: str) -> bool:
-    return re.fullmatch(pattern, value) is not None
-
-
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, StrictUndefined
+    from nexis_eval.jinja import Environment
 
     environment = Environment(
-        undefined=StrictUndefined,
-        autoescape=False,
-        # Folding constants takes a tenth of the time of compiling, and there are hardly any.
-        optimized=False,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
         # The default, "{#", is in bash's ${#array[@]}.
         comment_start_string="{##",
         comment_end_string="##}",
     )
-    environment.filters["sh"] = _quote
-    environment.tests["matching"] = _matches
+    environment.add_filter("sh", _quote)
     return environment
 
 
 @lru_cache(maxsize=1024)
 def _template(text: str) -> Template:
     """Compiled once: a rule's phases are the same text for every package, and compiling costs a hundred renders."""
-    return _environment().from_string(text)
+    from nexis_eval.jinja import compiled
+
+    return compiled(_environment(), text)
 
 
 def render_text(rule: Rule, what: str, template: str, values: Mapping[str, Any]) -> str:
     """Render ``template``, which is ``what`` of ``rule``; raises ``RuleError`` where it fails."""
-    if "{" not in template and "\r" not in template:
+    if "\r" in template:
+        # bash takes a carriage return for a part of the last word.
+        template = template.replace("\r\n", "\n").replace("\r", "\n")
+    if "{" not in template:
         # Plain text renders as itself, and most of what a rule has is plain text.
         return template
-    from jinja2 import TemplateError
+    from nexis_eval.jinja import TemplateFailure, rendered
 
     try:
-        return _template(template).render(values)
-    except TemplateError as error:
-        line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
+        return rendered(_template(template), values, template)
+    except TemplateFailure as error:
+        where = f", line {error.line}" if error.line else ""
         raise RuleError(
-            f"rule '{rule.name}': the template of {what}{where} fails: {error}", place=Place(rule.file)
+            f"rule '{rule.name}': the template of {what}{where} fails: {error.message}", place=Place(rule.file)
         ) from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nexis_eval.config.check import kernel_package
-from nexis_eval.config.errors import raise_together
+from nexis_eval.config.errors import each_error, raise_together
 from nexis_eval.config.model import Config
 from nexis_eval.graph.dag import GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Input, Union, Use
@@ -23,6 +23,7 @@ from nexis_eval.system.region import region
 from nexis_eval.system.steps import Tools
 from nexis_eval.toolchain import Toolchain
 from nexis_store.digest import DerivationId
+from nexis_store.errors import NexisError
 
 
 def missing_packages(config: Config) -> list[MissingPackageError]:
@@ -47,6 +48,14 @@ def missing_packages(config: Config) -> list[MissingPackageError]:
     return [*found, loader] if loader else found
 
 
+def check_parts(config: Config) -> None:
+    """Raise what is wrong with the parts of a system that is not there yet, beside the packages that it lacks."""
+    try:
+        system_parts(System(config, platform_named(config.arch), GraphBuilder()))
+    except NexisError as error:
+        raise_together(each for each in each_error(error) if not isinstance(each, MissingPackageError))
+
+
 def add_system(
     config: Config, builder: GraphBuilder, toolchain: Toolchain, packages: Mapping[str, DerivationId]
 ) -> None:
@@ -57,6 +66,7 @@ def add_system(
     """
     chosen = kernel_package(config)
     if chosen is None or chosen.name not in packages:
+        check_parts(config)
         return
     raise_together(missing_packages(config))
     system = System(config, platform_named(config.arch), builder)

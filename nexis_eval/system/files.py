@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
 from nexis_eval.config.model import ConfigFile
 from nexis_eval.config.origin import shown_path
@@ -13,6 +15,10 @@ from nexis_eval.system.users import accounts
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
 
+if TYPE_CHECKING:
+    from nexis_eval.jinja import Environment
+
+_SYNTAX = "see https://jinja.palletsprojects.com/templates/; text to keep stands between {% raw %} and {% endraw %}"
 USER_DIRECTORY = "$XDG_RUNTIME_DIR"
 
 
@@ -20,62 +26,59 @@ class TemplateFileError(NexisError):
     """A template of the user's cannot be rendered.
 
     Templates of ``[config_files]`` are Jinja2 (https://jinja.palletsprojects.com/templates/), in UTF-8. They can use
-    ``variables`` of their table, ``system`` and ``network``, ``arch``; a name that nobody set is an error.
+    ``variables`` of their table, ``system`` and ``network``, ``arch``; a name that nobody set is an error. They compute
+    with these values and nothing else: they read no files, call no program and see no attribute that begins with ``_``;
+    and what they may take of time and memory is limited.
     """
 
     code = "E0407"
     exit_code = 2
 
 
-def _line_of(error: BaseException) -> int:
-    """The line of the template in which rendering failed; 0 if that is unknown."""
-    import traceback
+@cache
+def _environment() -> Environment:
+    from nexis_eval.jinja import Environment
 
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<template>"]
-    return (lines[-1] or 0) if lines else 0
+    return Environment()
 
 
 def render_file(system: System, file: ConfigFile) -> str:
     """The text of a configured file; raises ``TemplateFileError`` with the place in the template."""
-    import jinja2
-
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    known = {
-        "system": system.config.system,
-        "network": system.config.network,
-        "arch": system.platform.arch,
-        **file.variables,
-    }
     path = shown_path(file.source.path)
     try:
-        return environment.from_string(file.source.path.read_text(encoding="utf-8")).render(known)
-    except jinja2.TemplateSyntaxError as error:
-        raise TemplateFileError(
-            f"not a Jinja2 template: {error.message}",
-            hint="the syntax is at https://jinja.palletsprojects.com/templates/",
-            place=Place(path, error.lineno, 1),
-        ) from None
-    except jinja2.TemplateError as error:
-        line = _line_of(error)
-        raise TemplateFileError(
-            f"the template of '{file.name}' fails: {error.message}",
-            hint=f"set it: [config_files.{file.name}] variables = {{ … }}, or write {{{{ name | default('…') }}}}",
-            place=Place(path, line, 1 if line else 0),
-        ) from None
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        line = _line_of(error)
-        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise TemplateFileError(
-            f"the template of '{file.name}' fails: {reason}",
-            hint="correct the expression, or the variables it uses",
-            place=Place(path, line, 1 if line else 0),
-        ) from None
+        text = file.source.path.read_bytes().decode()
     except OSError as error:
         raise TemplateFileError(
             f"the template of '{file.name}' cannot be read: {error.strerror}",
             hint="paths are relative to the file that names them",
             place=system.config.place(("config_files", file.name, "source")),
         ) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise TemplateFileError(
+            f"the template of '{file.name}' is not UTF-8", hint="save it as UTF-8", place=Place(path, line, 1)
+        ) from None
+    if "{" not in text:
+        return text
+    from nexis_eval.jinja import TemplateFailure, compiled, rendered
+
+    values = {
+        "system": system.config.system,
+        "network": system.config.network,
+        "arch": system.platform.arch,
+        **file.variables,
+    }
+    try:
+        return rendered(compiled(_environment(), text), values, text)
+    except TemplateFailure as error:
+        if error.syntax:
+            message, hint = f"not a Jinja2 template: {error.message}", _SYNTAX
+        else:
+            message = f"the template of '{file.name}' fails: {error.message}"
+            hint = "correct the expression, or the variables it uses"
+            if "undefined" in error.message:
+                hint = f"set it: [config_files.{file.name}] variables = {{ … }}, or write {{{{ name | default('…') }}}}"
+        raise TemplateFileError(message, hint=hint, place=Place(path, error.line, error.column)) from None
 
 
 def part_name(file: ConfigFile) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from nexis_eval.places import RULES
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Template
+
+    from nexis_eval.jinja import Environment
 
 DIRECTORY = RULES / "system"
 
@@ -22,20 +24,22 @@ def text(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, StrictUndefined
+    from nexis_eval.jinja import Environment
 
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )
-    environment.filters["q"] = lambda value: shlex.quote(str(value))
+    environment = Environment(trim_blocks=True, lstrip_blocks=True)
+    environment.add_filter("q", lambda value: shlex.quote(str(value)))
     return environment
 
 
 @cache
 def _template(name: str) -> Template:
-    return _environment().from_string(text(name))
+    from nexis_eval.jinja import compiled
+
+    return compiled(_environment(), text(name))
 
 
 def render(name: str, **values: object) -> str:
     """The template ``name`` with ``values``; the filter ``q`` quotes for the shell."""
-    return _template(name).render(values)
+    from nexis_eval.jinja import rendered
+
+    return rendered(_template(name), values, text(name))

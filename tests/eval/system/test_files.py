@@ -24,6 +24,13 @@ def test_variables_and_settings(tmp_path: Path) -> None:
     assert render_file(system, file) == "5 lab eth1 riscv64\n"
 
 
+def test_ends_of_lines_stay(tmp_path: Path) -> None:
+    file = _file(tmp_path, "", n="x")
+    for template in (b"a\r\nb\n{{ n }}\r\n", b"a\r\nb\r\n"):
+        file.source.path.write_bytes(template)
+        assert render_file(make_system(), file).encode() == template.replace(b"{{ n }}", b"x")
+
+
 def test_one_part_a_file(tmp_path: Path) -> None:
     one = _file(tmp_path, "{{ n }}", n=1)
     other = ConfigFile("y", "/etc/y", one.source, mode=0o600, owner="y", group="z", variables={"n": 2})
