@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from nexis_eval.platforms import Platform
 from nexis_store.errors import NexisError
 
+_PLAIN_URL = re.compile(r"[^:]*://[^?#%\\\t\r\n\[\]@]*/([^?#%\\\t\r\n\[\]@/]+)").fullmatch
+"""URLs whose file name is plainly the last component of their path."""
 FIELD = re.compile(r"\{([a-z_]*)\}")
 
 ARCH_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -73,3 +75,18 @@ def fill(template: str, known: Mapping[str, str]) -> str:
         return known[field]
 
     return FIELD.sub(value, template)
+
+
+def file_name(url: str) -> str:
+    """The name under which a download is kept: the last component of the URL's path, without query.
+
+    It is what the URL says, and may be none that a file can have.
+    """
+    plain = _PLAIN_URL(url)
+    if plain is not None:
+        name = plain[1]
+        return name if name not in (".", "..") else "download"
+    from urllib.parse import unquote, urlsplit
+
+    name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+    return name if name not in ("", ".", "..") else "download"

@@ -63,6 +63,24 @@ def why_bad_path(path: str) -> str | None:
     return None
 
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9+~@%=,:_-][A-Za-z0-9+.~@%=,:_-]{0,254}").fullmatch
+
+
+def why_bad_file_name(name: str) -> str | None:
+    """Say why ``name``, which somebody else chose, cannot be that of a file; ``None`` when nothing is wrong."""
+    if _PLAIN_NAME(name):
+        return None
+    if "/" in name or name in (".", ".."):
+        return "it leads to another directory"
+    if not name:
+        return "it is empty"
+    if not name.isprintable():
+        return "it has a character that cannot be printed"
+    if len(encode(name)) > MAX_COMPONENT:
+        return f"it is longer than {MAX_COMPONENT} bytes"
+    return None
+
+
 def check_path(path: str) -> str:
     """Return ``path`` if it is a normal relative path; raises ``StoreError`` otherwise."""
     why = why_bad_path(path)

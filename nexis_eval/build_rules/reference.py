@@ -55,7 +55,10 @@ Scripts find the number of jobs in `$NEXIS_JOBS`, and the package in `$NEXIS_NAM
 | filter `sh` | quotes a value for bash: a text as one word, a list as so many |
 | test `matching` | whether a regular expression matches a text as a whole |
 
-Comments are `{## … ##}`. A name that does not exist is an error.
+Comments are `{## … ##}`. A name that does not exist is an error. Templates compute with these values and nothing else:
+they read no files, see no attribute that begins with `_`, and use Jinja2's filters and tests but for those of chance
+(`random`) and of Python's objects (`pprint`). What one may take is limited (2,000,000 steps, 4 MiB); a regular
+expression of `matching` repeats no groups.
 
 ## The keys of a rule
 

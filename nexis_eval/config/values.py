@@ -22,6 +22,8 @@ from nexis_eval.config.model import LocalPath
 from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import ALIASES, PLATFORMS
 from nexis_eval.sri import from_sri, is_sri
+from nexis_eval.templates import FIELD, file_name
+from nexis_store.names import why_bad_file_name
 
 
 def _any_text(value: object, _directory: str) -> object:
@@ -130,7 +132,34 @@ def _interface_address(value: object, _directory: str) -> object:
 
 URL_SCHEMES = ("https", "http", "mirror", "git+https", "git+http", "git+ssh", "git", "file", "git+file")
 _SCHEMES = frozenset(URL_SCHEMES)
-_URL_REST = re.compile(r"[^\s/][^\s]*|/[^\s]+").fullmatch
+_URL_REST = re.compile(r"[^\s/\x00-\x1f\x7f][^\s\x00-\x1f\x7f]*|/[^\s\x00-\x1f\x7f]+").fullmatch
+_PLAIN_URL = re.compile(
+    r"[A-Za-z0-9.{}_-]+/(?:[A-Za-z0-9+.~{}_=@,-]+/)*[A-Za-z0-9+~{}_-][A-Za-z0-9+.~{}_-]{0,99}"
+).fullmatch
+"""What follows the scheme in most URLs."""
+_ESCAPED_CONTROL = re.compile(r"%(?:[01][0-9a-f]|7f)", re.IGNORECASE).search
+
+
+def _check_url(url: str, scheme: str) -> None:
+    """Refuse what can be no URL, and what names no file."""
+    from urllib.parse import urlsplit
+
+    whole = FIELD.sub("1", url)
+    try:
+        parts = urlsplit(whole)
+        _ = parts.port
+    except ValueError as error:
+        fail(errors.UrlError, f"{quoted(url)} is not a URL: {str(error)[:80]}", "is its host, or its port, right?")
+    if _ESCAPED_CONTROL(url):
+        fail(errors.UrlError, f"{quoted(url)} has a control character", "%00 to %1F and %7F stand for those")
+    if scheme.startswith("git") or parts.path.endswith(".git"):
+        return
+    why = why_bad_file_name(file_name(whole))
+    if why is not None:
+        fail(errors.UrlError, f"the last part of {quoted(url)} is not the name of a file: {why}", _NAME_HINT)
+
+
+_NAME_HINT = "the download is kept under that name: %2F and '..' lead elsewhere, and 255 bytes are the most"
 
 
 def _url(value: object, _directory: str) -> object:
@@ -138,6 +167,8 @@ def _url(value: object, _directory: str) -> object:
         wrong_type("a string (a URL)", value)
     scheme, colon, rest = value.partition("://")
     if scheme in _SCHEMES and _URL_REST(rest):
+        if not _PLAIN_URL(rest):
+            _check_url(value, scheme)
         return value
     if not colon:
         fail(errors.UrlError, f"{quoted(value)} is not a URL", "a URL starts with its scheme: https://…")
@@ -218,6 +249,7 @@ def _clean_relative(value: str) -> bool:
 
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+VERSION_PATTERN = r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,127}"
 _IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 
@@ -276,7 +308,7 @@ PACKAGE_NAME = text(
 PACKAGE_NAMES = list_of(PACKAGE_NAME, "a list of package names")
 VERSION = text(
     "a version",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9.+~:_-]*",
+    pattern=VERSION_PATTERN,
     error=errors.VersionError,
     hint="such as 1.2.3, or latest",
 )

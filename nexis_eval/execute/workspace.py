@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from nexis_store.digest import DerivationId
+from nexis_store.names import directory_name
 
 ID_DIGITS = 12
 """So many of an id's digits tell two derivations of one name apart."""
@@ -119,7 +120,7 @@ class Workspace:
 
     def directory(self, name: str) -> Path:
         """A fresh directory whose name starts with ``name``."""
-        path = self.path / f"{name}-{next(self._numbers)}"
+        path = self.path / f"{directory_name(name)}-{next(self._numbers)}"
         path.mkdir(0o700)
         return path
 

@@ -7,12 +7,15 @@ explanation (``why-rebuild``, ``derivation diff``). What is explained can theref
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Literal, get_args
 
 from nexis_store.digest import BuildKey, DerivationId, Digest, TreeDigest, encode_fields
+from nexis_store.errors import NexisError
+from nexis_store.names import shown, why_bad_file_name
 
 BUILD_KEY_DOMAIN = b"nexis build key\x01"
 FIXED_DOMAIN = b"nexis fixed output\x01"
@@ -22,6 +25,27 @@ SANDBOX_VERSION = "1"
 """Part of every script's identity: raised when what a build can see of its surroundings changes."""
 
 Field = tuple[str, str]
+
+
+class FileNameError(NexisError):
+    """What a download is called cannot be the name of a file.
+
+    A download is kept under the last part of its URL's path, in which ``%2F``, ``%00`` and the like stand for
+    characters that no name of a file has. The setting with the URL is shown, or the lock that has it.
+    """
+
+    code = "E0421"
+    exit_code = 2
+
+
+class CommitNameError(NexisError):
+    """What names a commit of a git repository is not its full name, 40 or 64 hexadecimal digits in lower case."""
+
+    code = "E0422"
+    exit_code = 2
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?").fullmatch
 
 
 class Use(StrEnum):
@@ -72,6 +96,16 @@ class Fetch:
     tree: TreeDigest | None = None
     """What is in the archive: a file with another hash but the same content is accepted. No part of the identity."""
 
+    def __post_init__(self) -> None:
+        """Raises ``FileNameError``: whoever has one may write the file into a directory of theirs."""
+        why = why_bad_file_name(self.filename)
+        if why is not None:
+            name = shown(self.filename if len(self.filename) <= 80 else f"{self.filename[:60]}…")
+            raise FileNameError(
+                f"a download cannot be called '{name}': {why}",
+                hint="the name is the last part of the URL's path; a mirror may have it under another one",
+            )
+
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""
         for index, url in enumerate(self.urls):
@@ -97,6 +131,13 @@ class FetchGit:
     commit: str
     tree: TreeDigest
     submodules: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ``CommitNameError``: the name is a part of what is sent to servers."""
+        if not _COMMIT(self.commit):
+            raise CommitNameError(
+                f"'{shown(self.commit[:80])}' is not the name of a commit", hint="40 or 64 hexadecimal digits"
+            )
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""

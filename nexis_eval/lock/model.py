@@ -5,15 +5,19 @@ The file is TOML, one table a pinned thing, sorted, so that a diff shows what ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nexis_eval.config.origin import shown_path
+from nexis_eval.config.values import VERSION_PATTERN
 from nexis_eval.sri import from_sri, is_sri
+from nexis_eval.templates import file_name
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError, Place
+from nexis_store.names import shown, why_bad_file_name
 
 FORMAT = 1
 HEADER = """\
@@ -162,11 +166,24 @@ def format_debs(table: str, owner: list[tuple[str, object]], debs: tuple[LockedD
     return "\n".join((f"[[{table}]]", *head, "debs = [", *lines, "]")) + "\n"
 
 
+_VERSION = re.compile(VERSION_PATTERN).fullmatch
+_DEB_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*").fullmatch
+_DEB_VERSION = re.compile(r"[A-Za-z0-9.+~:-]+").fullmatch
+_SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def _check_file_name(url: str) -> None:
+    why = why_bad_file_name(file_name(url))
+    if why is not None:
+        raise ValueError(f"the name of the file at '{shown(url[:200])}' is none: {why}")
+
+
 def parse_deb(line: str) -> LockedDeb:
     """One line of such a table; raises ``ValueError``."""
     name, version, arch, size, sha256, *urls = line.split(" ")
-    if not urls or len(sha256) != 64:
+    if not (urls and _SHA256(sha256) and _DEB_NAME(name) and _DEB_VERSION(version) and _DEB_NAME(arch)):
         raise ValueError(f"not a Debian package entry: {line!r}")
+    _check_file_name(urls[0])
     return LockedDeb(name, version, arch, tuple(urls), sha256, int(size))
 
 
@@ -206,11 +223,16 @@ def format_lock(lock: Lock) -> str:
 def _source(table: Mapping[str, Any]) -> LockedSource:
     written = table.get("hash", "")
     algorithm, _, digest = (from_sri(written) if is_sri(written) else written).partition(":")
+    urls = tuple(table["urls"])
+    if table.get("version") and not _VERSION(table["version"]):
+        raise ValueError(f"'{shown(table['version'][:80])}' is not a version")
+    if urls and not table.get("commit"):
+        _check_file_name(urls[0])
     return LockedSource(
         package=table["package"],
         field=table["field"],
         arch=table.get("arch", ""),
-        urls=tuple(table["urls"]),
+        urls=urls,
         algorithm=algorithm,
         hash=digest,
         others=tuple(table.get("hashes", ())),

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from nexis_eval.config.values import VERSION_PATTERN
 from nexis_eval.fetch.client import FetchError, shown
 from nexis_eval.fetch.git import is_git_url, references
 from nexis_eval.fetch.transfer import attempt_error, said
 from nexis_eval.fetch.url import download
+from nexis_eval.lock.model import LockError
 from nexis_eval.lock.versions import newest, newest_tag, split_tag
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.platforms import Platform
 from nexis_eval.templates import FIELD, fields_of, values
+from nexis_store.names import shown as printable
 
 if TYPE_CHECKING:
     import httpx
@@ -31,6 +34,8 @@ VERSION_FIELDS = {
     "version_major": r"(?P<version_major>\d+)",
     "tag": r"(?P<tag>[^/]+?)",
 }
+_VERSION = re.compile(VERSION_PATTERN).fullmatch
+_TAG = re.compile(r"[A-Za-z0-9+.~:@/_-]{0,200}").fullmatch
 MAX_LISTING_BYTES = 16 << 20
 _TAG = re.compile(r"[^\s\x00-\x20\x7f~^:?*\[\\]{1,200}").fullmatch
 """What git allows in the name of a tag (git-check-ref-format), and no other thing that a server may send."""
@@ -42,6 +47,14 @@ class Release:
 
     version: str
     tag: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ``LockError``: what upstream says becomes a part of names and scripts."""
+        if not _VERSION(self.version) or not _TAG(self.tag):
+            raise LockError(
+                f"what upstream has as the latest version, '{printable((self.tag or self.version)[:80])}', is none",
+                hint='write the version that you want in place of "latest"',
+            )
 
 
 @dataclass(frozen=True, slots=True)

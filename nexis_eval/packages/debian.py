@@ -6,6 +6,7 @@ from nexis_eval.config.model import Package
 from nexis_eval.graph.derivation import Derivation, Fetch, Input, Union, Unpack, Use
 from nexis_eval.packages.making import Making
 from nexis_eval.platforms import Platform
+from nexis_eval.templates import file_name
 
 DOCUMENTATION = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/lintian", "usr/share/bug")
 
@@ -18,7 +19,7 @@ def unpacked(making: Making, package: Package, platform: Platform) -> int:
         archive = making.step(
             Derivation(
                 f"{deb.name}.deb",
-                Fetch(deb.urls, "sha256", deb.sha256, deb.urls[0].rsplit("/", 1)[1], deb.size),
+                Fetch(deb.urls, "sha256", deb.sha256, file_name(deb.urls[0]), deb.size),
                 platform=platform.arch,
                 version=deb.version,
             ),

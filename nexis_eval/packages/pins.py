@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from nexis_eval.config.hashes import declared_hash
@@ -14,11 +13,8 @@ from nexis_eval.lock.fits import LATEST, debian_request, source_fits
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.platforms import Platform
-from nexis_eval.templates import expand
-from nexis_store.errors import Place
-
-_PLAIN = re.compile(r"[^:]*://[^?#%\\\t\r\n\[\]@]*/([^?#%\\\t\r\n\[\]@/]+)").fullmatch
-"""URLs whose file name is plainly the last component of their path."""
+from nexis_eval.templates import expand, file_name
+from nexis_store.errors import NexisError, Place
 
 
 class Pins:
@@ -43,9 +39,13 @@ class Pins:
         """
         locked = self._locked(package, field, platform)
         version = (locked.version if locked else "") or package.version
-        if locked is not None and locked.commit:
-            return fetch_of(locked), version
-        return self._fetch(package, field, platform, locked), version
+        try:
+            if locked is not None and locked.commit:
+                return fetch_of(locked), version
+            return self._fetch(package, field, platform, locked), version
+        except NexisError as error:
+            error.place = error.place or self._place(package, field)
+            raise
 
     def absence(self, package: Package, platform: Platform) -> LockedSource | None:
         """What the lock says of a prebuilt archive that upstream does not have."""
@@ -78,11 +78,11 @@ class Pins:
             if declared is not None and not is_placeholder(declared):
                 check_agreement(self._config, package, locked)
                 algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
-            return Fetch(locked.urls, algorithm, digest, _filename(locked.urls[0]), locked.size, locked.tree)
+            return Fetch(locked.urls, algorithm, digest, file_name(locked.urls[0]), locked.size, locked.tree)
         if declared is not None and package.version != LATEST:
             algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
             urls = tuple([_url(each, package, platform) for each in templates])
-            return Fetch(urls, algorithm, digest, _filename(urls[0]))
+            return Fetch(urls, algorithm, digest, file_name(urls[0]))
         raise NotLockedError(
             f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
             hint="run 'nexis-eval lock' to download and pin it",
@@ -105,16 +105,4 @@ def fetch_of(locked: LockedSource) -> Fetch | FetchGit:
     if locked.commit:
         assert locked.tree is not None
         return FetchGit(locked.urls, locked.commit, locked.tree, locked.submodules)
-    return Fetch(locked.urls, locked.algorithm, locked.hash, _filename(locked.urls[0]), locked.size, locked.tree)
-
-
-def _filename(url: str) -> str:
-    """The name under which a download is kept: the last component of the URL, without query."""
-    plain = _PLAIN(url)
-    if plain is not None:
-        name = plain[1]
-        return name if name not in (".", "..") else "download"
-    from urllib.parse import unquote, urlsplit
-
-    name = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
-    return name if name not in ("", ".", "..") else "download"
+    return Fetch(locked.urls, locked.algorithm, locked.hash, file_name(locked.urls[0]), locked.size, locked.tree)
