@@ -223,14 +223,14 @@ def format_lock(lock: Lock) -> str:
 def _source(table: Mapping[str, Any]) -> LockedSource:
     written = table.get("hash", "")
     algorithm, _, digest = (from_sri(written) if is_sri(written) else written).partition(":")
-    urls = tuple(table["urls"])
+    package, field_name, urls = table["package"], table["field"], tuple(table["urls"])
     if table.get("version") and not _VERSION(table["version"]):
         raise ValueError(f"'{shown(table['version'][:80])}' is not a version")
     if urls and not table.get("commit"):
         _check_file_name(urls[0])
     return LockedSource(
-        package=table["package"],
-        field=table["field"],
+        package=package,
+        field=field_name,
         arch=table.get("arch", ""),
         urls=urls,
         algorithm=algorithm,

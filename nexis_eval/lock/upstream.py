@@ -50,7 +50,7 @@ class Release:
 
     def __post_init__(self) -> None:
         """Raises ``LockError``: what upstream says becomes a part of names and scripts."""
-        if not _VERSION(self.version) or not _TAG(self.tag):
+        if (self.version and not _VERSION(self.version)) or not _TAG(self.tag):
             raise LockError(
                 f"what upstream has as the latest version, '{printable((self.tag or self.version)[:80])}', is none",
                 hint='write the version that you want in place of "latest"',

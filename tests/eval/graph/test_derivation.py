@@ -73,7 +73,7 @@ def changed(value: object) -> object:
         case int():
             return value + 1
         case str():
-            return value + "x"
+            return value[1:] + "1"
         case Digest():
             return type(value).of(value)
         case None:

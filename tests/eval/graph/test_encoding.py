@@ -33,6 +33,8 @@ WORDS = st.sampled_from(["a", "b", "a b", ""])
 IDS = st.sampled_from([DerivationId.of(bytes([each])) for each in range(4)])
 TREES = st.sampled_from([TreeDigest.of(bytes([each])) for each in range(3)])
 MODES = st.none() | st.integers(0, 0o7777)
+FILE_NAMES = st.sampled_from(["x", "y.tar.gz", "größe"])
+COMMITS = st.sampled_from(["0" * 40, "1" * 40, "0" * 64])
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple)
 
 
@@ -47,8 +49,8 @@ def called(arguments: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...]
 SCRIPTS = st.builds(Script, TEXTS, PAIRS, st.booleans(), several(st.builds(Attribute, TEXTS, TEXTS, TEXTS, MODES)))
 CALLS = st.lists(TEXTS, min_size=1, max_size=3).map(lambda each: Script(*called(tuple(each)), call=tuple(each)))
 BUILDERS: st.SearchStrategy[Builder] = st.one_of(
-    st.builds(Fetch, several(TEXTS), TEXTS, TEXTS, TEXTS, st.none() | st.integers(0, 9), st.none() | TREES),
-    st.builds(FetchGit, st.lists(TEXTS, min_size=1, max_size=3).map(tuple), TEXTS, TREES, st.booleans()),
+    st.builds(Fetch, several(TEXTS), TEXTS, TEXTS, FILE_NAMES, st.none() | st.integers(0, 9), st.none() | TREES),
+    st.builds(FetchGit, st.lists(TEXTS, min_size=1, max_size=3).map(tuple), COMMITS, TREES, st.booleans()),
     st.builds(Local, TEXTS, TREES),
     st.builds(Files, several(st.builds(Entry, TEXTS, st.none() | TEXTS, st.none() | TEXTS, MODES, TEXTS, TEXTS))),
     st.builds(Unpack, st.sampled_from(["deb", "tar"]), st.integers(0, 2), several(TEXTS), TEXTS),

@@ -13,17 +13,20 @@ from nexis_eval.lock.model import Lock, LockedDeb, LockedSource, LockFormatError
 from nexis_store.digest import TreeDigest
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+NAME = st.from_regex(r"[a-z0-9][a-z0-9+.-]{0,11}", fullmatch=True)
+VERSION = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.+~:-]{0,11}", fullmatch=True)
+URL = st.builds("https://host.example/{}/{}".format, st.text('abc"\\ é', max_size=9), VERSION)
 WORD = st.text("abcxyz019.+~-:", min_size=1, max_size=12)
 SOURCES = st.builds(
     LockedSource,
     package=WORD,
     field=st.sampled_from(["source", "prebuilt"]),
     arch=st.sampled_from(["", "x86_64", "riscv64"]),
-    urls=st.lists(TEXT.filter(bool), min_size=1, max_size=3).map(tuple),
+    urls=st.lists(URL, min_size=1, max_size=3).map(tuple),
     algorithm=st.just("sha256"),
     hash=st.just("ab" * 32),
     size=st.none() | st.integers(0, 2**40),
-    version=TEXT,
+    version=st.just("") | VERSION,
     tag=TEXT,
     commit=st.sampled_from(["", "1" * 40]),
     submodules=st.booleans(),
@@ -33,10 +36,10 @@ SOURCES = st.builds(
 DEBS = st.lists(
     st.builds(
         LockedDeb,
-        name=WORD,
-        version=WORD,
+        name=NAME,
+        version=VERSION,
         arch=st.sampled_from(["all", "amd64"]),
-        urls=st.lists(WORD, min_size=1, max_size=2).map(tuple),
+        urls=st.lists(URL.filter(lambda url: " " not in url), min_size=1, max_size=2).map(tuple),
         sha256=st.just("cd" * 32),
         size=st.integers(0, 2**40),
     ),
