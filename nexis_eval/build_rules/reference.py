@@ -24,8 +24,8 @@ The phases run in this order, each as a bash function under `set -euo pipefail`,
 
 | phase | what it does |
 | --- | --- |
-| unpack | `/build/source` comes from the archive (a single directory at its top is left out) or the git tree |
-| patch | `patches`, each at the first of `-p1`, `-p0`, `-p2` at which all of it applies; else its rejects are shown |
+| unpack | `/build/source` comes from the [archive](#archives), without a single directory at its top, or the git tree |
+| patch | `patches`, in their order, each whole or not at all ([how](#patches)) |
 | prepare | `pre_build_script`, in the source directory; what a shell script exports is there in later phases |
 | configure, build | by the rule |
 | check | the package's own tests, with `check = true` |
@@ -39,6 +39,22 @@ templates too.
 Scripts find the number of jobs in `$NEXIS_JOBS`, and the package in `$NEXIS_NAME`, `$NEXIS_VERSION`, `$NEXIS_ARCH`,
 `$NEXIS_TRIPLET`. For another architecture, `$CC`, `$AR`, `$STRIP` and so on name the cross tools; the libraries of
 `dependencies` are at `/usr/TRIPLET`, where the cross compiler looks, and `pkg-config` finds only those.
+
+### Archives
+
+An archive is told by what it holds, whatever it is called: tar (plain, or packed by gzip, bzip2, xz, zstd, lzip, LZMA
+or compress), zip, `.deb`. A single packed file (`x.gz`) and everything else stay as they are. A file that is called
+like an archive and is none stops the build, and so does a damaged one. What `unzip` only warns of (absolute names,
+`\\` of Windows in names) is in the log; of two entries with one name the later counts.
+
+### Patches
+
+A patch applies at the first of `-p1`, `-p0`, `-p2` at which all of it does; git's own headers say which comes first.
+It is tried with the line ends that it has, too (`--binary`). Mails of `git format-patch --stdout` apply one after
+another. Renames, copies, modes, symbolic links and empty files of git are known. The build stops, with the reason,
+where a patch is empty or changes nothing, where a part has no change, where a binary file differs, where a name leads
+out of the source or beyond a symbolic link, and where a part does not apply: then its rejects are shown, and nothing
+of it was applied.
 
 ## What templates can use
 
