@@ -74,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
     path = args.file.with_name("nexis.lock")
     if args.diff:
         before, _ = _read(path)
-        resolution = resolved(configs, before, update)
+        resolution = resolved(configs, before, update, verified=args.update)
         _print_diff(path, before, resolution.lock)
         raise_all(resolution.errors)
         return 0
     with pinning(path):
         before, text = _read(path)
         with keeping(args, configs[0].store_profile) as keep:
-            resolution = resolved(configs, before, update, keep)
+            resolution = resolved(configs, before, update, keep, args.update)
         after = resolution.lock
         written = format_lock(after)
         if written != text:

@@ -56,13 +56,17 @@ def pinning(path: Path) -> Iterator[None]:
 
 
 def resolved(
-    configs: Sequence[Config], lock: Lock, update: Collection[str] = (), keep: Keep | None = None
+    configs: Sequence[Config],
+    lock: Lock,
+    update: Collection[str] = (),
+    keep: Keep | None = None,
+    verified: Collection[str] = (),
 ) -> Resolution:
     """``lock`` and what it lacks for ``configs``; ``keep`` gets what was downloaded for it."""
     from nexis_eval.lock.resolve import resolve
 
     mirrors = default_mirrors(configs[0].mirrors)
-    return asyncio.run(resolve(configs, lock, update=update, mirrors=mirrors, tell=tell, keep=keep))
+    return asyncio.run(resolve(configs, lock, update=update, verified=verified, mirrors=mirrors, tell=tell, keep=keep))
 
 
 @contextmanager

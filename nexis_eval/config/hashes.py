@@ -6,6 +6,9 @@ from nexis_eval.config.errors import ConfigErrors, PlaceholderHashError
 from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.config.values import is_placeholder
 
+HASH_KEYS = {"source": "hash", "prebuilt": "prebuilt_hash"}
+"""What is downloaded → the key that pins it."""
+
 
 def declared_hash(config: Config, text: str, path: KeyPath) -> tuple[str, str]:
     """Algorithm and digest of a hash that is set at ``path``, for a step that verifies something by it.

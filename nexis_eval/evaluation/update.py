@@ -30,10 +30,10 @@ from nexis_eval.instantiate import Instantiator, system_targets
 from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
 from nexis_eval.packages.build import DEFAULT_RULE
-from nexis_eval.packages.making import BUILD_ARCH, Memory, Unit, Units, runtime_names
+from nexis_eval.packages.making import Memory, Unit, Units, runtime_names
 from nexis_eval.packages.ready_made import RULE as PREBUILT_RULE
 from nexis_eval.places import RULES
-from nexis_eval.platforms import platform_named
+from nexis_eval.platforms import BUILD_ARCH, platform_named
 from nexis_eval.toolchain import load_toolchain
 from nexis_store.errors import NexisError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nexis_eval import events
 from nexis_eval.execute.workspace import Workspace, remove_tree
-from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph, LateOrigins
 from nexis_eval.graph.derivation import Derivation, Fetch, FetchGit
 from nexis_eval.mirrors import Mirrors
 from nexis_store.digest import DerivationId
@@ -56,7 +56,7 @@ class Fetching:
             self._emit(events.StepProgress(each, done, total))
 
         try:
-            with self._allowed(each, builder.filename):
+            with self._allowed(each, builder.filename), self._hash_is_told(each, builder):
                 await fetch(builder, directory, mirrors=self._mirrors, progress=progress, client=self._connections())
             return await asyncio.to_thread(
                 self._store.add_directory, directory, derivation.name, normalise=False, move=True
@@ -87,6 +87,27 @@ class Fetching:
         except NexisError as error:
             if error.place is None:
                 error.place = self._graph.origins.get(each)
+            raise
+
+    @contextmanager
+    def _hash_is_told(self, each: DerivationId, builder: Fetch) -> Iterator[None]:
+        """Where a hash of the configuration is of another file, say so: no lock can be updated for it."""
+        from nexis_eval.config.hashes import HASH_KEYS
+        from nexis_eval.fetch.client import FetchError
+
+        try:
+            yield
+        except FetchError as error:
+            origins = self._graph.origins
+            # What the lock pins has a size.
+            declared = bool(error.others) and builder.size is None
+            key = origins.beside(each, HASH_KEYS) if declared and isinstance(origins, LateOrigins) else None
+            if key is not None:
+                name, place = key
+                now = " or ".join(error.others)
+                error.message = f"'{name}' is of another file: what is there now has {now}\n{error.message}"
+                error.hint = f"where that is the file you mean, correct '{name}' at {place}; if not, beware of it"
+                error.place = place
             raise
 
     async def fetch_git(self, each: DerivationId, derivation: Derivation, builder: FetchGit) -> Artifact:

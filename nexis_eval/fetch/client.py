@@ -40,11 +40,19 @@ class FetchError(NexisError):
     exit_code = 3
 
     def __init__(
-        self, message: str, *, hint: str | None = None, place: Place | None = None, missing: bool = False
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        place: Place | None = None,
+        missing: bool = False,
+        others: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message, hint=hint, place=place)
         self.missing = missing
         """Whether every server was well and said that there is no such file."""
+        self.others = others
+        """The hashes of what came, where that was something else (``algorithm:hexadecimal``)."""
 
 
 class NetrcError(NexisError):

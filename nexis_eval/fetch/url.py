@@ -62,6 +62,8 @@ class _Wanted:
     size: int | None
     tree: TreeDigest | None = None
     limit: int = MAX_BYTES
+    others: list[str] = field(default_factory=list)
+    """The hashes of what came instead."""
 
     def check(self, received: Received, path: Path) -> None:
         """Raises ``AttemptError`` for anything else; a re-compressed archive with the same content is fine."""
@@ -69,6 +71,7 @@ class _Wanted:
             return
         if self.tree is not None and archive_tree(path) == self.tree:
             return
+        self.others.append(f"{self.algorithm}:{received.hash}")
         page = " It is a web page." if received.content_type.startswith("text/html") else ""
         raise AttemptError(
             f"wrong hash: {self.algorithm}:{self.hash} was expected, {self.algorithm}:{received.hash} came "
@@ -172,6 +175,7 @@ async def fetch(
         f"cannot fetch {source.filename}; tried\n{attempts.report()}",
         hint="where upstream has moved or replaced it, name another URL in the configuration, or pin what is there "
         "now: 'nexis-eval lock --update PACKAGE'",
+        others=tuple(dict.fromkeys(wanted.others)),
     )
 
 

@@ -106,6 +106,13 @@ class LateOrigins(Mapping[DerivationId, Place]):
     def __iter__(self) -> Iterator[DerivationId]:
         return (self._nodes.ids[number] for number in self._paths)
 
+    def beside(self, each: DerivationId, keys: Mapping[str, str]) -> tuple[str, Place] | None:
+        """The key that ``keys`` pairs with the one that asked for a derivation, and its place."""
+        path = self._paths.get(self._nodes.index[each], ())
+        key = keys.get(str(path[-1])) if path else None
+        place = self._place((*path[:-1], key)) if key is not None else None
+        return None if key is None or place is None else (key, place)
+
     def __getitem__(self, each: DerivationId) -> Place:
         place = self._place(self._paths[self._nodes.index[each]])
         if place is None:

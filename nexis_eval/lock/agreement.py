@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from nexis_eval.config.errors import ConfigErrors, HashConflictError
+from nexis_eval.config.hashes import HASH_KEYS
 from nexis_eval.config.model import Config, Package
 from nexis_eval.config.origin import Problem, Source, Spot, shown_path
 from nexis_eval.lock.fits import declared_hash_of
 from nexis_eval.lock.model import LockedSource
-
-HASH_KEYS = {"source": "hash", "prebuilt": "prebuilt_hash"}
 
 
 def comparable(package: Package, locked: LockedSource) -> bool:

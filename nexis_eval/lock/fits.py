@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 from nexis_eval.config.model import Package
 from nexis_eval.config.values import is_placeholder
-from nexis_eval.lock.model import LockedSource
+from nexis_eval.lock.model import Lock, LockedDeb, LockedSource
 from nexis_eval.platforms import Platform
 from nexis_eval.templates import ARCH_NAMES, expand, fields_of
 
 LATEST = "latest"
+_FOR = "for "
 
 
 def templates_of(package: Package, field: str) -> tuple[str, ...]:
@@ -61,3 +62,51 @@ def debian_request(package: Package, platform: Platform) -> str:
     """What is asked of Debian, as one line: kept in the lock, to see whether it changed."""
     wanted = (expand(each, name=package.name, version=package.version, platform=platform) for each in package.debian)
     return " ".join((package.debian_suite, "closure" if package.debian_closure else "only", *wanted))
+
+
+def scopes(platform: Platform, system: str, *, per_arch: bool) -> tuple[str, str]:
+    """The ``arch`` of the lock entries for a package on ``platform`` in the system for the architecture ``system``.
+
+    The second is the usual one. The first is for what only that system asks for, where others ask for something else:
+    another version (``[[arch.NAME.packages]]``), or a package that runs during builds of it.
+    """
+    usual = platform.arch if per_arch else ""
+    return f"{usual} {_FOR}{system}".lstrip(), usual
+
+
+def platform_in(scope: str) -> str:
+    """The architecture that an entry of the lock is for; empty where it serves all."""
+    return scope.partition(_FOR)[0].rstrip()
+
+
+def system_in(scope: str) -> str:
+    """The architecture of the only system that an entry serves; empty where it serves all."""
+    return scope.partition(_FOR)[2]
+
+
+def entries(lock: Lock, package: Package, field: str, platform: Platform, system: str) -> Iterator[LockedSource]:
+    """What the lock has about ``source`` or ``prebuilt``, the most particular first, whether it fits or not."""
+    for per_arch in (True, False):
+        for scope in scopes(platform, system, per_arch=per_arch):
+            found = lock.sources.get((package.name, field, scope))
+            if found is not None:
+                yield found
+
+
+def locked_source(lock: Lock, package: Package, field: str, platform: Platform, system: str) -> LockedSource | None:
+    """The entry that pins ``source`` or ``prebuilt``, or says that there is none, as configured now."""
+    found = entries(lock, package, field, platform, system)
+    return next((each for each in found if source_fits(package, field, platform, each)), None)
+
+
+def debian_scope(lock: Lock, package: Package, platform: Platform, system: str) -> str | None:
+    """The scope of the entry for what a package asks of Debian now."""
+    request = debian_request(package, platform)
+    keys = ((package.name, scope) for scope in scopes(platform, system, per_arch=True))
+    return next((key[1] for key in keys if key in lock.debian and lock.requests.get(key) == request), None)
+
+
+def locked_debs(lock: Lock, package: Package, platform: Platform, system: str) -> tuple[LockedDeb, ...] | None:
+    """The Debian packages that the lock has for what a package asks of Debian now."""
+    scope = debian_scope(lock, package, platform, system)
+    return None if scope is None else lock.debian[package.name, scope]

@@ -45,10 +45,16 @@ class LockError(NexisError):
     code = "F0006"
     exit_code = 3
 
+    def __init__(self, message: str, *, hint: str | None = None, place: Place | None = None, key: str = "") -> None:
+        super().__init__(message, hint=hint, place=place)
+        self.key = key
+        """The key of a package that is wrong, where it is not the one that is pinned."""
+
 
 @dataclass(frozen=True, slots=True)
 class LockedSource:
-    """A download or a git check-out. ``arch`` is empty where it serves every architecture; ``size`` is in bytes.
+    """A download or a git check-out. ``arch`` is empty where it serves every architecture, ``X for Y`` where it serves
+    only the system for Y (``lock/fits.py``); ``size`` is in bytes.
 
     ``tree`` is the digest of what is in it. ``absent`` says why there is nothing, for a prebuilt package that upstream
     does not offer for an architecture and that is built from source there.
@@ -98,27 +104,11 @@ class Lock:
     requests: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What was asked of Debian for each entry of ``debian``; a change makes the entry stale."""
 
-    def source(self, package: str, field: str, arch: str) -> LockedSource | None:
-        """What pins a field of a package for an architecture; ``None`` as well if it is known to be absent."""
-        found = self.sources.get((package, field, arch)) or self.sources.get((package, field, ""))
-        return None if found is not None and found.absent else found
-
-    def absence(self, package: str, field: str, arch: str) -> LockedSource | None:
-        """The entry that says that there is nothing, and why, if there is one."""
-        found = self.sources.get((package, field, arch))
-        return found if found is not None and found.absent else None
-
-    def debs(self, package: str, arch: str, request: str = "") -> tuple[LockedDeb, ...] | None:
-        """The Debian packages that make up a package for an architecture; ``None`` if another ``request`` made them."""
-        if request and self.requests.get((package, arch), "") not in ("", request):
-            return None
-        return self.debian.get((package, arch))
-
     def with_source(self, source: LockedSource) -> Lock:
         """The same with one source added or replaced."""
         return replace(self, sources={**self.sources, (source.package, source.field, source.arch): source})
 
-    def with_debs(self, package: str, arch: str, debs: tuple[LockedDeb, ...], request: str = "") -> Lock:
+    def with_debs(self, package: str, arch: str, debs: tuple[LockedDeb, ...], request: str) -> Lock:
         """The same with one set of Debian packages added or replaced."""
         return replace(
             self,

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nexis_eval.config.hashes import HASH_KEYS
 from nexis_eval.config.model import Config, Package
 from nexis_eval.config.values import HASH_LENGTHS
 from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
@@ -27,8 +28,11 @@ from nexis_eval.lock.fits import (
     LATEST,
     arch_names,
     debian_request,
+    debian_scope,
     declared_hash_of,
-    source_fits,
+    locked_source,
+    scopes,
+    system_in,
     templates_of,
     urls_of,
 )
@@ -37,7 +41,7 @@ from nexis_eval.lock.plausible import see_that_it_is_whole
 from nexis_eval.lock.upstream import TAGS, Release, latest
 from nexis_eval.lock.versions import tag_of
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.platforms import Platform, platform_named
+from nexis_eval.platforms import BUILD_ARCH, Platform, platform_named
 from nexis_eval.templates import expand, fields_of
 from nexis_eval.toolchain import Toolchain
 from nexis_store.errors import NexisError
@@ -73,8 +77,15 @@ class Resolver:
     """One run: a connection pool, what was read so far, the lock as it grows."""
 
     def __init__(
-        self, lock: Lock, mirrors: Mirrors, client: httpx.AsyncClient, tell: Tell, keep: Keep | None = None
+        self,
+        lock: Lock,
+        mirrors: Mirrors,
+        client: httpx.AsyncClient,
+        tell: Tell,
+        keep: Keep | None = None,
+        verified: Collection[str] = (),
     ) -> None:
+        """``verified`` are packages whose files are compared with the hashes of the configuration, too."""
         self._sources = dict(lock.sources)
         self._debian = dict(lock.debian)
         self._requests = dict(lock.requests)
@@ -82,8 +93,12 @@ class Resolver:
         self._client = client
         self._tell = tell
         self._keep_download = keep
+        self._verified = verified
         self._indexes: dict[tuple[str, str], asyncio.Task[Index]] = {}
         self._releases: dict[str, Release] = {}
+        self._live = Lock(self._sources, self._debian, self._requests)
+        self._used: set[tuple[str, str, str]] = set()
+        """Package, field and scope of the entries that something asked for in this run."""
 
     @property
     def lock(self) -> Lock:
@@ -99,60 +114,86 @@ class Resolver:
             )
         return await self._indexes[suite, arch]
 
-    async def package(self, config: Config, package: Package) -> None:
-        """Pin whatever of ``package`` is not pinned for the architecture of ``config``; raises ``NexisError``."""
-        platform = platform_named(config.arch)
+    async def package(self, config: Config, package: Package, platform: Platform) -> None:
+        """Pin what is not pinned of ``package`` for ``platform`` in the system ``config``; raises ``NexisError``."""
+        system = config.arch
         for field in ("source", "prebuilt"):
-            locked = self._fitting(package, field, platform)
+            locked = self._fitting(package, field, platform, system)
             if locked is not None:
                 check_agreement(config, package, locked)
-        steps: list[tuple[str, Callable[[Package, Platform], Awaitable[None]]]] = []
-        if package.debian and not self._debian_is_pinned(package, platform):
+        steps: list[tuple[str, Callable[[Package, Platform, str], Awaitable[None]]]] = []
+        if package.debian and not self._debian_is_pinned(package, platform, system):
             steps.append(("debian", self._pin_debian))
-        if package.source and not self._is_pinned(package, "source", platform):
+        if package.source and not self._is_pinned(package, "source", platform, system):
             steps.append(("source", self._pin_source))
-        if package.prebuilt and not self._is_pinned(package, "prebuilt", platform):
+        if package.prebuilt and not self._is_pinned(package, "prebuilt", platform, system):
             steps.append(("prebuilt", self._pin_prebuilt))
         for key, step in steps:
             try:
-                await step(package, platform)
+                await step(package, platform, system)
             except NexisError as error:
                 path = ("packages", package.name)
+                key = error.key or key if isinstance(error, LockError) else key
                 error.place = error.place or config.place((*path, key)) or config.place((*path, "name"))
                 raise
 
-    def _is_pinned(self, package: Package, field: str, platform: Platform) -> bool:
-        locked = self._fitting(package, field, platform)
+    def _is_pinned(self, package: Package, field: str, platform: Platform, system: str) -> bool:
+        locked = self._fitting(package, field, platform, system)
         if locked is not None:
+            self._used.add((package.name, field, locked.arch))
             return comparable(package, locked)
-        for arch in (platform.arch, ""):
-            self._sources.pop((package.name, field, arch), None)
+        if platform.arch == system:
+            for scope in (platform.arch, ""):
+                if (package.name, field, scope) not in self._used:
+                    self._sources.pop((package.name, field, scope), None)
         return (
             declared_hash_of(package, field) is not None
+            and package.name not in self._verified
             and package.version != LATEST
             and not is_git_url(templates_of(package, field)[0])
         )
 
-    def _fitting(self, package: Package, field: str, platform: Platform) -> LockedSource | None:
+    def _fitting(self, package: Package, field: str, platform: Platform, system: str) -> LockedSource | None:
         """What pins a field, if it is for what the configuration names now."""
-        for arch in (platform.arch, ""):
-            locked = self._sources.get((package.name, field, arch))
-            if locked is not None and source_fits(package, field, platform, locked):
-                return locked
-        return None
+        return locked_source(self._live, package, field, platform, system)
 
-    def _debian_is_pinned(self, package: Package, platform: Platform) -> bool:
-        key = (package.name, platform.arch)
-        return key in self._debian and self._requests.get(key, "") in ("", debian_request(package, platform))
+    def _debian_is_pinned(self, package: Package, platform: Platform, system: str) -> bool:
+        scope = debian_scope(self._live, package, platform, system)
+        if scope is not None:
+            self._used.add((package.name, "debian", scope))
+        return scope is not None
 
-    async def _pin_debian(self, package: Package, platform: Platform) -> None:
+    def _scope(self, package: Package, field: str, platform: Platform, system: str, *, per_arch: bool) -> str:
+        """The ``arch`` of a new entry: the usual one, unless that serves another system."""
+        own, usual = scopes(platform, system, per_arch=per_arch)
+        if field == "debian":
+            taken = (package.name, usual) in self._debian
+        else:
+            taken = (package.name, field, usual) in self._sources
+        scope = usual
+        if taken and ((package.name, field, usual) in self._used or platform.arch != system):
+            scope = own
+        self._used.add((package.name, field, scope))
+        return scope
+
+    def drop_unused(self, configs: Sequence[Config], failed: Collection[str]) -> None:
+        """Drop the entries for one system alone, if it is one of ``configs`` and does not ask for them any more."""
+        systems = {config.arch for config in configs}
+        for name, field, scope in [*self._sources]:
+            if system_in(scope) in systems and (name, field, scope) not in self._used and name not in failed:
+                del self._sources[name, field, scope]
+        for name, scope in [*self._debian]:
+            if system_in(scope) in systems and (name, "debian", scope) not in self._used and name not in failed:
+                del self._debian[name, scope]
+                self._requests.pop((name, scope), None)
+
+    async def _pin_debian(self, package: Package, platform: Platform, system: str) -> None:
         index = await self.index(package.debian_suite, platform.debian)
-        wanted = [
-            expand(each, name=package.name, version=package.version, platform=platform) for each in package.debian
-        ]
-        found = index.closure(wanted) if package.debian_closure else [index.package(each) for each in wanted]
-        self._debian[package.name, platform.arch] = tuple(each.lock() for each in found)
-        self._requests[package.name, platform.arch] = debian_request(package, platform)
+        names = [expand(each, name=package.name, version=package.version, platform=platform) for each in package.debian]
+        found = index.closure(names) if package.debian_closure else [index.package(each) for each in names]
+        key = package.name, self._scope(package, "debian", platform, system, per_arch=True)
+        self._debian[key] = tuple(each.lock() for each in found)
+        self._requests[key] = debian_request(package, platform)
         self._tell(f"pinned {package.name} for {platform.arch}: {len(found)} Debian packages")
 
     async def _release(self, package: Package, platform: Platform) -> Release:
@@ -174,15 +215,15 @@ class Resolver:
             )
         return self._releases[package.name]
 
-    async def _pin_source(self, package: Package, platform: Platform) -> None:
+    async def _pin_source(self, package: Package, platform: Platform, system: str) -> None:
         if is_git_url(package.source[0]):
-            await self._pin_git(package, platform)
+            await self._pin_git(package, platform, system)
         else:
-            await self._pin_url(package, "source", platform)
+            await self._pin_url(package, "source", platform, system)
 
-    async def _pin_prebuilt(self, package: Package, platform: Platform) -> None:
+    async def _pin_prebuilt(self, package: Package, platform: Platform, system: str) -> None:
         try:
-            await self._pin_url(package, "prebuilt", platform)
+            await self._pin_url(package, "prebuilt", platform, system)
         except FetchError as error:
             if not (error.missing and package.fallback_to_source):
                 raise
@@ -191,7 +232,7 @@ class Resolver:
             absence = LockedSource(
                 package=package.name,
                 field="prebuilt",
-                arch=platform.arch,
+                arch=self._scope(package, "prebuilt", platform, system, per_arch=True),
                 urls=urls,
                 version=release.version,
                 tag=release.tag,
@@ -203,10 +244,10 @@ class Resolver:
                 "it will be built from source there"
             )
 
-    async def _pin_url(self, package: Package, field: str, platform: Platform) -> None:
+    async def _pin_url(self, package: Package, field: str, platform: Platform, system: str) -> None:
         release = await self._release(package, platform)
         per_arch = any(PER_ARCH_FIELDS & fields_of(each) for each in templates_of(package, field))
-        before = self._fitting(package, field, platform)
+        before = self._fitting(package, field, platform, system)
         declared = declared_hash_of(package, field)
         algorithm = before.algorithm if before else (declared or "sha256").partition(":")[0]
         with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
@@ -217,7 +258,7 @@ class Resolver:
             found = LockedSource(
                 package=package.name,
                 field=field,
-                arch=platform.arch if per_arch else "",
+                arch=before.arch if before else self._scope(package, field, platform, system, per_arch=per_arch),
                 urls=urls,
                 algorithm=algorithm,
                 hash=received.hash,
@@ -262,7 +303,7 @@ class Resolver:
         assert first is not None
         raise first
 
-    async def _pin_git(self, package: Package, platform: Platform) -> None:
+    async def _pin_git(self, package: Package, platform: Platform, system: str) -> None:
         release = await self._release(package, platform)
         written = _urls(package, "source", platform, release)
         _see_that_they_are_alike(written)
@@ -277,7 +318,7 @@ class Resolver:
             found = LockedSource(
                 package=package.name,
                 field="source",
-                arch="",
+                arch=self._scope(package, "source", platform, system, per_arch=False),
                 urls=written,
                 version=release.version,
                 tag=tag,
@@ -321,17 +362,26 @@ class Resolver:
 
 def _see_that_it_is_meant(found: LockedSource, declared: str | None, before: LockedSource | None) -> None:
     """Raise ``LockError`` if what was downloaded is not what is declared, or not what was pinned for the same URL."""
-    known = [(declared, "the configuration says")] if declared else []
-    if before is not None and before.tree != found.tree:
-        known.append((f"{before.algorithm}:{before.hash}", "nexis.lock has"))
-    for expected, who in known:
-        algorithm, _, digest = expected.partition(":")
-        now = found.digest(algorithm)
-        if now != digest:
+    url = shown(found.urls[0])
+    if declared:
+        algorithm, _, digest = declared.partition(":")
+        now = f"{algorithm}:{found.digest(algorithm)}"
+        if now != f"{algorithm}:{digest}":
+            key = HASH_KEYS[found.field]
             raise LockError(
-                f"the file at {shown(found.urls[0])} has the hash {algorithm}:{now}, {who} {expected}",
-                hint="if upstream has released a new version, correct the hash or run 'nexis-eval lock --update "
-                f"{found.package}'; if not, beware of this file",
+                f"'{key}' of '{found.package}' is of another file: the one at {url} has {now} now, "
+                f"the configuration says {declared}",
+                hint=f'where that is the file you mean, write {key} = "{now}"; if not, beware of it',
+                key=key,
+            )
+    if before is not None and before.tree != found.tree:
+        other = found.digest(before.algorithm)
+        if other != before.hash:
+            raise LockError(
+                f"the file at {url} has the hash {before.algorithm}:{other}, nexis.lock has "
+                f"{before.algorithm}:{before.hash}",
+                hint=f"if upstream has released a new version, run 'nexis-eval lock --update {found.package}'; if not, "
+                "beware of this file",
             )
 
 
@@ -376,19 +426,48 @@ def _no_reference(url: str, what: str, wanted: str, found: Collection[str]) -> L
     )
 
 
+def uses_of(configs: Sequence[Config]) -> dict[str, list[tuple[Config, Platform]]]:
+    """For which architectures each system needs each package: its own first, then that of the machine that builds."""
+    uses: dict[str, list[tuple[Config, Platform]]] = {}
+    for config in configs:
+        for name in config.packages:
+            uses.setdefault(name, []).append((config, platform_named(config.arch)))
+    for config in configs:
+        if config.arch != BUILD_ARCH:
+            for name in sorted(run_in_builds(config.packages)):
+                uses[name].append((config, platform_named(BUILD_ARCH)))
+    return uses
+
+
+def run_in_builds(packages: Mapping[str, Package]) -> set[str]:
+    """The packages that are needed on the machine that builds: ``native_dependencies``, and what these need."""
+    found: set[str] = set()
+    pending = [name for package in packages.values() for name in package.native_dependencies]
+    while pending:
+        name = pending.pop()
+        if name not in found and name in packages:
+            found.add(name)
+            package = packages[name]
+            pending += package.dependencies + package.build_dependencies + package.runtime_dependencies
+            pending += package.native_dependencies
+    return found
+
+
 async def resolve(
     configs: Sequence[Config],
     old: Lock,
     *,
     update: Collection[str] = (),
+    verified: Collection[str] = (),
     mirrors: Mirrors,
     tell: Tell = lambda _: None,
     keep: Keep | None = None,
 ) -> Resolution:
     """Pin for ``configs`` (one an architecture) what ``old`` lacks; what cannot be pinned does not keep the rest.
 
-    Entries of the packages in ``update`` are made anew; entries of packages that no longer exist are dropped. ``keep``
-    gets each download, so that it need not be made again for the build.
+    Entries of the packages in ``update`` are made anew; what a hash of the configuration pins is compared for those in
+    ``verified``; entries of packages that no longer exist are dropped. ``keep`` gets each download, so that it need not
+    be made again for the build.
     """
     lock = old
     names = {name for config in configs for name in config.packages}
@@ -396,16 +475,18 @@ async def resolve(
         if name in update or name not in names:
             lock = lock.without(name)
     slots = asyncio.Semaphore(PARALLEL)
+    uses = uses_of(configs)
     async with new_client() as client:
-        resolver = Resolver(lock, mirrors, client, tell, keep)
+        resolver = Resolver(lock, mirrors, client, tell, keep, verified)
 
         async def pin(name: str) -> None:
             async with slots:
-                for config in configs:
-                    if name in config.packages:
-                        await resolver.package(config, config.packages[name])
+                for config, platform in uses.get(name, ()):
+                    await resolver.package(config, config.packages[name], platform)
 
-        outcomes = await asyncio.gather(*map(pin, sorted(names)), return_exceptions=True)
+        order = sorted(names)
+        outcomes = await asyncio.gather(*map(pin, order), return_exceptions=True)
+    resolver.drop_unused(configs, {name for name, outcome in zip(order, outcomes, strict=True) if outcome is not None})
     errors = [each for each in outcomes if each is not None]
     for each in errors:
         if not isinstance(each, NexisError):

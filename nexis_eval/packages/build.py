@@ -10,8 +10,8 @@ from nexis_eval.build_rules.rendering import check_own_phases
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Script, Use
 from nexis_eval.graph.encoding import call_recipe, fetch_notes, fetch_recipe
-from nexis_eval.packages.making import BUILD_ARCH, NAME, Making
-from nexis_eval.platforms import Platform
+from nexis_eval.packages.making import NAME, Making
+from nexis_eval.platforms import BUILD_ARCH, Platform
 
 DEFAULT_RULE = "make"
 

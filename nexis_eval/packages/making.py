@@ -14,11 +14,9 @@ from nexis_eval.graph.encoding import ids_of, notes_of, recipe_of
 from nexis_eval.lock.model import Lock
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.pins import Pins
-from nexis_eval.platforms import Platform, platform_named
+from nexis_eval.platforms import BUILD_ARCH, Platform, platform_named
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.errors import Place
-
-BUILD_ARCH = "x86_64"
 
 Unit = tuple[tuple[int, ...], tuple[str, ...]]
 """The nodes that a package consists of in the order in which they were made, and which of its keys asked for each. The

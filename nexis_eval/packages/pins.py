@@ -9,7 +9,7 @@ from nexis_eval.config.model import Config, Package
 from nexis_eval.config.values import is_placeholder
 from nexis_eval.graph.derivation import Fetch, FetchGit
 from nexis_eval.lock.agreement import check_agreement
-from nexis_eval.lock.fits import LATEST, debian_request, source_fits
+from nexis_eval.lock.fits import LATEST, debian_request, entries, locked_debs, locked_source
 from nexis_eval.lock.model import Lock, LockedDeb, LockedSource
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.platforms import Platform
@@ -49,26 +49,31 @@ class Pins:
 
     def absence(self, package: Package, platform: Platform) -> LockedSource | None:
         """What the lock says of a prebuilt archive that upstream does not have."""
-        absence = self._lock.absence(package.name, "prebuilt", platform.arch)
-        return absence if absence is not None and source_fits(package, "prebuilt", platform, absence) else None
+        locked = locked_source(self._lock, package, "prebuilt", platform, self._config.arch)
+        return locked if locked is not None and locked.absent else None
 
     def debs(self, package: Package, platform: Platform) -> tuple[LockedDeb, ...]:
         """The Debian packages that a package unpacks; raises ``NotLockedError``."""
-        found = self._lock.debs(package.name, platform.arch, debian_request(package, platform))
-        if found is None:
-            raise NotLockedError(
-                f"the Debian packages of '{package.name}' are not in the lock for {platform.arch}",
-                hint="run 'nexis-eval lock' to pin their versions and hashes",
-                place=self._place(package, "debian"),
-            )
-        return found
+        found = locked_debs(self._lock, package, platform, self._config.arch)
+        if found is not None:
+            return found
+        message = f"the Debian packages of '{package.name}' are not in the lock for {platform.arch}"
+        key = package.name, platform.arch
+        if key in self._lock.debian:
+            asked = self._lock.requests.get(key) or "something that it does not say"
+            message += f": what it has was pinned for '{asked}', and now it is '{debian_request(package, platform)}'"
+        raise NotLockedError(
+            message,
+            hint="run 'nexis-eval lock' to pin their versions and hashes",
+            place=self._place(package, "debian"),
+        )
 
     def _place(self, package: Package, key: str) -> Place | None:
         return self._config.place(("packages", package.name, key))
 
     def _locked(self, package: Package, field: str, platform: Platform) -> LockedSource | None:
-        locked = self._lock.source(package.name, field, platform.arch)
-        return locked if locked is not None and source_fits(package, field, platform, locked) else None
+        locked = locked_source(self._lock, package, field, platform, self._config.arch)
+        return None if locked is None or locked.absent else locked
 
     def _fetch(self, package: Package, field: str, platform: Platform, locked: LockedSource | None) -> Fetch:
         templates = package.source if field == "source" else package.prebuilt
@@ -83,8 +88,15 @@ class Pins:
             algorithm, digest = declared_hash(self._config, declared, _hash_path(package, field))
             urls = tuple([_url(each, package, platform) for each in templates])
             return Fetch(urls, algorithm, digest, file_name(urls[0]))
+        message = f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock"
+        stale = next(entries(self._lock, package, field, platform, self._config.arch), None)
+        if stale is not None:
+            message = (
+                f"nothing pins the {field} of '{package.name}': no 'hash' in its table, and the lock has version "
+                f"'{stale.version}' from {stale.urls[0]}"
+            )
         raise NotLockedError(
-            f"nothing pins the {field} of '{package.name}': no 'hash' in its table, no entry in the lock",
+            message,
             hint="run 'nexis-eval lock' to download and pin it",
             place=self._place(package, field),
         )

@@ -9,8 +9,8 @@ from nexis_eval.config.model import Package
 from nexis_eval.graph.derivation import Choice
 from nexis_eval.packages.build import DEFAULT_RULE, attributes_of, built, download, from_source
 from nexis_eval.packages.errors import PackageError
-from nexis_eval.packages.making import BUILD_ARCH, Making
-from nexis_eval.platforms import Platform
+from nexis_eval.packages.making import Making
+from nexis_eval.platforms import BUILD_ARCH, Platform
 
 RULE = "prebuilt"
 

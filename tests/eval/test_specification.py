@@ -115,8 +115,7 @@ def test_a_hash_that_is_not_the_one_of_the_lock_is_told_with_both() -> None:
     here = "f" * 64
     config = load(SPEC / "system.toml")
     lock = lock_for(config, PLATFORMS["x86_64"])
-    pinned = lock.source("libpng", "source", "x86_64")
-    assert pinned is not None
+    pinned = lock.sources["libpng", "source", "x86_64"]
     packages = dict(config.packages)
     packages["libpng"] = replace(packages["libpng"], hash=f"sha256:{here}")
     with pytest.raises(ConfigErrors) as caught:

@@ -14,7 +14,7 @@ import pytest
 from nexis_eval.cli.main import run
 from nexis_eval.cli.pinning import pinning
 from nexis_eval.lock.conflicts import has_conflict, merged
-from nexis_eval.lock.model import LockFormatError, format_lock, load_lock, parse_lock
+from nexis_eval.lock.model import LockError, LockFormatError, format_lock, load_lock, parse_lock
 from tests.eval.fetch.servers import Site
 
 
@@ -43,9 +43,7 @@ def lock(*arguments: str) -> None:
 
 
 def version(name: str) -> str:
-    found = load_lock(Path("nexis.lock")).source(name, "source", "x86_64")
-    assert found is not None
-    return found.version
+    return load_lock(Path("nexis.lock")).sources[name, "source", ""].version
 
 
 @pytest.mark.usefixtures("here")
@@ -175,3 +173,23 @@ def test_what_two_branches_pin_differently_is_pinned_anew(branched: Site, capsys
 def test_a_side_that_is_no_lock_is_refused() -> None:
     with pytest.raises(LockFormatError):
         merged("format = 1\n<<<<<<< a\nx\n=======\n>>>>>>> b\n")
+
+
+def test_a_stale_hash_is_told_by_build_and_lock(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    site.page("/a-2", b"new")
+    Path("system.toml").write_text(
+        f'[[packages]]\nname = "a"\nversion = "2"\nsource = "{site.url}/a-{{version}}"\nhash = "sha256:{"0" * 64}"\n'
+    )
+    now = f"sha256:{hashlib.sha256(b'new').hexdigest()}"
+    assert run(["build", "a-source", "--arch", "x86_64", "--store", str(tmp_path / "store")]) == 3
+    told = capsys.readouterr().err
+    assert f"system.toml:5:8: 'hash' is of another file: what is there now has {now}\n" in told
+    assert "correct 'hash' at system.toml:5:8" in told
+    assert "lock --update" not in told
+    with pytest.raises(LockError) as caught:
+        run(["lock", "--update", "a", "--store", str(tmp_path / "store")])
+    assert (str(caught.value.place), caught.value.exit_code) == ("system.toml:5:8", 3)
+    assert now in caught.value.message

@@ -109,28 +109,6 @@ def test_lines_of_two_branches_merge() -> None:
     assert [block.count("[[source]]") for block in blocks] == [0, 1, 1]
 
 
-def test_an_entry_for_one_architecture_wins() -> None:
-    lock = Lock().with_source(source("a")).with_source(source("a", arch="aarch64", size=2))
-    found = [lock.source("a", "source", arch) for arch in ("x86_64", "aarch64")]
-    assert [each.size if each else None for each in found] == [1, 2]
-    assert lock.source("a", "prebuilt", "x86_64") is None
-
-
-def test_what_is_absent_is_no_source() -> None:
-    lock = Lock().with_source(source("a", field="prebuilt", arch="riscv64", absent="404"))
-    assert lock.source("a", "prebuilt", "riscv64") is None
-    assert lock.absence("a", "prebuilt", "riscv64") is not None
-    assert lock.absence("a", "prebuilt", "x86_64") is None
-
-
-def test_debian_packages_are_for_the_request_that_made_them() -> None:
-    debs = (LockedDeb("a", "1", "all", ("mirror://debian/a.deb",), "ab" * 32, 1),)
-    lock = Lock().with_debs("p", "x86_64", debs, "bookworm only a")
-    assert lock.debs("p", "x86_64", "bookworm only a") == debs
-    assert lock.debs("p", "x86_64", "bookworm only b") is None
-    assert lock.debs("p", "x86_64") == debs
-
-
 @pytest.mark.parametrize(
     "text",
     [

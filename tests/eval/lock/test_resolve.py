@@ -75,7 +75,7 @@ def failure(*packages: Package) -> NexisError:
 
 
 def source_of(lock: Lock, name: str, field: str = "source", arch: str = "x86_64") -> LockedSource:
-    found = lock.source(name, field, arch)
+    found = lock.sources.get((name, field, arch)) or lock.sources.get((name, field, ""))
     assert found is not None
     return found
 
@@ -121,6 +121,24 @@ def test_a_declared_hash_needs_no_lock(site: Site) -> None:
     package = Package("a", "1", (f"{site.url}/a",), hash=f"sha256:{'0' * 64}")
     assert pinned(package) == Lock()
     assert site.requests == []
+
+
+@pytest.mark.parametrize("field", ["source", "prebuilt"])
+def test_a_hash_of_another_file_is_told_with_what_is_there_now(site: Site, tmp_path: Path, field: str) -> None:
+    key = {"source": "hash", "prebuilt": "prebuilt_hash"}[field]
+    new = sha256(b"new")
+    (tmp_path / "system.toml").write_text(
+        f'[[packages]]\nname = "a"\nversion = "2"\n{field} = "{site.url}/a-{{version}}"\n{key} = "sha256:{"0" * 64}"\n'
+    )
+    site.page("/a-2", b"new")
+    system = load(tmp_path / "system.toml")
+    assert pin(system).errors == ()
+    result = asyncio.run(resolve([system], Lock(), update=["a"], verified=["a"], mirrors=Mirrors({})))
+    (error,) = result.errors
+    assert error.place == Place(str(tmp_path / "system.toml"), 5, len(key) + 4)
+    told = f"'{key}' of 'a' is of another file: the one at {site.url}/a-2 has sha256:{new} now"
+    assert error.message.startswith(told)
+    assert f'write {key} = "sha256:{new}"' in (error.hint or "")
 
 
 def test_a_placeholder_pins_nothing(site: Site) -> None:
@@ -193,7 +211,7 @@ def test_a_prebuilt_archive_that_there_is_none_of(site: Site) -> None:
     source = site.page("/tool.tar.gz", tarball())
     package = Package("tool", "1", (source,), prebuilt=(f"{site.url}/tool-{{arch}}",), fallback_to_source=True)
     lock = pin(config(package, arch="riscv64")).lock
-    absence = lock.absence("tool", "prebuilt", "riscv64")
+    absence = lock.sources.get(("tool", "prebuilt", "riscv64"))
     assert absence is not None
     assert source_fits(package, "prebuilt", RISCV64, absence)
     site.requests.clear()
@@ -498,7 +516,7 @@ def test_the_specified_vim(tmp_path: Path, forge: Site) -> None:
     assert source_of(result.lock, "vim").commit == commit
     assert source_of(result.lock, "vim", "prebuilt").hash == sha256(tarball("x86_64"))
     assert source_of(result.lock, "vim", "prebuilt", "aarch64").hash == sha256(tarball("aarch64"))
-    assert result.lock.absence("vim", "prebuilt", "riscv64") is not None
+    assert result.lock.sources["vim", "prebuilt", "riscv64"].absent
 
 
 @with_git
