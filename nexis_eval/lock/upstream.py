@@ -35,7 +35,6 @@ VERSION_FIELDS = {
     "tag": r"(?P<tag>[^/]+?)",
 }
 _VERSION = re.compile(VERSION_PATTERN).fullmatch
-_TAG = re.compile(r"[A-Za-z0-9+.~:@/_-]{0,200}").fullmatch
 MAX_LISTING_BYTES = 16 << 20
 _TAG = re.compile(r"[^\s\x00-\x20\x7f~^:?*\[\\]{1,200}").fullmatch
 """What git allows in the name of a tag (git-check-ref-format), and no other thing that a server may send."""
@@ -50,7 +49,7 @@ class Release:
 
     def __post_init__(self) -> None:
         """Raises ``LockError``: what upstream says becomes a part of names and scripts."""
-        if (self.version and not _VERSION(self.version)) or not _TAG(self.tag):
+        if (self.version and not _VERSION(self.version)) or (self.tag and not _TAG(self.tag)):
             raise LockError(
                 f"what upstream has as the latest version, '{printable((self.tag or self.version)[:80])}', is none",
                 hint='write the version that you want in place of "latest"',
