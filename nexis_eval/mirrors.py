@@ -89,7 +89,7 @@ def apt_archives(directory: Path = APT_DIRECTORY) -> dict[str, tuple[str, ...]]:
     for file in files:
         if not file.is_file() or file.suffix not in (".list", ".sources"):
             continue
-        text = file.read_text(errors="replace")
+        text = file.read_text(encoding="utf-8", errors="replace")
         for uri in _deb822_uris(text) if file.suffix == ".sources" else _one_line_uris(text):
             name = uri.rstrip("/").rpartition("/")[2]
             if name in DEBIAN_ARCHIVES and uri.startswith(("http://", "https://", "file:")):

@@ -95,4 +95,4 @@ def last(store: Store, system: str, arch: str, targets: Sequence[str] = ()) -> R
     digest = digest or roots.get(root_name(system, arch))
     if digest is None or not store.has(digest):
         return None
-    return decode((store.path(digest) / FILE).read_text())
+    return decode((store.path(digest) / FILE).read_text(encoding="utf-8"))

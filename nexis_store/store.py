@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,11 +25,12 @@ from nexis_store.builds import remember
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import Contested, NotInStoreError, writing
+from nexis_store.errors import Contested, NotInStoreError, StoreError, writing
 from nexis_store.freeing import Progress
 from nexis_store.gc import GcPlan, GcResult
 from nexis_store.generations import Generation
 from nexis_store.history import settle
+from nexis_store.homes import default_store_root
 from nexis_store.ingest import Writer
 from nexis_store.layout import Layout
 from nexis_store.locks import take_while_needed
@@ -72,15 +74,6 @@ class ArtifactInfo:
     realisations: tuple[BuildKey, ...]
 
 
-def default_store_root() -> Path:
-    """``$NEXIS_STORE``, else ``nexis/store`` below ``$XDG_DATA_HOME`` or ``~/.local/share``."""
-    if given := os.environ.get("NEXIS_STORE"):
-        return Path(given)
-    if data := os.environ.get("XDG_DATA_HOME"):
-        return Path(data) / "nexis/store"
-    return Path.home() / ".local/share/nexis/store"
-
-
 class Store:
     """One store. Safe for many threads and beside many processes. Make it with ``open``, end it with ``close``."""
 
@@ -107,6 +100,12 @@ class Store:
         ``profile`` matters when the store is made: ``desktop`` (LMDB), ``server`` (RocksDB) or ``auto``. Raises
         ``StoreError`` when there is no store, it is of another version, or the place is not writable.
         """
+        if sys.getfilesystemencoding() != "utf-8":
+            # Python would read and write other names than the ones that are hashed.
+            raise StoreError(
+                f"a store needs UTF-8 for the names of files, and this Python has {sys.getfilesystemencoding()}",
+                hint="start it with PYTHONUTF8=1, or as 'python -X utf8'",
+            )
         layout = Layout(os.path.abspath(root))
         backend_name = opening.backend_named(layout, profile if create and not readonly else None)
         with writing(f"the store at {layout.root}"):

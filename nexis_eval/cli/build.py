@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         if not plan.pending and not args.json:
             took = text.duration(time.monotonic_ns() - clock)
             what = text.few(names, "target")
-            print(f"nothing to do: {what} for {evaluation.summary.arch} as configured ({took})")
+            print(f"nothing to do: {what} for {evaluation.summary.arch} as configured ({took})", file=sys.stderr)
         _deliver(args, store, evaluation, names, roots)
     return 0
 

@@ -15,9 +15,9 @@ import sys
 from dataclasses import asdict
 
 from nexis_eval.cli.arguments import add_system_arguments
-from nexis_eval.cli.evaluation import cache_directory
+from nexis_eval.cli.evaluation import evaluation_cache
 from nexis_eval.cli.loading import load_config_with_origins
-from nexis_eval.config.cache import EvaluationCache, Request
+from nexis_eval.config.cache import Request
 from nexis_eval.config.errors import ConfigErrors, PlaceholderHashError, each_error, is_not_meant, raise_together
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
@@ -129,7 +129,7 @@ def _evaluate(arguments: argparse.Namespace, config: Config) -> list[NexisError]
     request = Request(arguments.file, arguments.arch, tuple(arguments.profile), tuple(arguments.overrides))
     found: list[NexisError] = list(missing_packages(config))
     try:
-        evaluate(request, EvaluationCache(cache_directory()), None)
+        evaluate(request, evaluation_cache(), None)
     except NexisError as error:
         found += each_error(error)
     lacking: list[NexisError] = [] if arguments.strict else [each for each in found if isinstance(each, LACKING)]

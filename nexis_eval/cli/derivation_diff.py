@@ -115,7 +115,7 @@ def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Ev
 
 def _graph_of(path: Path) -> DerivationGraph:
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         graph = graph_from_json(value.get("graph", value))
     except OSError as error:
         raise OperandError(f"cannot read {path}: {error.strerror}", hint="name an existing file") from error

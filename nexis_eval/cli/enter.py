@@ -71,7 +71,7 @@ class Room:
         directory = self.directory / "nexis"
         directory.mkdir()
         for name, text in files.items():
-            (directory / name).write_text(text)
+            (directory / name).write_text(text, encoding="utf-8")
         environment = {**dict(self.spec.env), "TERM": os.environ.get("TERM", "dumb"), **env}
         return replace(
             self.spec,

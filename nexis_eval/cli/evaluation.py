@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.graph.target import SystemTarget, parse_target
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
+from nexis_store.homes import cache_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,17 +40,16 @@ def lock_file(config: Config) -> Path:
     return config.file.with_name("nexis.lock")
 
 
-def cache_directory() -> Path:
+def evaluation_cache() -> EvaluationCache:
     """Where evaluations are remembered; deleting it costs nothing but time."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nexis" / "evaluation"
+    return EvaluationCache(cache_directory("evaluation"))
 
 
 def evaluate(args: argparse.Namespace) -> Evaluation:
     """Evaluate what the arguments ask for, after pinning what is not pinned yet (unless ``--locked``)."""
     request = Request(args.file, args.arch, tuple(args.profile), tuple(args.overrides))
     evaluation = nexis_eval.evaluation.evaluate.evaluate(
-        request, EvaluationCache(cache_directory()), None if args.locked else partial(_pin, args)
+        request, evaluation_cache(), None if args.locked else partial(_pin, args)
     )
     if evaluation.summary.idle:
         print(f"note: without effect yet: {', '.join(evaluation.summary.idle)}", file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from nexis_eval.collecting import expect_one_command
 from nexis_store.cli import dispatch
+from nexis_store.cli.start import prepare
 from nexis_store.errors import NexisError
 
 COMMANDS: dict[str, str] = {
@@ -70,7 +71,8 @@ def _report(error: Exception) -> int:
 
 
 def main() -> NoReturn:
-    """Entry point: no traceback ever reaches a user."""
+    """Run the process's command line: no traceback ever reaches a user."""
+    prepare()
     expect_one_command()
     code = dispatch.main(PROGRAM, _render, _report)
     # All is done. Taking a hundred thousand objects apart one by one would take as long as recalling them did.

@@ -108,7 +108,9 @@ def raise_all(errors: Sequence[NexisError]) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by one rename: a kill leaves the old one or the new one."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

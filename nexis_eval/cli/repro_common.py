@@ -119,7 +119,7 @@ def write(path: Path, text: str) -> None:
     """Write a report or a record; raises ``ReportError``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -127,7 +127,7 @@ def write(path: Path, text: str) -> None:
 def read_record(path: Path, name: str) -> BuildRecord:
     """The record in a file; raises ``RecordError``, which calls it ``name``."""
     try:
-        return decode_record(path.read_text(), name)
+        return decode_record(path.read_text(encoding="utf-8"), name)
     except OSError as error:
         raise RecordError(f"{name} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:

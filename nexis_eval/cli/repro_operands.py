@@ -239,7 +239,7 @@ def _last_builds(store: Store) -> dict[str, BuildRecord]:
 def _kept(store: Store, name: str, digest: TreeDigest) -> BuildRecord:
     system, _, arch = name.removeprefix(BUILDS).partition(":")[0].rpartition("-")
     try:
-        kept = decode((store.path(digest) / FILE).read_text())
+        kept = decode((store.path(digest) / FILE).read_text(encoding="utf-8"))
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(
             f"{name} was recorded by another version of this program, which this one cannot read ({error})",

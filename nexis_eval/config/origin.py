@@ -152,7 +152,11 @@ def included_from(source: Source) -> tuple[Place, ...]:
 
 def shown_path(path: Path) -> str:
     """How messages call a file: relative to the working directory if it is below it, else absolute."""
-    text, here = str(path), os.getcwd()  # noqa: PTH109 - called once a file, pathlib is slow
+    text = str(path)
+    try:
+        here = os.getcwd()  # noqa: PTH109 - called once a file, pathlib is slow
+    except FileNotFoundError:
+        return text
     return text[len(here) + 1 :] if text.startswith(here + os.sep) else text
 
 

@@ -91,7 +91,7 @@ def stage(
     for output in derivation.outputs if len(derivation.outputs) > 1 else ():
         (out / output).mkdir()
     file = extra / "script"
-    file.write_text(script.script)
+    file.write_text(script.script, encoding="utf-8")
     binds = [Bind(SCRIPT_AT, file)]
     trees: list[tuple[Input, Path]] = []
     for index, item in enumerate(derivation.inputs):

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from nexis_eval.fetch.pace import least_rate
 from nexis_eval.fetch.proxies import environment_proxies
 from nexis_store.errors import NexisError, Place
+from nexis_store.homes import home
 
 if TYPE_CHECKING:
     import httpx
@@ -132,7 +133,12 @@ def _netrc() -> httpx.Auth | None:
 
     import httpx
 
-    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    if given := os.environ.get("NETRC"):
+        path = Path(given)
+    elif own := home():
+        path = own / ".netrc"
+    else:
+        return None
     try:
         return httpx.NetRCAuth(str(path)) if path.is_file() else None
     except netrc.NetrcParseError as error:

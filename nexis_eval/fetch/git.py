@@ -279,7 +279,7 @@ async def check_out(
         return False
     if depth >= MAX_SUBMODULE_DEPTH:
         raise FetchError(f"{label} has submodules within submodules, {depth} deep", hint="unlikely to end")
-    named = parse_modules(modules.read_text(errors="replace"))
+    named = parse_modules(modules.read_text(encoding="utf-8", errors="replace"))
     for path, wanted in sorted(links.items()):
         if path not in named:
             continue

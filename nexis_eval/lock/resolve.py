@@ -6,7 +6,6 @@ Only what is missing is resolved; what is pinned stays as it is until it is aske
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ from nexis_eval.templates import expand, fields_of
 from nexis_eval.toolchain import Toolchain
 from nexis_store.errors import NexisError
 from nexis_store.hashing import tree_of_path
+from nexis_store.homes import cache_directory
 
 if TYPE_CHECKING:
     import httpx
@@ -65,12 +65,6 @@ class Resolution:
 
     lock: Lock
     errors: tuple[NexisError, ...] = ()
-
-
-def cache_directory() -> Path:
-    """Where package indexes are kept: they are verified by hash at each use."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "nexis" / "debian"
 
 
 class Resolver:
@@ -110,7 +104,7 @@ class Resolver:
         if (suite, arch) not in self._indexes:
             self._tell(f"reading the package index of Debian {suite} for {arch}")
             self._indexes[suite, arch] = asyncio.create_task(
-                load_index(suite, arch, cache_directory(), mirrors=self._mirrors, client=self._client)
+                load_index(suite, arch, cache_directory("debian"), mirrors=self._mirrors, client=self._client)
             )
         return await self._indexes[suite, arch]
 

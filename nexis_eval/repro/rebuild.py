@@ -113,7 +113,7 @@ class Laboratory:
                 clock=clock_shown(given, started, self._last_end),
             )
             if not result.ok:
-                tail = tuple(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+                tail = tuple(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:])
                 return Built({}, surroundings, result, tail)
             outputs = await asyncio.to_thread(
                 recipe.land, self.store, directory / "b", move=not given.on_other_file_system

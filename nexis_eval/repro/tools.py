@@ -32,7 +32,9 @@ def tool_graph(toolchain: Toolchain) -> ToolGraph:
     """Derivations of the preload library and of the locale that varied builds run in."""
     builder = GraphBuilder()
     source = builder.add(
-        Derivation("repro-source", Files((Entry("vary.c", text=SHIM_SOURCE.read_text()),)), BUILD_PLATFORM)
+        Derivation(
+            "repro-source", Files((Entry("vary.c", text=SHIM_SOURCE.read_text(encoding="utf-8")),)), BUILD_PLATFORM
+        )
     )
     shim = builder.add(
         Derivation(

@@ -289,9 +289,9 @@ def prepare(spec: SandboxSpec, given: Conditions, tools: Tools, directory: Path)
     root = spec.overlays[0]
     if given.settings and tools.shim is not None:
         settings, numbers, identifier = directory / "settings", directory / "random", directory / "uuid"
-        settings.write_text("\n".join((*given.settings, "")))
+        settings.write_text("\n".join((*given.settings, "")), encoding="utf-8")
         numbers.write_bytes(Random(1).randbytes(RANDOM_BYTES))
-        identifier.write_text(f"{uuid.UUID(int=Random(2).getrandbits(128))}\n")
+        identifier.write_text(f"{uuid.UUID(int=Random(2).getrandbits(128))}\n", encoding="ascii")
         _write(top / PRELOAD, f"{SHIM_AT}\n")
         binds += [
             Bind(SHIM_AT, tools.shim),
@@ -311,7 +311,7 @@ def prepare(spec: SandboxSpec, given: Conditions, tools: Tools, directory: Path)
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     for each in (path.parent, path):
         each.chmod(0o755 if each.is_dir() else 0o644)
 
@@ -319,7 +319,7 @@ def _write(path: Path, text: str) -> None:
 def _text_of(root: Overlay, path: str) -> str:
     for layer in root.layers:
         if (layer / path).is_file():
-            return (layer / path).read_text()
+            return (layer / path).read_text(encoding="utf-8")
     return ""
 
 

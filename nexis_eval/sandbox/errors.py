@@ -71,6 +71,6 @@ def _forbidden(sysctl: Path) -> str | None:
 
 def _read(file: Path) -> str | None:
     try:
-        return file.read_text().strip()
+        return file.read_text(encoding="utf-8").strip()
     except OSError:
         return None

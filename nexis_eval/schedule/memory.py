@@ -19,7 +19,7 @@ SHARE = 0.9
 
 def spare_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
     """What the machine has to spare now (``MemAvailable``)."""
-    for line in meminfo.read_text().splitlines():
+    for line in meminfo.read_text(encoding="utf-8").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 1 << 62

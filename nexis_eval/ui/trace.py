@@ -99,4 +99,6 @@ class Trace:
             for lane in range(self._lanes)
         ]
         process = {"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": "nexis-eval build"}}
-        path.write_text(json.dumps({"traceEvents": [process, *lanes, *self._events], "displayTimeUnit": "ms"}))
+        path.write_text(
+            json.dumps({"traceEvents": [process, *lanes, *self._events], "displayTimeUnit": "ms"}), encoding="utf-8"
+        )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
 
+from nexis_store.cli.start import quiet_on_interrupt, raise_on_interrupt
 from nexis_store.errors import NexisError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
@@ -124,15 +125,24 @@ def main(
     without it a bug prints where it happened.
     """
     try:
+        raise_on_interrupt()
+        return _run(program, render, report)
+    except KeyboardInterrupt:
+        quiet_on_interrupt()
+        print("interrupted; the same command again goes on from here", file=sys.stderr)
+        return 130
+    finally:
+        quiet_on_interrupt()
+
+
+def _run(program: Program, render: Callable[[NexisError], str], report: Callable[[Exception], int] | None) -> int:
+    try:
         code = run(program, sys.argv[1:])
         sys.stdout.flush()
         return code
     except NexisError as error:
         print(render(error), file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; the same command again goes on from here", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
@@ -141,7 +151,21 @@ def main(
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             print(f"{program.name}: what it prints could not be written: {error.strerror}", file=sys.stderr)
             return 4
+        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_working_directory():
+            print(
+                f"{program.name}: the working directory was deleted: go to one that exists, or give absolute paths",
+                file=sys.stderr,
+            )
+            return 2
         return report(error) if report is not None else report_bug(program, error)
+
+
+def _has_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def report_bug(program: Program, error: Exception) -> int:

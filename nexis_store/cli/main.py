@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nexis_store.cli import dispatch
+from nexis_store.cli.start import prepare
 from nexis_store.errors import NexisError, cannot_read
 from nexis_store.names import shown
 
@@ -80,7 +81,8 @@ def _report(error: Exception) -> int:
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the process's command line; returns the exit code."""
+    prepare()
     return dispatch.main(PROGRAM, _render, _report)
 
 

@@ -92,6 +92,6 @@ print(*sys.modules)
         command = [sys.executable, "-c", code, system, motd, str(tmp_path / "store")]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
-    assert "nothing to do" in done.stdout
+    assert "nothing to do" in done.stderr
     loaded = done.stdout.split()
     assert not [each for each in HEAVY if each in loaded]

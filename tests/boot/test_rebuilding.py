@@ -77,7 +77,7 @@ def system(tmp_path: Path, first: str) -> Iterator[Path]:
 
 def test_a_second_build_does_nothing_and_says_so(system: Path) -> None:
     done = subprocess.run([*COMMAND, "build", str(system)], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("nothing to do: images for x86_64 as configured (")
+    assert done.stderr.startswith("nothing to do: images for x86_64 as configured (")
     assert done.stderr == ""
 
 

@@ -73,7 +73,7 @@ def test_several_failures(person: Person) -> None:
     assert "not built because of these: needs-1.0\n" in told
     again = person.types("build", "killed")
     assert "building killed-1.0" in again.stderr, "a failure is not remembered"
-    assert person.types("build", "good").stdout.startswith("nothing to do"), "what was good is"
+    assert person.types("build", "good").stderr.startswith("nothing to do"), "what was good is"
 
 
 @pytest.mark.parametrize(

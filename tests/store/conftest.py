@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import nexis_store.metadata.lmdb
 import nexis_store.metadata.rocksdb  # noqa: F401
 from nexis_store.store import Store
 from tests.crash.children import in_child

@@ -77,7 +77,7 @@ def to_html(report: Report) -> str:
 
     environment.filters["coded"] = coded
     environment.filters["identity"] = id
-    template = environment.from_string(TEMPLATE.read_text())
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report,
         Status=Status,
