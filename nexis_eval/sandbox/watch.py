@@ -80,7 +80,7 @@ class Watch:
         # A file that the kernel did not let grow is the reason of a failure, wherever it is.
         self._free_tells = self._free_tells and not code
         # One that takes memory as fast as it can meets the brake between two looks, and fails by that.
-        if code and resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 > memory:
+        if code and max(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, _temporary_files()) > memory:
             return f"it used more than {_size(memory)} of memory"
         return self._look_at_log() or self._look_at_disk()
 
@@ -140,12 +140,15 @@ def _memory(processes: list[str], limit: int) -> int:
     The quick sum counts pages shared by several processes several times; only if it passes ``limit`` are they shared
     out by the kernel's slower accounting.
     """
-    status = os.statvfs("/tmp")
-    stored = (status.f_blocks - status.f_bfree) * status.f_frsize + (status.f_files - status.f_ffree) * _INODE
-    stored += _unattached_segments() + _nameless_files(processes)
+    stored = _temporary_files() + _unattached_segments() + _nameless_files(processes)
     if stored + sum(map(_resident, processes)) <= limit:
         return 0
     return stored + sum(map(_proportional, processes))
+
+
+def _temporary_files() -> int:
+    status = os.statvfs("/tmp")
+    return (status.f_blocks - status.f_bfree) * status.f_frsize + (status.f_files - status.f_ffree) * _INODE
 
 
 def _resident(pid: str) -> int:
