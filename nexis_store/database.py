@@ -208,6 +208,15 @@ class Database:
             segment.sealed = True
             self._follow()
 
+    def strays(self) -> list[str]:
+        """The paths beside the journal's segments that do not belong to it; what a killed process left is not told."""
+        with self._reading:
+            # Behind the current one there may be one more: a checkpoint begins with it.
+            last = self._segment.number + 1
+        own = {os.path.basename(segment_path(self._journal, each)) for each in segments(self._journal) if each <= last}
+        names = sorted(os.listdir(self._journal))
+        return [f"{self._journal}/{name}" for name in names if name not in own and not name.endswith(".new")]
+
     def _applied(self) -> int:
         return int(self._backend.get(APPLIED) or 0)
 

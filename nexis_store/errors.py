@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -123,6 +124,10 @@ class PathConflictError(StoreError):
         self.contested = tuple(contested)
 
 
+_NAMED = (errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+"""Reasons that say nothing without the path."""
+
+
 def cannot_write(error: OSError, what: str) -> StoreError:
     """The error of a write that the system refused, with the cure that fits the reason."""
     hints = {
@@ -142,7 +147,10 @@ def cannot_write(error: OSError, what: str) -> StoreError:
     hint = hints.get(
         error.errno or 0, "nothing that was acknowledged is lost; remove the cause, then repeat the command"
     )
-    return StoreError(f"{what} could not be written: {error.strerror or error}", hint=hint)
+    # Which of its parts, where something else stands in its place.
+    place = os.fsdecode(error.filename) if error.errno in _NAMED and error.filename is not None else what
+    place = "" if place == what else f"{place}: "
+    return StoreError(f"{what} could not be written: {place}{error.strerror or error}", hint=hint)
 
 
 def cannot_read(error: OSError, what: str) -> StoreError:

@@ -264,8 +264,13 @@ def _take_unknown(layout: Layout, database: Database, staging: str) -> None:
 
 
 def take_unknown(layout: Layout, database: Database, digest: TreeDigest, place: str) -> None:
-    """Move a tree into the trash if no metadata name it: nobody verified it, and nobody will find it again."""
+    """Move a tree into the trash if neither metadata nor roots name it: nobody will find it again."""
     fs.make_directory(layout.trash, exist_ok=True)
     with database.transaction() as transaction:
-        if transaction.get(ARTIFACT + digest) is None:
+        if transaction.get(ARTIFACT + digest) is None and not _is_kept(layout, transaction, digest):
             _move_to_trash(layout, digest, place)
+
+
+def _is_kept(layout: Layout, transaction: Transaction, digest: TreeDigest) -> bool:
+    """Whether a root keeps a tree that no metadata name, or may do so: ``recover`` takes it back."""
+    return bool(roots.on_disk(layout).unreadable) or digest in roots.lost(layout, transaction)

@@ -36,10 +36,10 @@ def settle(layout: Layout, changes: dict[bytes, bytes | None]) -> None:
 
 
 def _append(path: str, made: Changes) -> None:
-    try:
-        data = fs.read_whole(path)
-    except FileNotFoundError:
-        data = b""
+    data = _read(path)
+    if data is None:
+        rewrite(path, _changed({}, made))
+        return
     end = max((end for end, _ in decode_records(0, 0, data)), default=0)
     if any(survivors(0, end, data[end:])):
         # Damaged in the middle: what is readable behind it must not be cut off.
@@ -76,10 +76,19 @@ def _decode(data: bytes) -> dict[bytes, bytes]:
 
 def read(path: str) -> dict[bytes, bytes]:
     """The realisations that the history knows; damaged records are passed over."""
+    return _decode(_read(path) or b"")
+
+
+def _read(path: str) -> bytes | None:
+    """The bytes of the history; ``None`` if something else is in its place."""
     try:
-        return _decode(fs.read_whole(path))
+        return fs.read_whole(path)
     except FileNotFoundError:
-        return {}
+        return b""
+    except OSError:
+        if os.path.isfile(path):
+            raise
+        return None
 
 
 def remembered(layout: Layout) -> dict[bytes, bytes]:
@@ -98,6 +107,8 @@ def remembered(layout: Layout) -> dict[bytes, bytes]:
 
 def rewrite(path: str, realisations: dict[bytes, bytes]) -> None:
     """Let the history hold these realisations and nothing else."""
+    if os.path.isdir(path):
+        fs.remove_tree(path)
     fs.write_atomically(path, encode_record(0, 0, encode_changes(dict(realisations))))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from nexis_store import fs, repair
 from nexis_store.database import APPLIED, Database
 from nexis_store.errors import StoreError
-from nexis_store.history import remembered, settle
+from nexis_store.history import remembered, rewrite, settle
 from nexis_store.journal import create_segment, segment_path, segments
 from nexis_store.layout import FORMAT_VERSION, Layout
 from nexis_store.locks import locked
@@ -57,6 +57,8 @@ def recover(layout: Layout) -> Recovery:
                 fresh.apply({APPLIED: b"%d" % last})
             finally:
                 fresh.close()
+            # The journal that told of some of them goes.
+            rewrite(layout.history_file, known)
         _drop_segments(layout, last)
     return result
 

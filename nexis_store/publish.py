@@ -13,7 +13,7 @@ from nexis_store import fs, refs
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import NotInStoreError, StoreError
+from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError
 from nexis_store.layout import Layout
 from nexis_store.names import encode
 from nexis_store.records import ARTIFACT, DEAD, DOOMED, LARGE, PENDING, SMALL, ArtifactRecord, pack_number
@@ -217,3 +217,7 @@ def read_sidecar(layout: Layout, digest: TreeDigest) -> bytes:
             f"the store has no description of {digest}",
             hint="it has just been collected, or the store is damaged: 'nexis-store verify' tells",
         ) from None
+    except OSError as error:
+        raise DamagedStoreError(
+            f"the description of {digest} cannot be read: {error.strerror}", hint="run 'nexis-store verify'"
+        ) from error

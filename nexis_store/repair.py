@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from nexis_store import fs, refs, roots
+from nexis_store import fs, history, refs, roots
 from nexis_store.bloom import BloomFilter
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
@@ -25,6 +27,7 @@ from nexis_store.records import (
     DERIVATION,
     DURATION,
     PRODUCED,
+    REALISATION,
     REFERENCES,
     REFERRER,
     ROOT,
@@ -39,6 +42,7 @@ from nexis_store.records import (
 from nexis_store.roots import UnreadableRoot
 from nexis_store.session import protected
 from nexis_store.sidecar import decode_sidecar
+from nexis_store.tree import ManifestEntry
 from nexis_store.verify import Problem, descriptions
 
 
@@ -159,7 +163,8 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
         except (DamagedStoreError, OSError, ValueError, KeyError):
             damaged.append(path)
             continue
-        if not os.path.isdir(layout.artifact(digest, sidecar.name)):
+        place = layout.artifact(digest, sidecar.name)
+        if os.path.islink(place) or not os.path.isdir(place):
             continue
         manifest = sidecar.manifest
         record = ArtifactRecord(sidecar.name, manifest.size_bytes, len(manifest), sidecar.added_ns)
@@ -178,6 +183,11 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
     for name, digest in kept_roots.items():
         counts[digest] += 1
         changes[ROOT + encode(name)] = digest
+    damaged += [
+        f"{layout.root}/.{name}" if name.startswith(roots.GENERATIONS) else f"{layout.roots}/{name}"
+        for name, digest in links.digests.items()
+        if digest not in found and layout.sidecar(digest) not in damaged
+    ]
     now = time.time_ns()
     for digest in found:
         if counts[digest]:
@@ -209,6 +219,9 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
     """Repair one path of an artifact that is damaged or missing, take away a tree that nobody knows; says if it did."""
     if problem.kind == "unknown" and problem.digest is not None:
         take_unknown(layout, database, problem.digest, problem.path)
+        return not os.path.lexists(problem.path)
+    if problem.kind == "history":
+        _write_history(layout, database)
         return True
     if problem.digest is None or problem.kind not in ("damaged", "missing", "mode", "surplus"):
         return False
@@ -221,28 +234,63 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
     entry = manifest.get(problem.path)
     if stored is None:
         return False
-    path = f"{layout.artifact(problem.digest, ArtifactRecord.decode(stored).name)}/{problem.path}"
+    place = layout.artifact(problem.digest, ArtifactRecord.decode(stored).name)
+    path = f"{place}/{problem.path}"
+    if entry is None and problem.kind != "surplus":
+        return False
+    _make_parents(place, problem.path)
     if entry is None:
-        if problem.kind == "surplus":
-            _clear(path)
-            fs.stamp(os.path.dirname(path))
-        return problem.kind == "surplus"
+        _clear(path)
+        fs.stamp(os.path.dirname(path))
+        return True
     if problem.kind == "mode":
-        fs.finish_path(path, 0o755 if entry.kind == "d" else 0o555 if entry.executable else 0o444)
+        _set_mode(layout, entry, path)
         return True
-    if entry.kind == "d":
+    if entry.kind in "dl":
         _clear(path)
-        fs.make_directories(path)
-        fs.finish_path(path, 0o755)
-        return True
-    if entry.kind == "l":
-        _clear(path)
-        fs.symlink(entry.target or "", path)
-        fs.stamp(path)
+        if entry.kind == "d":
+            fs.make_directory(path)
+            fs.finish_path(path, 0o755)
+        else:
+            fs.symlink(entry.target or "", path)
+            fs.stamp(path)
+        fs.stamp(os.path.dirname(path))
         return True
     assert entry.digest is not None
     forget_damaged_pool(layout, entry.digest)
     return repair_file(layout, database, entry.digest, path, entry.executable, fetch)
+
+
+def _make_parents(place: str, relative: str) -> None:
+    """Make the directories above a path of an artifact what they must be: nothing is ever written through a symlink."""
+    above = [place, *(f"{place}/{relative[:at]}" for at, letter in enumerate(relative) if letter == "/")]
+    for directory in above:
+        if os.path.islink(directory) or not os.path.isdir(directory):
+            _clear(directory)
+            fs.make_directories(directory)
+            fs.finish_path(directory, 0o755)
+
+
+def _set_mode(layout: Layout, entry: ManifestEntry, path: str) -> None:
+    """Give a path its mode. A file that shares its inode with what is not the store's becomes one of its own."""
+    if entry.kind == "d":
+        fs.finish_path(path, 0o755)
+        return
+    assert entry.digest is not None
+    mode = 0o555 if entry.executable else 0o444
+    pool = layout.link(entry.digest, entry.executable)
+    if os.stat(path).st_nlink == 1 or (os.path.exists(pool) and os.path.samefile(path, pool)):
+        fs.finish_path(path, mode)
+    else:
+        _replace(path, fs.read_whole(path), mode)
+
+
+def _write_history(layout: Layout, database: Database) -> None:
+    """Write the history anew: what the database has, and what only the history still knows."""
+    with database.alone():
+        builds = history.remembered(layout)
+        builds.update((key, value) for key, value in database.scan(REALISATION))
+        history.rewrite(layout.history_file, builds)
 
 
 def repair_file(
@@ -251,10 +299,13 @@ def repair_file(
     """Replace a damaged file by a good copy: of ``.links``, of another artifact, or what ``fetch`` brings."""
     mode = 0o555 if executable else 0o444
     for candidate in (*_pool(layout, digest), *_other_copies(layout, database, digest)):
-        if candidate != path and os.path.isfile(candidate) and hash_file(candidate) == digest:
-            with open(candidate, "rb") as file:
-                _replace(path, file.read(), mode)
-            return True
+        if candidate == path or not os.path.isfile(candidate):
+            continue
+        with contextlib.suppress(OSError):
+            content = fs.read_whole(candidate)
+            if FileDigest.of(content) == digest:
+                _replace(path, content, mode)
+                return True
     data = fetch(digest) if fetch is not None else None
     if data is None or FileDigest.of(data) != digest:
         return False
@@ -302,5 +353,7 @@ def _clear(path: str) -> None:
 def forget_damaged_pool(layout: Layout, digest: FileDigest) -> None:
     """Take a content out of ``.links`` if it is not what it should be, so that nothing new links to it."""
     for path in _pool(layout, digest):
-        if os.path.exists(path) and hash_file(path) != digest:
-            fs.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode) or hash_file(path) != digest:
+                _clear(path)

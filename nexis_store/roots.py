@@ -20,6 +20,7 @@ from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, c
 from nexis_store.layout import Layout
 from nexis_store.names import decode, encode, why_bad_path
 from nexis_store.records import ARTIFACT, ROOT, ArtifactRecord
+from nexis_store.sidecar import decode_sidecar
 
 GENERATIONS = "generations/"
 """How the names of those roots begin that are generations of a profile; their symlinks lie in ``.generations``."""
@@ -225,6 +226,55 @@ def digest_in(target: str) -> TreeDigest | None:
         return TreeDigest.parse(os.path.basename(target)[:64])
     except ValueError:
         return None
+
+
+def lost(layout: Layout, reader: refs.Reader) -> dict[TreeDigest, str]:
+    """Artifacts on disk that roots keep and no metadata name, each with a root: ``recover`` takes them back."""
+    found: dict[TreeDigest, str] = {}
+    pending = list(on_disk(layout).digests.items())
+    while pending:
+        name, digest = pending.pop()
+        if digest in found or reader.get(ARTIFACT + digest) is not None or not _has_tree(layout, digest):
+            continue
+        found[digest] = name
+        with contextlib.suppress(OSError, DamagedStoreError):
+            sidecar = decode_sidecar(fs.read_whole(layout.sidecar(digest)), digest)
+            pending += [(name, each) for each in sidecar.references]
+    return found
+
+
+def _has_tree(layout: Layout, digest: TreeDigest) -> bool:
+    try:
+        return any(name.startswith(f"{digest.hex()}-") for name in os.listdir(layout.bucket(digest)))
+    except OSError:
+        return False
+
+
+def dangling(layout: Layout, reader: refs.Reader) -> list[tuple[str, TreeDigest]]:
+    """The links of roots whose artifacts are neither in the metadata nor on disk: (path, digest)."""
+    return [
+        (_place(layout, name), digest)
+        for name, digest in on_disk(layout).digests.items()
+        if reader.get(ARTIFACT + digest) is None and not _has_tree(layout, digest)
+    ]
+
+
+def strays(layout: Layout) -> list[str]:
+    """What lies below ``.roots`` and ``.generations`` and is neither a directory nor a symlink."""
+    found: list[str] = []
+    pending = [layout.roots, layout.generations]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+            elif not entry.is_symlink():
+                found.append(entry.path)
+    return found
 
 
 def recorded(database: Database | Transaction) -> dict[str, TreeDigest]:

@@ -18,13 +18,15 @@ from nexis_store.binary_cache import INDEX, BinaryCache
 from nexis_store.checking import check_contents
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError, StoreError
-from nexis_store.hashing import hash_file
+from nexis_store.hashing import hash_file, tree_of_path
 from nexis_store.layout import Layout
+from nexis_store.publish import Artifact
 from nexis_store.records import REALISATION
 from nexis_store.repair import repair_problem
 from nexis_store.sidecar import encode_sidecar
 from nexis_store.store import Store
 from nexis_store.transfer import MAGIC, load, sorted_for_import
+from nexis_store.tree import Manifest
 from nexis_store.verify import Problem
 
 
@@ -47,6 +49,11 @@ class _Copies:
         self._sources = [each for each in sources if isinstance(each, Store)]
         self._caches = [each for each in sources if isinstance(each, BinaryCache)]
         self._paths: dict[FileDigest, list[str]] | None = None
+        self._offers: dict[FileDigest, list[str]] = {}
+
+    def offer(self, digest: FileDigest, path: str) -> None:
+        """Name a place where a copy may lie."""
+        self._offers.setdefault(digest, []).append(path)
 
     def find(self, digest: FileDigest) -> bytes | None:
         """The bytes of a good copy."""
@@ -61,7 +68,7 @@ class _Copies:
                         for entry in source.manifest(artifact.digest).entries():
                             if entry.digest is not None:
                                 self._paths.setdefault(entry.digest, []).append(f"{artifact.path}/{entry.path}")
-        for path in self._paths.get(digest, ()):
+        for path in (*self._offers.get(digest, ()), *self._paths.get(digest, ())):
             with contextlib.suppress(OSError):
                 if hash_file(path) == digest:
                     return Path(path).read_bytes()
@@ -71,25 +78,43 @@ class _Copies:
 def repair(store: Store, problems: Sequence[Problem], sources: Sequence[Source] = ()) -> Repair:
     """Repair what can be: from good copies in the store itself, else from ``sources``."""
     copies = _Copies(sources)
-    repaired: list[Problem] = []
-    left: list[Problem] = []
-    restored: list[TreeDigest] = []
-    for problem in problems:
-        if problem.digest is not None and _restore(store, problem, problem.digest, sources):
-            repaired.append(problem)
-            restored.append(problem.digest)
-        elif repair_problem(store.layout, store.database, problem, copies.find):
-            repaired.append(problem)
-        else:
-            left.append(problem)
-    # Artifacts whose description or directory was gone could not be checked until now.
-    for problem in check_contents(store, dict.fromkeys(restored)):
-        known = problem in repaired or problem in left
-        if repair_problem(store.layout, store.database, problem, copies.find):
-            repaired.append(problem)
-        elif not known:
-            left.append(problem)
+    repaired: dict[Problem, None] = {}
+    left: dict[Problem, None] = {}
+    pending = list(problems)
+    # Only a look at what was repaired shows whether it is right now, and what the damage had hidden.
+    while pending:
+        touched: dict[TreeDigest, None] = {}
+        for problem in pending:
+            if problem in repaired or not _repair_one(store, problem, sources, copies):
+                repaired.pop(problem, None)
+                left[problem] = None
+                continue
+            repaired[problem] = None
+            if problem.digest is not None and problem.kind != "unknown":
+                touched[problem.digest] = None
+        pending = [each for each in check_contents(store, touched, descriptions=True) if each not in left]
     return Repair(tuple(repaired), tuple(left))
+
+
+def _repair_one(store: Store, problem: Problem, sources: Sequence[Source], copies: _Copies) -> bool:
+    if problem.digest is not None and problem.kind in ("damaged", "missing") and store.has(problem.digest):
+        with contextlib.suppress(OSError, NexisError):
+            _look_behind_symlink(store, problem.digest, problem.path, copies)
+    if problem.digest is not None and _restore(store, problem, problem.digest, sources):
+        return True
+    return repair_problem(store.layout, store.database, problem, copies.find)
+
+
+def _look_behind_symlink(store: Store, digest: TreeDigest, path: str, copies: _Copies) -> None:
+    """Where somebody put a symlink in place of a directory, what it leads to may be the good copies."""
+    place = os.fspath(store.path(digest))
+    path = path if path.startswith("/") else f"{place}/{path}"
+    if os.path.islink(path) and os.path.isdir(path):
+        target = os.path.realpath(path)
+        for entry in store.manifest(digest).entries():
+            here = f"{place}/{entry.path}"
+            if entry.digest is not None and here.startswith(f"{path}/"):
+                copies.offer(entry.digest, target + here.removeprefix(path))
 
 
 def _restore(store: Store, problem: Problem, digest: TreeDigest, sources: Sequence[Source]) -> bool:
@@ -98,17 +123,34 @@ def _restore(store: Store, problem: Problem, digest: TreeDigest, sources: Sequen
         return False
     artifact = store.artifact(digest)
     if problem.kind == "missing" and problem.path == os.fspath(artifact.path):
+        if os.path.lexists(problem.path):
+            fs.remove_tree(problem.path)
         fs.make_directories(problem.path)
+        fs.finish_path(problem.path, 0o755)
         return True
     if problem.kind != "damaged" or problem.path != store.layout.sidecar(digest):
         return False
-    for source in sources:
-        with contextlib.suppress(NexisError):
-            manifest = source.manifest(digest)
+    for manifest in (_read_tree(artifact), *(_manifest(source, digest) for source in sources)):
+        if manifest is not None and manifest.digest == digest:
+            if os.path.isdir(problem.path):
+                fs.remove_tree(problem.path)
             data = encode_sidecar(artifact.name, artifact.references, manifest, store.info(digest).added_ns)
             fs.write_atomically(problem.path, data, mode=0o444)
             return True
     return False
+
+
+def _read_tree(artifact: Artifact) -> Manifest | None:
+    """What lies on disk, if it can be read. It has the artifact's digest if all its attributes are the usual ones."""
+    with contextlib.suppress(OSError, NexisError):
+        return tree_of_path(artifact.path)
+    return None
+
+
+def _manifest(source: Source, digest: TreeDigest) -> Manifest | None:
+    with contextlib.suppress(OSError, NexisError):
+        return source.manifest(digest)
+    return None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import stat
@@ -12,7 +13,7 @@ from functools import partial
 
 from blake3 import blake3
 
-from nexis_store import workers
+from nexis_store import history, roots, workers
 from nexis_store.database import Database
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
@@ -23,6 +24,7 @@ from nexis_store.records import (
     ARTIFACT,
     COUNT,
     DEAD,
+    REALISATION,
     REFERENCES,
     REFERRER,
     ROOT,
@@ -34,6 +36,8 @@ from nexis_store.sidecar import decode_manifest, decode_sidecar
 from nexis_store.tree import Manifest
 
 HEXADECIMAL = "0123456789abcdef"
+
+_DIRECTORIES = (".links", ".roots", ".generations", ".roots.tmp", ".staging", ".trash", ".locks", ".logs")
 
 _CHUNK = 1 << 20
 
@@ -57,6 +61,7 @@ def verify_metadata(layout: Layout, database: Database, *, descriptions: bool = 
     # All tables as of one moment: others may add and collect meanwhile.
     with database.snapshot() as snapshot:
         tables = {table: dict(snapshot.scan(table)) for table in (ARTIFACT, REFERENCES, REFERRER, COUNT, DEAD, ROOT)}
+    yield from _verify_files(layout, database)
     expected: Counter[TreeDigest] = Counter(map(TreeDigest, tables[ROOT].values()))
     artifacts = {TreeDigest(key[1:]): value for key, value in tables[ARTIFACT].items()}
     backward: set[bytes] = set()
@@ -95,9 +100,48 @@ def verify_metadata(layout: Layout, database: Database, *, descriptions: bool = 
             yield Problem("count", digest, "", "has a count but is not in the store")
 
 
+def _verify_files(layout: Layout, database: Database) -> Iterator[Problem]:
+    """Check what lies beside the artifacts: directories, journal, history, and that roots name what the metadata do."""
+    for name in _DIRECTORIES:
+        path = f"{layout.root}/{name}"
+        if os.path.lexists(path) and not os.path.isdir(path):
+            yield Problem("damaged", None, path, "it is not a directory")
+    for path in database.strays():
+        yield Problem("surplus", None, path, "it does not belong to the journal; remove it")
+    for path in roots.strays(layout):
+        yield Problem("surplus", None, path, "it is not a root; remove it")
+    with _undisturbed(database):
+        unknown = {key for key, _ in database.scan(REALISATION)}.difference(history.remembered(layout))
+        if unknown:
+            builds = "1 build" if len(unknown) == 1 else f"{len(unknown)} builds"
+            yield Problem("history", None, layout.history_file, f"it lacks {builds} that the database has")
+        for digest, name in roots.lost(layout, database).items():
+            place = f"{layout.bucket(digest)}/{digest.hex()}"
+            yield Problem("lost", digest, place, f"the root {name} keeps it, and no metadata name it")
+        for path, digest in roots.dangling(layout, database):
+            yield Problem("root", digest, path, "it names an artifact that the store does not have")
+
+
+@contextlib.contextmanager
+def _undisturbed(database: Database) -> Iterator[None]:
+    """Let nobody change anything meanwhile, where that is possible."""
+    if database.readonly:
+        yield
+    else:
+        with database.alone():
+            yield
+
+
 def still_there(database: Database, problems: Iterable[Problem]) -> Iterator[Problem]:
     """Leave out those of artifacts that were collected while they were looked at."""
     return (each for each in problems if each.digest is None or database.get(ARTIFACT + each.digest) is not None)
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _descriptions(layout: Layout, part: Sequence[tuple[TreeDigest, str, bytes]]) -> list[Problem]:
@@ -110,7 +154,7 @@ def _describe(
     """What is wrong with an artifact's directory and description; and the manifest, if it can be read."""
     problems = []
     place = layout.artifact(digest, name)
-    if not os.path.isdir(place):
+    if not _is_directory(place):
         problems.append(Problem("missing", digest, place, "the artifact's directory is not there"))
     try:
         sidecar = decode_sidecar(read_sidecar(layout, digest), digest)
@@ -125,13 +169,15 @@ def buckets(layout: Layout) -> Iterator[tuple[str, str]]:
     """Every entry of the store's buckets: (directory, name). Lists the whole store."""
     for top in _tops(layout):
         for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
-            for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
-                yield f"{layout.root}/{top}/{bucket}", name
+            if os.path.isdir(f"{layout.root}/{top}/{bucket}"):
+                for name in sorted(os.listdir(f"{layout.root}/{top}/{bucket}")):
+                    yield f"{layout.root}/{top}/{bucket}", name
 
 
 def _tops(layout: Layout) -> list[str]:
     names = sorted(os.listdir(layout.root))
-    return [name for name in names if len(name) == 2 and name[0] in HEXADECIMAL and name[1] in HEXADECIMAL]
+    hexadecimal = (name for name in names if len(name) == 2 and name[0] in HEXADECIMAL and name[1] in HEXADECIMAL)
+    return [name for name in hexadecimal if os.path.isdir(f"{layout.root}/{name}")]
 
 
 def _unknown_in(layout: Layout, present: set[str], tops: Sequence[str]) -> list[tuple[str, str]]:
@@ -140,6 +186,9 @@ def _unknown_in(layout: Layout, present: set[str], tops: Sequence[str]) -> list[
     for top in tops:
         for bucket in sorted(os.listdir(f"{layout.root}/{top}")):
             directory = f"{layout.root}/{top}/{bucket}"
+            if not os.path.isdir(directory):
+                found.append((f"{layout.root}/{top}", bucket))
+                continue
             found += [(directory, name) for name in sorted(os.listdir(directory)) if name[:64] not in present]
     return found
 
@@ -152,7 +201,8 @@ def descriptions(layout: Layout) -> Iterator[tuple[TreeDigest, str]]:
 
 
 def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
-    """Trees and descriptions that no metadata name: what a power cut may leave where renames are reordered."""
+    """Trees and descriptions that neither metadata nor roots name: what a power cut may leave."""
+    kept = roots.lost(layout, database)
     present = {key[1:].hex() for key, _ in database.scan(ARTIFACT)}
     tops = _tops(layout)
     share = -(-len(tops) // (workers.processes() if len(present) >= workers.MANY else 1)) or 1
@@ -169,7 +219,7 @@ def unknown_trees(layout: Layout, database: Database) -> Iterator[Problem]:
             with database.transaction(durable=False) as transaction:
                 # Shown a moment ago, it is known as soon as its writer gives up the lock.
                 known = transaction.get(ARTIFACT + digest) is not None
-        if not known and os.path.lexists(f"{directory}/{name}"):
+        if not known and digest not in kept and os.path.lexists(f"{directory}/{name}"):
             yield Problem("unknown", digest, f"{directory}/{name}", "no metadata name it")
 
 
@@ -244,16 +294,20 @@ def verify_tree(
             manifest = decode_manifest(read_sidecar(layout, digest), digest)
         except (NotInStoreError, DamagedStoreError):
             return
-    if manifest is None:
+    if manifest is None or not _is_directory(place):
         return
     yield from compare(place, manifest, digest, Reader() if reader is None else reader)
 
 
 def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) -> Iterator[Problem]:
-    """Compare the tree at ``place`` with a manifest."""
+    """Compare the tree at ``place`` with a manifest. Below what stands in place of a directory nothing is looked at."""
     listed: dict[str, set[str]] = {"": set()}
+    hidden: str | None = None
     for entry in manifest.entries():
         relative, kind = entry.path, entry.kind
+        if hidden is not None and relative.startswith(hidden):
+            continue
+        hidden = None
         cut = relative.rfind("/")
         listed[relative[:cut] if cut > 0 else ""].add(relative[cut + 1 :])
         path = f"{place}/{relative}"
@@ -269,6 +323,9 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) 
                 listed[relative] = set()
                 status = os.lstat(path).st_mode
                 wrong = not stat.S_ISDIR(status)
+                if wrong:
+                    hidden = f"{relative}/"
+                    del listed[relative]
                 mode, wanted = stat.S_IMODE(status), 0o755
         except OSError as error:
             yield Problem("missing", digest, relative, error.strerror or str(error))

@@ -88,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
         for each in left:
             print(each)
         print(f"{len(left)} problem{'s' if len(left) > 1 else ''}" if left else "no problems")
-        if left and not _wants_repair(args):
+        if any(each.kind == "lost" for each in left):
+            print("'nexis-store recover' takes back what roots keep and the metadata have lost")
+        elif left and not _wants_repair(args):
             print("'nexis-store verify --contents --repair' replaces what other copies can replace")
         elif left and not args.sources and not args.rebuild_with:
             print("this store has no other copy: --from and --rebuild-with bring some from elsewhere")

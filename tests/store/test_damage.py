@@ -12,8 +12,12 @@ import pytest
 
 from nexis_store.archive import write_cpio, write_tar
 from nexis_store.cli.main import run
-from nexis_store.errors import DamagedStoreError, StoreError
+from nexis_store.digest import BuildKey, DerivationId
+from nexis_store.errors import DamagedStoreError, NexisError, StoreError
+from nexis_store.history import read
+from nexis_store.marks import blemishes
 from nexis_store.publish import Artifact
+from nexis_store.realisation import Realisation
 from nexis_store.store import Store
 from nexis_store.together import commit_together
 
@@ -71,9 +75,11 @@ def cut(path: Path) -> None:
 
 def to_symlink(path: Path) -> None:
     """The same content behind a symlink."""
-    shutil.move(path, path.parent / "elsewhere" if path.is_dir() else path.parents[4] / "elsewhere")
-    target = path.parent / "elsewhere"
-    path.symlink_to(target if target.exists() else path.parents[4] / "elsewhere")
+    elsewhere = Path(os.environ["NEXIS_STORE"]).parent / "elsewhere"
+    shutil.rmtree(elsewhere, ignore_errors=True)
+    elsewhere.mkdir()
+    shutil.move(path, elsewhere / "x")
+    path.symlink_to(elsewhere / "x")
 
 
 def to_fifo(path: Path) -> None:
@@ -202,6 +208,169 @@ def test_a_damaged_file_does_not_come_into_an_image(here: Path, damage: Callable
         for write in (write_tar, write_cpio):
             with pytest.raises(StoreError, match="large"):
                 write(store.manifest(artifact.digest), artifact.path, io.BytesIO())
+
+
+@pytest.mark.parametrize(("path", "damage"), DAMAGE, ids=NAMES)
+def test_what_is_damaged_is_told_and_repaired(
+    here: Path, path: str, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a copy it stays a problem, however often it is repaired; with one the artifact is as it was."""
+    with Store.open(here / "store") as store:
+        artifact = add(store, "a")
+        store.set_root("a", artifact.digest)
+        assert run(["export", "a", "-o", "a.closure"]) == 0
+        shutil.rmtree(store.layout.links)
+    damage(artifact.path / path)
+    assert run(["verify", "--contents"]) == 4
+    for _ in range(2):
+        told = run(["verify", "--contents", "--repair"])
+        with Store.open(here / "store", readonly=True) as store:
+            assert list(blemishes(os.fspath(artifact.path), store.manifest(artifact.digest))) == [] or told == 4
+    assert run(["verify", "--contents", "--from", "a.closure"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("no problems")
+    with Store.open(here / "store", readonly=True) as store:
+        assert list(blemishes(os.fspath(artifact.path), store.manifest(artifact.digest))) == []
+        assert store.roots() == {"a": artifact.digest}
+
+
+def test_what_a_symlink_leads_to_is_a_copy(here: Path) -> None:
+    for path in ("usr/share", "usr", ""):
+        with Store.open(here / "store") as store:
+            artifact = add(store, "a")
+            shutil.rmtree(store.layout.links)
+        shutil.rmtree(here / "mine", ignore_errors=True)
+        shutil.move(artifact.path / path, here / "mine")
+        (artifact.path / path).symlink_to(here / "mine")
+        assert run(["verify"]) == (0 if path else 4) and run(["verify", "--contents"]) == 4
+        assert run(["verify", "--contents", "--repair"]) == 0 and run(["verify", "--contents"]) == 0
+        assert not (artifact.path / path).is_symlink() and (here / "mine").is_dir()
+
+
+def test_a_mode_is_repaired_without_touching_what_is_not_the_stores(here: Path) -> None:
+    with Store.open(here / "store") as store:
+        file = add(store, "a").path / "usr/share/text"
+        shutil.rmtree(store.layout.links)
+    file.unlink()
+    (here / "mine").write_bytes(TEXT)
+    (here / "mine").chmod(0o640)
+    file.hardlink_to(here / "mine")
+    assert run(["verify", "--contents", "--repair"]) == 0
+    assert file.stat().st_mode & 0o7777 == 0o444 and (here / "mine").stat().st_mode & 0o7777 == 0o640
+
+
+def test_a_description_is_made_again_from_the_tree(here: Path) -> None:
+    with Store.open(here / "store") as store:
+        base = add(store, "base", program=True)
+        with store.writer("a") as writer:
+            writer.file("a", b"a")
+            artifact = writer.commit([base.digest])
+        sidecar = Path(store.layout.sidecar(artifact.digest))
+    right = sidecar.read_bytes()
+    for damage in (change, cut, remove, to_directory, to_fifo):
+        damage(sidecar)
+        assert run(["verify"]) == 4
+        assert run(["verify", "--contents", "--repair"]) == 0
+        assert sidecar.read_bytes() == right
+
+
+def test_what_roots_keep_is_never_thrown_away(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(here / "store") as store:
+        first = add(store, "first")
+        store.set_root("first", first.digest)
+        store.database.checkpoint()
+        base = add(store, "base", program=True)
+        with store.writer("top") as writer:
+            writer.file("top", b"top")
+            top = writer.commit([base.digest])
+        store.add_generation("p", top.digest)
+        with store.writer("garbage") as writer:
+            writer.file("garbage", b"garbage")
+            garbage = writer.commit()
+    (journal,) = (here / "store/.db/journal").iterdir()
+    os.truncate(journal, 22)
+    for line in ("verify", "verify --contents", "verify --contents --repair", "gc", "verify --contents --repair"):
+        assert run(line.split()) == (0 if line == "gc" else 4)
+        told = capsys.readouterr().out
+        if line != "gc":
+            assert told.count("lost: ") == 2 and "generations/p/1 keeps it" in told and "recover' takes back" in told
+    assert not garbage.path.exists() and top.path.is_dir() and base.path.is_dir()
+    assert run(["recover"]) == 0 and run(["verify", "--contents", "--refcounts"]) == 0
+    with Store.open(here / "store") as store:
+        assert [each.digest for each in store.generations("p")] == [top.digest]
+        assert store.references(top.digest) == (base.digest,)
+
+
+def test_a_killed_adder_does_not_take_what_a_root_keeps_with_it(here: Path) -> None:
+    """It was killed after the answer; then the journal was cut. Its staging still says where the tree is."""
+    with Store.open(here / "store") as store:
+        artifact = add(store, "a")
+        store.set_root("a", artifact.digest)
+        goal = artifact.path.relative_to(here / "store")
+        staging = here / "store/.staging/1-000000000000.0"
+        staging.mkdir(parents=True)
+        (staging / "goal").write_text(str(goal))
+    (journal,) = (here / "store/.db/journal").iterdir()
+    os.truncate(journal, 22)
+    assert run(["gc"]) == 0
+    assert run(["recover"]) == 0 and run(["verify", "--contents"]) == 0 and artifact.path.is_dir()
+
+
+@pytest.mark.parametrize("name", [".roots/x", ".generations/p/x", ".db/journal/0000000099.log", ".db/journal/x"])
+def test_what_does_not_belong_to_a_store_is_named(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(here / "store") as store:
+        artifact = add(store, "a")
+        store.add_generation("p", artifact.digest)
+        store.set_root("a", artifact.digest)
+    (here / "store" / name).write_bytes(b"stray" * 20)
+    for line in ("verify", "verify --contents --repair"):
+        assert run(line.split()) == 4 and f"{name}: it " in capsys.readouterr().out
+    assert run(["ls"]) == 0 and run(["gc"]) == 0 and run(["recover"]) == 0
+
+
+@pytest.mark.parametrize("name", [".links", ".staging", ".trash", ".locks", ".logs"])
+def test_a_file_in_place_of_a_directory_of_the_store(here: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(here / "store") as store:
+        store.set_root("a", add(store, "a").digest)
+    shutil.rmtree(here / "store" / name, ignore_errors=True)
+    (here / "store" / name).write_bytes(b"")
+    assert run(["verify"]) == 4 and f"{name}: it is not a directory" in capsys.readouterr().out
+    fill(here / "b")
+    (here / "b/more").write_bytes(b"more" * 1000)
+    for line in ("ls", "gc", "add b --root b", "recover"):
+        try:
+            run(line.split())
+        except NexisError as error:
+            assert name in str(error)
+        except NotADirectoryError as error:
+            # The program makes a message of it that names the place.
+            assert name in str(error.filename)
+    (here / "store" / name).unlink()
+    assert run(["verify", "--contents"]) == 0
+
+
+def test_a_root_that_names_nothing_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(here / "store") as store:
+        store.set_root("a", add(store, "a").digest)
+    (here / "store/.roots/b").symlink_to("../ab/cd/" + "ab" * 32 + "-gone")
+    assert run(["verify"]) == 4 and "it names an artifact that the store does not have" in capsys.readouterr().out
+    assert run(["recover"]) == 4 and ".roots/b" in capsys.readouterr().out
+    assert run(["roots", "--remove", "b"]) == 0
+    assert run(["verify"]) == 0
+
+
+def test_a_history_that_lacks_builds_is_told_and_written_again(here: Path) -> None:
+    with Store.open(here / "store") as store:
+        artifact = add(store, "a")
+        for number in range(5):
+            key = BuildKey.of(b"%d" % number)
+            store.record(Realisation(key, DerivationId(key), "a", {"out": artifact.digest}))
+            store.database.checkpoint()
+    history = here / "store/.db/history.log"
+    for damage in (change, cut, Path.unlink, to_fifo):
+        damage(history)
+        assert run(["verify"]) == 4
+        assert run(["verify", "--repair"]) == 0 and run(["verify"]) == 0
+        assert len(read(str(history))) == 5
 
 
 def test_a_root_is_not_given_to_an_artifact_that_is_gone(here: Path) -> None:
