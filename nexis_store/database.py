@@ -217,6 +217,11 @@ class Database:
         names = sorted(os.listdir(self._journal))
         return [f"{self._journal}/{name}" for name in names if name not in own and not name.endswith(".new")]
 
+    def check(self) -> None:
+        """Prove what the database itself holds; raises ``StoreError``."""
+        with self._reading:
+            self._backend.check()
+
     def _applied(self) -> int:
         return int(self._backend.get(APPLIED) or 0)
 

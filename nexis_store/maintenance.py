@@ -115,6 +115,7 @@ def _replacing(layout: Layout, backend: str) -> Iterator[Layout]:
         fs.remove_tree(place)
     # It tells readers which state of the database is the newest: that of the old one.
     fs.remove_tree(f"{layout.database}/data.mdb-lock")
+    fs.remove_tree(f"{layout.database}/data.mdb.seen")
     fs.rename(f"{scratch.database}/{name}", place)
     fs.sync_path(layout.database)
     # From here on the new database counts; only now the old one may go.

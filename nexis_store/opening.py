@@ -76,7 +76,7 @@ def _fill(layout: Layout, profile: str) -> dict[str, object]:
             return there
         _refuse_headless(layout)
         # A creation that was cut short may have left half a database. There is no artifact, so it says nothing.
-        for leftover in ("data.mdb", "data.mdb-lock", "rocks", "journal"):
+        for leftover in ("data.mdb", "data.mdb-lock", "data.mdb.seen", "rocks", "journal"):
             fs.remove_tree(f"{layout.database}/{leftover}")
         backend = backend_for(layout.root, profile)
         found: dict[str, object] = {"version": FORMAT_VERSION, "backend": backend}

@@ -58,6 +58,7 @@ class Problem:
 
 def verify_metadata(layout: Layout, database: Database, *, descriptions: bool = True) -> Iterator[Problem]:
     """Check that the counts are right and, with ``descriptions``, that every artifact is complete on disk."""
+    database.check()
     # All tables as of one moment: others may add and collect meanwhile.
     with database.snapshot() as snapshot:
         tables = {table: dict(snapshot.scan(table)) for table in (ARTIFACT, REFERENCES, REFERRER, COUNT, DEAD, ROOT)}

@@ -38,6 +38,10 @@ class Backend(Protocol):
         """Put (or, for ``None``, delete) all keys of ``batch``: all or nothing, durable on return."""
         ...
 
+    def check(self) -> None:
+        """Read and prove all of the database; raises ``StoreError`` for what was never applied."""
+        ...
+
     def refresh(self) -> None:
         """See what other processes have applied, if that does not happen by itself."""
         ...

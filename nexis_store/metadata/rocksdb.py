@@ -3,12 +3,20 @@
 Only one process may have a RocksDB open for writing, and that lock would shut out all others. But all writes come from
 the journal, in batches, under the store's lock. So each process keeps it open for reading only and opens it for writing
 just for ``apply``.
+
+The library writes into the directory whenever it opens it. Where that is not allowed (read-only media, the store of
+somebody else) the database is opened through a directory of links to its files.
+
+Every block has a checksum, which is compared whenever it is read. A look-up reports damage by itself; an iterator only
+ends, and its status says why.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,6 +31,7 @@ def _options() -> Any:
     options.create_if_missing(True)
     # Readers must survive a writer that compacts: they hold all files open from the start.
     options.set_max_open_files(-1)
+    options.set_paranoid_checks(True)
     options.set_keep_log_file_num(2)
     return options
 
@@ -33,6 +42,17 @@ def cannot_use(error: Exception) -> StoreError:
         f"the store's database cannot be used: {error}",
         hint="check disk space and permissions; if files are damaged, 'nexis-store recover' rebuilds them",
     )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the library raises, always a plain ``Exception``, into a ``StoreError``."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise cannot_use(error) from error
 
 
 class RocksReading:
@@ -53,6 +73,7 @@ class RocksReading:
                 break
             found.append((key, cursor.value()))
             cursor.next()
+        cursor.status()
         return found
 
 
@@ -68,15 +89,39 @@ class RocksBackend:
         try:
             if not readonly and not os.path.exists(f"{self._path}/CURRENT"):
                 Rdict(self._path, _options()).close()
-            self._database = self._open()
         except Exception as error:
             raise cannot_use(error) from error
-        self._version = self._current()
+        self._database, self._version = self._open()
 
-    def _open(self) -> Any:
+    def _open(self) -> tuple[Any, tuple[int, ...]]:
+        """An instance for reading, and the state of the files that it was opened in."""
         from rocksdict import Rdict
 
-        return Rdict(self._path, _options(), access_type=self._read_only)
+        while True:
+            version = self._current()
+            try:
+                with self._view() as path:
+                    return Rdict(path, _options(), access_type=self._read_only), version
+            except Exception as error:
+                # Another process may have written and removed what this one was about to open.
+                if self._current() == version:
+                    raise cannot_use(error) from error
+
+    @contextlib.contextmanager
+    def _view(self) -> Iterator[str]:
+        """A directory through which the library can open the database: its own, if this process may write there."""
+        config = "rocksdict-config.json"
+        if os.access(self._path, os.W_OK) and os.access(f"{self._path}/{config}", os.W_OK):
+            yield self._path
+            return
+        # All files are open by the time the links go.
+        with tempfile.TemporaryDirectory(prefix="nexis-rocksdb-") as view:
+            for name in os.listdir(self._path):
+                if name == config:
+                    shutil.copyfile(f"{self._path}/{name}", f"{view}/{name}")
+                elif not name.startswith("LO"):
+                    os.symlink(f"{self._path}/{name}", f"{view}/{name}")
+            yield view
 
     def _current(self) -> tuple[int, ...]:
         """Changes whenever somebody has opened the database for writing."""
@@ -87,14 +132,14 @@ class RocksBackend:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``."""
-        with self._guard:
+        with self._guard, _translated():
             value: bytes | None = self._database.get(key)
             return value
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[RocksReading]:
         """Many look-ups; other threads of this process wait."""
-        with self._guard:
+        with self._guard, _translated():
             yield RocksReading(self._database)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -127,9 +172,13 @@ class RocksBackend:
                 raise cannot_use(error) from error
             self._reopen()
 
+    def check(self) -> None:
+        """Read and prove all of the database; raises ``StoreError``."""
+        for _ in self.scan(b""):
+            pass
+
     def _reopen(self) -> None:
-        self._version = self._current()
-        fresh = self._open()
+        fresh, self._version = self._open()
         self._database.close()
         self._database = fresh
 

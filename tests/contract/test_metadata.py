@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nexis_store import fs
 from nexis_store.errors import StoreError
 from nexis_store.metadata.base import Backend
 from nexis_store.metadata.lmdb import LmdbBackend
@@ -142,3 +143,49 @@ def test_a_damaged_database_is_an_error_with_a_cure(open_backend: Open, tmp_path
     with pytest.raises(StoreError, match="database cannot be used") as caught:
         open_backend()
     assert "nexis-store recover" in str(caught.value)
+
+
+FULL = {b"k%04d" % number: b"%d" % number * 9 for number in range(3000)}
+
+
+def database_files(directory: Path) -> list[Path]:
+    """The files that hold pairs, the largest first."""
+    files = [directory / "data.mdb", *(directory / "rocks").glob("*.sst")]
+    return sorted((path for path in files if path.exists()), key=lambda path: -path.stat().st_size)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes((data[at] ^ (1 << at % 8),)) + data[at + 1 :]
+
+
+def zeroed(data: bytes, at: int) -> bytes:
+    page = at & ~4095
+    return data[:page] + bytes(min(4096, len(data) - page)) + data[page + 4096 :]
+
+
+def cut(data: bytes, at: int) -> bytes:
+    return data[:at]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from([flipped, zeroed, cut]), st.integers(0, 999_999))
+def test_damage_is_an_error_and_never_a_wrong_answer(
+    open_backend: Open, tmp_path: Path, damage: Callable[[bytes, int], bytes], where: int
+) -> None:
+    for entry in tmp_path.iterdir():
+        fs.remove_tree(str(entry))
+    backend = open_backend()
+    backend.apply(dict(FULL))
+    backend.close()
+    path = database_files(tmp_path)[0]
+    good = path.read_bytes()
+    path.write_bytes(damage(good, len(good) * where // 1_000_000))
+    try:
+        backend = open_backend()
+        try:
+            assert dict(backend.scan(b"k")) == FULL
+            assert all(backend.get(key) == value for key, value in FULL.items())
+        finally:
+            backend.close()
+    except StoreError as error:
+        assert "nexis-store recover" in str(error)

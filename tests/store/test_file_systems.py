@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +126,77 @@ def test_copying_where_blocks_cannot_be_shared(tmp_path: Path) -> None:
         fs.copy(source.fileno(), fd)
         os.close(fd)
     assert (tmp_path / "target").read_bytes() == LARGE
+
+
+FILL = """
+import sys; from pathlib import Path; from nexis_store.store import Store
+def keep(name):
+    with store.writer(name) as writer:
+        writer.file("file", name.encode())
+        store.set_root(f"r/{name}", writer.commit().digest)
+with Store.open(Path(sys.argv[1]), profile=sys.argv[2]) as store:
+    for number in range(20):
+        keep(f"a{number}")
+    store.database.checkpoint()
+    keep("last")
+"""
+
+READ = """
+import io, os, sys
+from pathlib import Path
+from nexis_store.store import Store
+from nexis_store.transfer import export
+assert not os.access(sys.argv[1] + "/.db", os.W_OK)
+with Store.open(Path(sys.argv[1]), readonly=True) as store:
+    assert len(list(store.artifacts())) == len(store.roots()) == 21
+    assert list(store.verify(contents=True)) == []
+    assert export(store, [store.find("last")], io.BytesIO()) == 1
+"""
+
+
+def python(script: str, *arguments: str | Path, before: tuple[str, ...] = ()) -> None:
+    """Run a script in a process of its own, since RocksDB does not survive a fork."""
+    command = [*before, sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("profile", ["desktop", "server"])
+def test_a_store_that_may_only_be_read_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str
+) -> None:
+    store, scratch = tmp_path / "store", tmp_path / "scratch"
+    python(FILL, store, profile)
+    for directory, _, files in os.walk(store / ".db", topdown=False):
+        for name in files:
+            os.chmod(f"{directory}/{name}", 0o444)
+        os.chmod(directory, 0o555)
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    # Root without privileges is bound by permissions like anybody else.
+    before = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    python(READ, store, before=before)
+    assert list(scratch.iterdir()) == []
+    for directory, _, _ in os.walk(store / ".db"):
+        os.chmod(directory, 0o755)
+
+
+@pytest.mark.parametrize("profile", ["desktop", "server"])
+def test_a_store_on_media_that_cannot_be_written_can_be_read(tmp_path: Path, profile: str) -> None:
+    store = tmp_path / "store"
+    python(FILL, store, profile)
+    command = (
+        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" || exit 99\n'
+        'touch "$1/.db/x" 2>/dev/null && exit 99\n'
+        'exec "$2" -m nexis_store.cli.main ls --store "$1"'
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", store, sys.executable],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    if done.returncode in (1, 99) and not done.stdout:
+        pytest.skip(f"no mounts of our own here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 21
