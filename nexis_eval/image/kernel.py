@@ -35,9 +35,10 @@ def _modules(tools: Tools, name: str, source: DerivationId, required: str, optio
 
 def system_modules(tools: Tools, package: DerivationId) -> DerivationId:
     """The modules of the root file system: the usual ones, and those that the configuration names."""
-    wanted = " ".join(tools.system.config.system.kernel_modules)
-    optional = " ".join((MEDIUM_MODULES, EARLY_MODULES, SYSTEM_MODULES, *firewall_modules(tools.system)))
-    return _modules(tools, "kernel-modules", package, wanted, optional)
+    required, optional = firewall_modules(tools.system)
+    required = (*tools.system.config.system.kernel_modules, *required)
+    optional = (MEDIUM_MODULES, EARLY_MODULES, SYSTEM_MODULES, *optional)
+    return _modules(tools, "kernel-modules", package, " ".join(required), " ".join(optional))
 
 
 def early_modules(tools: Tools, modules: DerivationId) -> DerivationId:

@@ -109,7 +109,7 @@ def init(system: System) -> DerivationId:
 
 def _dinit(system: System) -> Iterator[Entry]:
     """dinit starts the service ``boot``; what busybox's inittab would do is three services that it waits for."""
-    yield Entry("usr/sbin/init", target="dinit")
+    yield Entry("usr/sbin/init", text=text("dinit-init"), mode=0o755)
     yield Entry("etc/init.d/rcS", text=text("rcS"), mode=0o755)
     yield Entry("etc/init.d/rcK", text=text("rcK"), mode=0o755)
     yield Entry("usr/libexec/nexis/terminal", text=text("terminal"), mode=0o755)
@@ -119,5 +119,5 @@ def _dinit(system: System) -> Iterator[Entry]:
     yield Entry("etc/dinit.d/early", text=early)
     for terminal in (system.platform.console, "tty1"):
         command = f"/usr/libexec/nexis/terminal {terminal}"
-        service = f"type = process\ncommand = {command}\nrestart = yes\ndepends-on: early\n"
+        service = f"type = process\ncommand = {command}\nrestart = yes\nrestart-limit-count = 0\ndepends-on: early\n"
         yield Entry(f"etc/dinit.d/terminal-{terminal}", text=service)

@@ -14,6 +14,8 @@ from nexis_eval.system.context import MissingPackageError, System
 from nexis_eval.system.templates import render
 from nexis_store.digest import DerivationId
 
+LOADER = "usr/libexec/nexis/firewall"
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
@@ -21,38 +23,25 @@ class Backend:
 
     packages: tuple[str, ...]
     """Names of packages, any of which brings it."""
-    service: Service
-    modules: tuple[str, ...]
-    """Kernel modules that its rules need."""
+    required_modules: tuple[str, ...]
+    """Kernel modules, or parts of the kernel, without which no rules load."""
+    modules: tuple[str, ...] = ()
+    """Those of one variant or another."""
 
 
 BACKENDS = {
-    "nftables": Backend(
-        ("nftables",),
-        Service(
-            "firewall",
-            type="scripted",
-            command="/usr/sbin/nft -f /etc/nftables.conf",
-            stop_command="/usr/sbin/nft flush ruleset",
-        ),
-        ("nf_tables", "nft_ct", "nf_conntrack"),
-    ),
+    "nftables": Backend(("nftables",), ("nf_tables", "nf_conntrack", "nft_ct")),
     "iptables": Backend(
         ("iptables",),
-        Service("firewall", type="scripted", command="/usr/libexec/nexis/load-iptables"),
-        ("ip_tables", "iptable_filter", "ip6_tables", "ip6table_filter", "xt_conntrack", "nf_tables", "nft_compat"),
+        ("nf_conntrack", "x_tables", "xt_conntrack", "xt_tcpudp"),
+        ("nf_tables", "nft_compat", "nft_ct", "ip_tables", "iptable_filter", "ip6_tables", "ip6table_filter"),
     ),
     "firewalld": Backend(
         ("firewalld",),
-        Service("firewall", type="process", command="/usr/sbin/firewalld --nofork --nopid", restart="true"),
-        ("nf_tables", "nft_ct", "nft_fib_inet", "nft_reject_inet", "nf_conntrack"),
+        ("nf_tables", "nf_conntrack", "nft_ct", "nft_fib_inet", "nft_reject_inet", "nft_chain_nat"),
+        ("nft_nat", "nft_masq", "nft_redir", "nft_log", "nft_limit", "nf_log_syslog"),
     ),
 }
-LOAD_IPTABLES = """\
-#!/bin/sh
-# Loads the rules for IPv4 and IPv6.
-iptables-restore </etc/iptables/rules.v4 && ip6tables-restore </etc/iptables/rules.v6
-"""
 
 
 def _enabled(system: System) -> Firewall | None:
@@ -60,21 +49,33 @@ def _enabled(system: System) -> Firewall | None:
     return settings if settings is not None and settings.enabled else None
 
 
+def firewalled(system: System) -> bool:
+    """Whether the system has a service ``firewall``: the one of ``[system.firewall]``, or the configuration's own."""
+    return _enabled(system) is not None or "firewall" in system.config.services
+
+
 def firewall_service(system: System) -> Service | None:
-    """The service that loads the rules, where the configuration has none of that name."""
+    """The service that loads the rules, where the configuration has none of that name.
+
+    Stopping it changes nothing: what takes rules away in between would leave the machine open while it restarts.
+    """
     settings = _enabled(system)
     if settings is None or "firewall" in system.config.services:
         return None
-    return BACKENDS[settings.backend].service
+    return Service("firewall", type="scripted", command=f"/{LOADER}")
 
 
-def firewall_modules(system: System) -> tuple[str, ...]:
-    """Kernel modules that the rules need."""
+def firewall_modules(system: System) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Kernel modules that the rules need, and those that they use where the kernel has them."""
     settings = _enabled(system)
-    return BACKENDS[settings.backend].modules if settings else ()
+    if settings is None:
+        return (), ()
+    backend = BACKENDS[settings.backend]
+    return backend.required_modules, backend.modules
 
 
 def _entries(settings: Firewall, dhcp: bool) -> Iterator[Entry]:
+    yield Entry(LOADER, text=render("firewall.j2", backend=settings.backend), mode=0o755)
     if settings.backend == "nftables":
         text = render("nftables.conf.j2", firewall=settings, dhcp=dhcp)
         yield Entry("etc/nftables.conf", text=text, mode=0o640)
@@ -82,7 +83,6 @@ def _entries(settings: Firewall, dhcp: bool) -> Iterator[Entry]:
         for version in (4, 6):
             text = render("iptables.rules.j2", firewall=settings, dhcp=dhcp, six=version == 6)
             yield Entry(f"etc/iptables/rules.v{version}", text=text, mode=0o640)
-        yield Entry("usr/libexec/nexis/load-iptables", text=LOAD_IPTABLES, mode=0o755)
     else:
         text = render("firewalld-zone.xml.j2", firewall=settings, dhcp=dhcp)
         yield Entry("etc/firewalld/zones/nexis.xml", text=text, mode=0o640)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nexis_eval.config.model import Network, Service
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System
+from nexis_eval.system.firewall import firewalled
 from nexis_eval.system.templates import render
 from nexis_store.digest import DerivationId
 
@@ -17,7 +18,8 @@ def network_service(system: System) -> Service | None:
     """The service that brings the network up, where the configuration has none of that name."""
     if system.config.network is None or "network" in system.config.services:
         return None
-    return Service("network", type="scripted", command=SCRIPT)
+    rules = ("firewall",) if firewalled(system) else ()
+    return Service("network", type="scripted", command=SCRIPT, depends=rules)
 
 
 def _entries(network: Network) -> Iterator[Entry]:

@@ -7,7 +7,7 @@ firewall, log rotation) is a service like any other, which a service of the same
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Service
@@ -16,13 +16,14 @@ from nexis_eval.system.context import System
 from nexis_eval.system.firewall import firewall_service
 from nexis_eval.system.logging import rotation_service
 from nexis_eval.system.network import network_service
-from nexis_eval.system.templates import render
+from nexis_eval.system.templates import render, text
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 
-DIRECTORY = "etc/sv"
+DIRECTORY = "usr/lib/nexis/services"
+"""Not ``/etc/sv``: packages bring services there, which nobody declared."""
 PATIENCE = 60
-"""Seconds to wait for a service that is needed, before asking for it again."""
+"""Seconds within which a ``bgprocess`` writes its PID file, where it has no ``start_timeout``."""
 RESTART = {"true": "yes", "false": "no", "on-failure": "on-failure"}
 
 
@@ -58,18 +59,30 @@ def all_services(system: System) -> dict[str, Service]:
     return {**{service.name: service for service in implied if service is not None}, **system.config.services}
 
 
+def predecessors(services: Mapping[str, Service], name: str) -> tuple[str, ...]:
+    """The services that ``name`` starts after, whether they fail or not: the firewall, unless that needs ``name``."""
+    if "firewall" not in services:
+        return ()
+    needed, pending = {"firewall"}, ["firewall"]
+    while pending:
+        pending += [each for each in services[pending.pop()].depends if each in services and each not in needed]
+        needed.update(pending)
+    return () if name in needed or "firewall" in services[name].depends else ("firewall",)
+
+
 def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
     early = ("early",) if system.init == "dinit" and "early" not in services else ()
     for name, service in services.items():
         env_file = f"/etc/dinit.d/env/{name}"
-        text = render(
+        unit = render(
             "dinit-service.j2",
             service=service,
             restart=RESTART.get(service.restart, "no"),
             needs=(*early, *service.depends),
+            predecessors=predecessors(services, name),
             env_file=env_file,
         )
-        yield Entry(f"etc/dinit.d/{name}", text=text)
+        yield Entry(f"etc/dinit.d/{name}", text=unit)
         if service.env:
             variables = "".join(f"{key}={value}\n" for key, value in sorted(service.env.items()))
             yield Entry(env_file.lstrip("/"), text=variables)
@@ -77,35 +90,37 @@ def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
         wanted = [*services]
         if system.init == "dinit":
             wanted += [f"terminal-{system.platform.console}", "terminal-tty1"]
-        text = "type = internal\n" + "".join(f"waits-for: {name}\n" for name in wanted)
-        yield Entry("etc/dinit.d/boot", text=text)
+        unit = "type = internal\n" + "".join(f"waits-for: {name}\n" for name in wanted)
+        yield Entry("etc/dinit.d/boot", text=unit)
 
 
 def _shell(service: Service, command: str | None, system: System) -> str:
     return shlex.join(words(service, command, system)) if command else ""
 
 
-def _runsv(system: System, service: Service) -> Iterator[Entry]:
+def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator[Entry]:
     directory = f"{DIRECTORY}/{service.name}"
+    state, asked = f"/run/service/{service.name}", f"/run/service/.{service.name}"
     values: dict[str, object] = {
         "service": service,
-        "started": f"/run/service/{service.name}",
+        "predecessors": after,
+        "state": state,
+        "asked": asked,
         "directory": f"/{directory}",
         "patience": service.start_timeout or PATIENCE,
-        "limit": f"timeout {service.start_timeout} " if service.start_timeout else "",
-        "stop_limit": f"timeout {service.stop_timeout} " if service.stop_timeout else "",
         "command": _shell(service, service.command, system),
         "stop_command": _shell(service, service.stop_command, system),
         "as_user": f"chpst -u {service.user} " if service.user and service.user != "root" else "",
         "log_directory": (service.log_file or "").rpartition("/")[0] or "/",
     }
     yield Entry(f"{directory}/run", text=render("run.j2", **values), mode=0o755)
-    # A failed dependency is tried again at once by runsv; everything else that ends does as the configuration says.
     yield Entry(f"{directory}/finish", text=render("finish.j2", **values), mode=0o755)
-    if service.type != "process":
-        text = f"#!/bin/sh\n# Whether it is up, for those that wait for it.\ntest -e /run/service/{service.name}\n"
-        yield Entry(f"{directory}/check", text=text, mode=0o755)
-    # runsv keeps its state there, and /etc may be read-only.
+    check = f'#!/bin/sh\n# Whether it is up, for sv.\n[ "$(cat {shlex.quote(state)} 2>/dev/null)" = up ]\n'
+    yield Entry(f"{directory}/check", text=check, mode=0o755)
+    # runsv runs this before it stops the service for somebody, and finish then leaves open what comes next.
+    term = f"#!/bin/sh\ntouch {shlex.quote(asked)}\nexit 1\n"
+    yield Entry(f"{directory}/control/t", text=term, mode=0o755)
+    # runsv keeps its state there, and /usr may be read-only.
     yield Entry(f"{directory}/supervise", target=f"/run/supervise/{service.name}")
 
 
@@ -114,11 +129,13 @@ def services(system: System) -> DerivationId:
     found = all_services(system)
     entries = list(_dinit(system, found))
     if system.init == "busybox":
-        entries += [Entry(DIRECTORY), Entry("var/service", target="../etc/sv")]
+        entries += [Entry(DIRECTORY), Entry("var/service", target=f"../{DIRECTORY}")]
+        entries.append(Entry("usr/libexec/nexis/limit", text=text("limit"), mode=0o755))
+        entries.append(Entry("usr/libexec/nexis/wait-for", text=text("wait-for")))
         wrong: list[NexisError] = []
         for service in found.values():
             try:
-                entries.extend(_runsv(system, service))
+                entries.extend(_runsv(system, service, predecessors(found, service.name)))
             except NexisError as error:
                 wrong.append(error)
         raise_together(wrong)

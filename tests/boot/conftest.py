@@ -24,7 +24,10 @@ def store() -> Path | None:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``images(arch, example="minimal")``: the directory with the images of that example for that architecture."""
+    """``images(arch, system="minimal")``: the directory with the images of that system for that architecture.
+
+    A system is one of ``examples``, or of ``systems`` beside this file.
+    """
     built: dict[tuple[str, str], Path] = {}
 
     def build(arch: str, example: str = "minimal") -> Path:
@@ -33,9 +36,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             pytest.skip(f"{emulator} is not installed: make setup")
         if (arch, example) not in built:
             directory = tmp_path_factory.mktemp(arch) / "images"
+            own = ROOT / "tests/boot/systems" / example / "system.toml"
+            file = own if own.exists() else ROOT / "examples" / example / "system.toml"
             command = [
                 sys.executable, "-c", "import sys; from nexis_eval.cli.main import main; sys.exit(main())",
-                "build", str(ROOT / "examples" / example / "system.toml"), "--arch", arch, "--output", str(directory),
+                "build", str(file), "--arch", arch, "--output", str(directory),
             ]  # fmt: skip
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (

@@ -15,8 +15,10 @@ COMMAND_SECONDS = 120
 class Machine:
     """A console with somebody at it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, sound: bool = True) -> None:
         self.console = console
+        self._sound = sound
+        """Whether the system has nothing to warn of when somebody logs in."""
         self._number = itertools.count(1)
 
     def log_in(self, user: str, password: str, *, booting: bool = True) -> None:
@@ -31,7 +33,8 @@ class Machine:
         # A shell that is not at a terminal neither prompts nor edits lines; messages of the kernel would get between.
         self.console.send("stty -echo; dmesg -n 1 2>/dev/null; echo at''tentive; sh 2>&1 | cat; exit\n")
         self.console.wait_for("attentive", COMMAND_SECONDS)
-        self.run("true")
+        warnings = self.run("cat /run/nexis/warnings/* 2>/dev/null", check=False)
+        assert not (self._sound and warnings), warnings
 
     def run(self, command: str, *, check: bool = True, seconds: float = COMMAND_SECONDS) -> str:
         """What ``command`` prints; with ``check`` it must succeed."""

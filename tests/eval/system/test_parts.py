@@ -5,19 +5,15 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from nexis_eval.config.model import Firewall, Locale, LocalPath, LogRotation, Network, Package
+from nexis_eval.config.model import Locale, LocalPath, LogRotation, Network, Package
 from nexis_eval.config.model import System as Settings
 from nexis_eval.system.assemble import system_parts
 from nexis_eval.system.boot import init, names, skeleton
-from nexis_eval.system.context import MissingPackageError
 from nexis_eval.system.contexts import contexts
-from nexis_eval.system.firewall import firewall, firewall_modules
 from nexis_eval.system.logging import log_rotation
 from nexis_eval.system.network import network
 from nexis_eval.system.templates import DIRECTORY
-from tests.eval.system.systems import files_of, make_system, packages, text_of
+from tests.eval.system.systems import files_of, make_system, text_of
 
 
 def _is_shell(text: str) -> None:
@@ -83,35 +79,6 @@ def test_network_with_an_address() -> None:
 
 def test_no_network() -> None:
     assert network(make_system()) is None
-
-
-@pytest.mark.parametrize(
-    ("backend", "path", "wanted"),
-    [
-        ("nftables", "etc/nftables.conf", "tcp dport { 22, 80 } accept"),
-        ("iptables", "etc/iptables/rules.v4", "-A INPUT -p tcp --dport 80 -j ACCEPT"),
-        ("iptables", "etc/iptables/rules.v6", "-A INPUT -p ipv6-icmp --icmpv6-type 128 -j ACCEPT"),
-        ("firewalld", "etc/firewalld/zones/nexis.xml", '<port protocol="tcp" port="22"/>'),
-    ],
-)
-def test_firewall(backend: str, path: str, wanted: str) -> None:
-    settings = Settings(firewall=Firewall(backend, allow_tcp=(22, 80), allow_udp=(53,)))
-    system = make_system(system=settings, packages=packages(backend), network=Network())
-    assert wanted in text_of(system, firewall(system), path)
-    assert firewall_modules(system)
-
-
-def test_firewall_without_its_program() -> None:
-    system = make_system(system=Settings(firewall=Firewall("nftables")))
-    with pytest.raises(MissingPackageError, match="nftables") as caught:
-        firewall(system)
-    assert 'debian = ["nftables"]' in (caught.value.hint or "")
-
-
-def test_firewall_switched_off() -> None:
-    system = make_system(system=Settings(firewall=Firewall(enabled=False)))
-    assert firewall(system) is None
-    assert firewall_modules(system) == ()
 
 
 def test_rotation_rules() -> None:

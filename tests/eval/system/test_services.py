@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.config.model import LogRotation, Network, Service
+from nexis_eval.config.model import Firewall, LogRotation, Network, Service
 from nexis_eval.config.model import System as Settings
-from nexis_eval.system.services import ServiceCommandError, all_services, services
+from nexis_eval.system.services import ServiceCommandError, all_services, predecessors, services
 from tests.eval.system.systems import files_of, make_system, packages, text_of
 
 WEB = Service(
@@ -47,18 +47,10 @@ def test_dinit_file() -> None:
     ]
     assert text_of(system, part, "etc/dinit.d/env/web") == "MODE=it's fast\n"
     assert "pid-file = /run/db.pid\n" in text_of(system, part, "etc/dinit.d/db")
-    assert "restart" not in text_of(system, part, "etc/dinit.d/once")
+    # dinit's own defaults are others: to restart always, and to run in the directory of the service files.
+    once = text_of(system, part, "etc/dinit.d/once").splitlines()
+    assert {"restart = no", "working-dir = /"} <= set(once)
     assert "waits-for: everything\n" in text_of(system, part, "etc/dinit.d/boot")
-
-
-def test_run_script_of_a_process() -> None:
-    system = make_system(services=ALL)
-    script = text_of(system, services(system), "etc/sv/web/run")
-    assert "for each in network db; do" in script
-    assert "exec >>/var/log/web.log 2>&1\n" in script
-    assert "export MODE='it'\"'\"'s fast'\n" in script
-    assert "cd /srv/web || exit 1\n" in script
-    assert script.endswith("exec chpst -u www /usr/sbin/web --title 'two words'\n")
 
 
 def test_every_script_is_shell(tmp_path: Path) -> None:
@@ -71,25 +63,21 @@ def test_every_script_is_shell(tmp_path: Path) -> None:
             assert done.returncode == 0, f"{path}: {done.stderr}\n{entry.text}"
 
 
-@pytest.mark.parametrize(
-    ("restart", "code", "expected"),
-    [("false", 0, "down"), ("false", 111, ""), ("on-failure", 0, "down"), ("on-failure", 3, ""), ("true", 0, "")],
-)
-def test_finish_decides_about_restarting(tmp_path: Path, restart: str, code: int, expected: str) -> None:
-    service = Service("one", command="/bin/one", restart=restart)
-    system = make_system(services={"one": service})
-    (tmp_path / "sv").write_text('#!/bin/sh\necho "$3"\n')
-    (tmp_path / "sv").chmod(0o755)
-    script = tmp_path / "finish"
-    script.write_text(text_of(system, services(system), "etc/sv/one/finish"))
-    done = subprocess.run(
-        ["sh", str(script), str(code)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-    )
-    assert done.stdout.strip() == expected
+def test_everything_waits_for_the_firewall_but_what_it_needs() -> None:
+    dbus = Service("dbus", command="/usr/bin/dbus-daemon")
+    own = Service("firewall", type="scripted", command="/etc/mine.sh", depends=("dbus",))
+    found = {each.name: each for each in (WEB, dbus, own)}
+    assert {name: predecessors(found, name) for name in found} == {"web": ("firewall",), "dbus": (), "firewall": ()}
+    system = make_system(services=found)
+    assert "waits-for: firewall\n" in text_of(system, services(system), "etc/dinit.d/web")
+    assert "waits-for" not in text_of(system, services(system), "etc/dinit.d/dbus")
+    assert predecessors({"web": WEB}, "web") == ()
+
+
+def test_the_network_needs_the_firewall() -> None:
+    rules = Settings(firewall=Firewall())
+    assert all_services(make_system(system=rules, network=Network()))["network"].depends == ("firewall",)
+    assert all_services(make_system(network=Network()))["network"].depends == ()
 
 
 def test_other_sections_bring_services() -> None:
@@ -105,7 +93,7 @@ def test_dinit_as_process_one() -> None:
     part = services(system)
     entries = files_of(system, part)
     assert system.init == "dinit"
-    assert "etc/sv" not in entries
+    assert not [path for path in entries if path.startswith(("usr/lib/nexis", "var/service"))]
     assert "depends-on: early\n" in text_of(system, part, "etc/dinit.d/web")
     assert "waits-for: terminal-ttyS0\n" in text_of(system, part, "etc/dinit.d/boot")
 

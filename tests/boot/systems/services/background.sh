@@ -1,0 +1,3 @@
+#!/bin/sh
+sleep 100007 &
+echo $! >/run/background.pid

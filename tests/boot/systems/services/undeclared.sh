@@ -1,0 +1,3 @@
+#!/bin/sh
+touch /run/undeclared-ran
+exec sleep 100008
