@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nexis_store.digest import TreeDigest
@@ -19,8 +20,39 @@ class Owned(NamedTuple):
     part: int
 
 
-def _below(path: str, prefixes: Iterable[str]) -> bool:
-    return any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)
+def excluded(patterns: Sequence[str]) -> Callable[[str], object]:
+    """Whether a path is, or lies below, what a shell pattern stands for: ``*`` and ``?`` end at a ``/``."""
+    if not patterns:
+        return lambda _: False
+    parts = ("/".join(_component(each) for each in pattern.strip("/").split("/")) for pattern in patterns)
+    return re.compile(f"(?:{'|'.join(parts)})(?:/.*)?", re.DOTALL).fullmatch
+
+
+_WILD = re.compile(r"\*+|\?|\[(!?)([^]/!][^]/]*)\]")
+
+
+def _component(pattern: str) -> str:
+    """A regular expression for one component of a path. As in a shell, no wildcard stands for a leading dot."""
+    text, end = "", 0
+    for wild in _WILD.finditer(pattern):
+        text += re.escape(pattern[end : wild.start()])
+        end = wild.end()
+        text += "[^/]*" if wild[0][0] == "*" else "[^/]" if wild[0][0] == "?" else _choice(wild[1], wild[2])
+    text += re.escape(pattern[end:])
+    return rf"(?!\.){text}" if pattern[:1] in ("*", "?", "[") else text
+
+
+def _choice(negated: str, characters: str) -> str:
+    """A set of characters; a range whose end is before its start is empty, as in a shell."""
+    ranges = re.findall(r"(.)-(.)|(.)", characters, re.DOTALL)
+    parts = [
+        re.escape(one) if one else f"{re.escape(first)}-{re.escape(last)}"
+        for first, last, one in ranges
+        if one or first <= last
+    ]
+    if not parts:
+        return "[^/]" if negated else "(?!)"
+    return f"[^/{''.join(parts)}]" if negated else f"(?!/)[{''.join(parts)}]"
 
 
 class Winners:
@@ -49,12 +81,12 @@ def merge(
     """Decide for every path whose entry it gets; the second value lists those for which nothing says that."""
     owned: dict[str, Owned] = {}
     several: set[str] = set()
-    hidden = tuple(prefix.strip("/") for prefix in exclude)
+    hidden = excluded(exclude)
     wins = Winners(winners)
     for number, (_, digest) in enumerate(parts):
         for entry in host.manifest(digest).entries():
             path = entry.path
-            if hidden and _below(path, hidden):
+            if hidden(path):
                 continue
             there = owned.get(path)
             if there is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexis_eval.build_rules.checking import check_options, check_phases, check_platform
+from nexis_eval.build_rules.checking import check_keys, check_options, check_phases, check_platform
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.parameters import flat, pairs, parameters_of
 from nexis_eval.build_rules.rendering import render_call, render_text, values_of, varies
@@ -81,6 +81,8 @@ class Caller:
         package, patches = context.package, context.patches
         if self.rule.abstract or context.cross:
             check_platform(self.rule, package.name, context.platform, context.build_platform)
+        if package.build_flags or package.configure_flags or package.check:
+            check_keys(self.rule, package)
         options: Mapping[str, Any] = package.options
         if options or self._required:
             check_options(self.rule, package)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nexis_eval.build_rules.errors import CrossBuildError, RuleOptionError
 from nexis_eval.build_rules.model import Option, Rule
@@ -102,6 +102,29 @@ def check_phases(rule: Rule, package: Package) -> None:
                 at=("phases", phase),
                 hint=near_misses(bare_phase(phase), rule.order, f"phases of '{rule.name}'"),
             )
+
+
+def check_keys(rule: Rule, package: Package) -> None:
+    """See that the rule does something with the keys that are up to it; raises ``RuleOptionError``."""
+    texts = (rule.prelude, *rule.phases.values(), *rule.env.values(), *package.phases.values())
+    for key in ("build_flags", "configure_flags"):
+        if getattr(package, key) and not any(key in text for text in texts):
+            raise RuleOptionError(
+                f"package '{package.name}': the rule '{rule.name}' does nothing with '{key}'",
+                at=(key,),
+                hint=f"delete it; 'nexis-eval rules {rule.name}' lists what the rule takes",
+            )
+    if package.check and not any(text.strip() for text in _check_texts(rule, package)):
+        raise RuleOptionError(
+            f"package '{package.name}': the rule '{rule.name}' does not know how to run tests",
+            at=("check",),
+            hint="delete 'check', or say how: phases.check = \"make test\"",
+        )
+
+
+def _check_texts(rule: Rule, package: Package) -> Iterator[str]:
+    for name in ("check", "pre_check", "post_check"):
+        yield package.phases.get(name, rule.phases.get(name, ""))
 
 
 def check_platform(rule: Rule, name: str, platform: Platform, build_platform: Platform) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from nexis_eval.config import errors
@@ -12,6 +13,7 @@ from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
+from nexis_eval.config.settings import PACKAGES
 from nexis_eval.config.suggest import did_you_mean, nearest
 from nexis_eval.graph.target import RESERVED_NAMES
 from nexis_eval.mirrors import DEBIAN_ARCHIVES, SCHEME
@@ -199,6 +201,47 @@ def _dependency_cycle(cycle: list[str], packages: Mapping[str, Package], checker
     )
 
 
+class Kind(StrEnum):
+    """What a package is made of."""
+
+    SOURCE = "source"
+    PREBUILT = "prebuilt"
+    DEBIAN = "debian"
+
+
+_BUILT = frozenset((Kind.SOURCE, Kind.PREBUILT))
+EFFECTIVE: Mapping[str, frozenset[Kind]] = {
+    **dict.fromkeys(("name", "version", "dependencies", "runtime_dependencies", "install"), frozenset(Kind)),
+    **dict.fromkeys(("context_file", "runtime_dirs"), frozenset(Kind)),
+    **dict.fromkeys(("source", "hash", "build_system"), frozenset((Kind.SOURCE,))),
+    **dict.fromkeys(("prebuilt", "prebuilt_hash", "smoke_test"), frozenset((Kind.PREBUILT,))),
+    **dict.fromkeys(("debian", "debian_suite", "debian_closure"), frozenset((Kind.DEBIAN,))),
+    "fallback_to_source": frozenset((Kind.SOURCE,)),
+    "options": frozenset(Kind),
+    **dict.fromkeys(("patches", "pre_build_script", "post_build_script", "phases", "check", "env", "tools"), _BUILT),
+    # Which rules take these is up to the rules: ``build_rules/checking.py``.
+    **dict.fromkeys(("build_flags", "configure_flags", "subdir", "outputs", "attributes", "allow_missing"), _BUILT),
+    **dict.fromkeys(("build_dependencies", "native_dependencies"), _BUILT),
+}
+"""For which kinds of packages a key has an effect: of several kinds that a package is, for one of them."""
+_LACKING = {
+    "prebuilt_hash": ("prebuilt", "delete it, or add prebuilt = …"),
+    "hash": ("source", "delete it, or add source = …"),
+    "fallback_to_source": ("source", "add source = …"),
+    "smoke_test": ("prebuilt", "use check = true for built packages"),
+    "debian_suite": ("debian", "delete it, or add debian = […]"),
+    "debian_closure": ("debian", "delete it, or add debian = […]"),
+    "build_system": ("source", "delete it, or add source = …: a 'prebuilt' archive has a rule of its own"),
+}
+"""The key that another one is nothing without, and what to do."""
+DEBIAN_OPTIONS = ("remove",)
+"""Options of Debian packages, which no rule builds."""
+
+
+def _kinds(package: Package) -> frozenset[Kind]:
+    return frozenset(kind for kind in Kind if getattr(package, kind))
+
+
 def _packages(config: Config, checker: _Checker) -> None:
     for name, package in config.packages.items():
         at: KeyPath = ("packages", name)
@@ -209,43 +252,69 @@ def _packages(config: Config, checker: _Checker) -> None:
                 f"name it otherwise, for example '{name}-files'",
                 (*at, "name"),
             )
-        if package.prebuilt_hash and not package.prebuilt:
-            message = f"package '{name}' has 'prebuilt_hash' but no 'prebuilt'"
+        kinds = _kinds(package)
+        for key, value in vars(package).items():
+            # What has no kind at all is told elsewhere, once; what says what holds anyway does no harm.
+            if kinds.isdisjoint(EFFECTIVE[key]) and (kinds or key in _LACKING) and value != PACKAGES.default(key):
+                _without_effect(package, key, kinds, checker)
+        if package.debian:
+            _debian(package, checker)
+        if package.hash and package.source and _is_repository(package.source[0]):
             checker.problem(
                 errors.PackageError,
-                message,
-                "delete it, or add prebuilt = …",
-                (*at, "prebuilt_hash"),
-                missing=(*at, "prebuilt"),
+                f"package '{name}' has a 'hash', but its source is a repository, which has none",
+                "delete it: 'nexis-eval lock' pins the commit and all that is in it",
+                (*at, "hash"),
             )
-        if package.hash and not package.source:
-            message = f"package '{name}' has 'hash' but no 'source'"
-            checker.problem(
-                errors.PackageError, message, "delete it, or add source = …", (*at, "hash"), missing=(*at, "source")
-            )
-        if package.fallback_to_source and not package.source:
-            message = f"package '{name}' falls back to its source, but has no 'source'"
-            checker.problem(
-                errors.PackageError, message, "add source = …", (*at, "fallback_to_source"), missing=(*at, "source")
-            )
-        if package.smoke_test and not package.prebuilt:
-            message = f"package '{name}' has 'smoke_test' but no 'prebuilt' binaries that it could test"
+
+
+def _without_effect(package: Package, key: str, kinds: frozenset[Kind], checker: _Checker) -> None:
+    at: KeyPath = ("packages", package.name)
+    lacking, hint = _LACKING.get(key, (None, None))
+    if lacking == "source" and kinds == {Kind.DEBIAN}:
+        lacking = None
+    if lacking is not None:
+        message = f"package '{package.name}' has '{key}' but no '{lacking}'"
+    else:
+        message = f"package '{package.name}' has '{key}', which does nothing beside '{min(kinds)}'"
+        hint = f"delete it, {_DEBIAN_WAY}"
+    checker.problem(errors.PackageError, message, hint, (*at, key), missing=None if lacking is None else (*at, lacking))
+
+
+_DEBIAN_WAY = 'or build the .deb: build_system = "deb" with source = "mirror://debian/pool/….deb" runs hooks and phases'
+
+
+def _debian(package: Package, checker: _Checker) -> None:
+    at: KeyPath = ("packages", package.name)
+    for other in ("source", "prebuilt"):
+        if getattr(package, other):
             checker.problem(
                 errors.PackageError,
-                message,
-                "use check = true for built packages",
-                (*at, "smoke_test"),
-                missing=(*at, "prebuilt"),
-            )
-        if package.debian and (package.source or package.prebuilt):
-            other = "source" if package.source else "prebuilt"
-            checker.problem(
-                errors.PackageError,
-                f"package '{name}' has both 'debian' and '{other}'",
+                f"package '{package.name}' has both 'debian' and '{other}'",
                 "it is either built or unpacked: keep one, or make two packages",
                 (*at, "debian"),
                 [((*at, other), f"'{other}' is here")],
             )
+            return
+    for option, value in package.options.items():
+        if option not in DEBIAN_OPTIONS:
+            checker.problem(
+                errors.PackageError,
+                f"package '{package.name}': Debian packages have no option '{option}'",
+                did_you_mean(option, DEBIAN_OPTIONS, f"options beside 'debian': {', '.join(DEBIAN_OPTIONS)}"),
+                (*at, "options", option),
+            )
+        elif not isinstance(value, tuple) or not all(isinstance(each, str) and each for each in value):
+            checker.problem(
+                errors.PackageError,
+                f"package '{package.name}': option '{option}' must be a list of strings",
+                "paths, or shell patterns, relative to the root of the package",
+                (*at, "options", option),
+            )
+
+
+def _is_repository(url: str) -> bool:
+    return url.startswith(("git+", "git://")) or url.partition("#")[0].partition("?")[0].endswith(".git")
 
 
 def _services(config: Config, checker: _Checker) -> None:
@@ -312,15 +381,15 @@ def kernel_package(config: Config) -> Package | None:
 def _kernel(config: Config, checker: _Checker) -> None:
     system = config.system
     at: KeyPath = ("system", "kernel")
-    if system.kernel_hash and not system.kernel_source:
-        hint = "delete it, or add kernel_source = …"
-        checker.problem(
-            errors.KernelError,
-            "there is 'kernel_hash' but no 'kernel_source'",
-            hint,
-            ("system", "kernel_hash"),
-            missing=("system", "kernel_source"),
-        )
+    for key in ("kernel_hash", "kernel_config"):
+        if getattr(system, key) and not system.kernel_source:
+            checker.problem(
+                errors.KernelError,
+                f"there is '{key}' but no 'kernel_source'",
+                "delete it, or add kernel_source = …",
+                ("system", key),
+                missing=("system", "kernel_source"),
+            )
     if system.kernel_source:
         name = name_and_version(system.kernel)[0]
         if name in config.packages:

@@ -297,7 +297,10 @@ PACKAGES = Section(
         ),
         Setting("configure_flags", values.LINES, "Arguments for the configuring step.", "build_rules.calls"),
         Setting(
-            "options", values.RULE_OPTIONS, 'Options of the rule; { file = "path" } names a file.', "build_rules.calls"
+            "options",
+            values.RULE_OPTIONS,
+            'Options of the rule; { file = "path" } names a file. Beside `debian`: `remove`, a list of paths.',
+            "build_rules.calls",
         ),
         Setting(
             "phases",

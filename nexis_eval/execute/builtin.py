@@ -114,4 +114,4 @@ def realise_union(
             derivation.name, parts, winners=builder.winners, later_wins=builder.later_wins, exclude=builder.exclude
         )
     except PathConflictError as error:
-        raise contested_error(builder, error) from None
+        raise contested_error(derivation, error) from None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from nexis_eval.graph.closures import Outputs
-from nexis_eval.graph.derivation import Script, Union
+from nexis_eval.graph.derivation import PACKAGES, Derivation, Script, Union
 from nexis_eval.schedule.plan import Plan
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Contested, NexisError, PathConflictError
@@ -44,10 +44,9 @@ def _line(contested: Contested) -> str:
     return f"{json.dumps('/' + contested.path, ensure_ascii=False)} = {last}  # or {', '.join(others)}"
 
 
-def contested_error(builder: Union, error: PathConflictError) -> NexisError:
+def contested_error(derivation: Derivation, error: PathConflictError) -> NexisError:
     """What to tell of paths that several inputs of a union have: ``[conflicts]`` decides between packages."""
-    # Only the union of a system's packages leaves something out; the others are Debian packages of one package.
-    if builder.exclude:
+    if derivation.name == PACKAGES:
         return ContestedPathsError(error.contested)
     error.hint = "leave one of them out of 'debian', or write debian_closure = false and list what is wanted"
     return error
@@ -96,7 +95,7 @@ class ConflictWatch:
         contested = self._store.contested(parts, winners=builder.winners, exclude=builder.exclude)
         if not contested:
             return None
-        return contested_error(builder, PathConflictError(derivation.name, contested))
+        return contested_error(derivation, PathConflictError(derivation.name, contested))
 
 
 def _built(plan: Plan) -> set[DerivationId]:

@@ -233,13 +233,17 @@ class Unpack:
             yield f"exclude[{index}]", prefix
 
 
+PACKAGES = "packages"
+"""The name of the union of all packages of a system."""
+
+
 @dataclass(frozen=True, slots=True)
 class Union:
     """Merge the trees of all inputs into one. A path with two different owners is an error that names both.
 
     ``winners`` lists (path, name) pairs: at and below that path the input derivation called ``name`` wins, unless a
-    longer path says otherwise. ``later_wins`` makes each input override those before it. ``exclude`` names prefixes of
-    paths that are left out.
+    longer path says otherwise. ``later_wins`` makes each input override those before it. ``exclude`` lists paths
+    (shell patterns) that are left out with all below them.
     """
 
     kind: ClassVar[str] = "union"

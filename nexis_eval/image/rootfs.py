@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nexis_eval.graph.derivation import Derivation, Input, Union, Use
+from nexis_eval.graph.derivation import PACKAGES, Derivation, Input, Union, Use
 from nexis_eval.system.steps import RECENT, Tools
 from nexis_store.digest import DerivationId
 
@@ -29,7 +29,7 @@ def packages_tree(tools: Tools, packages: Mapping[str, DerivationId], winners: M
     nearest_first = sorted(winners.items(), key=lambda item: (-item[0].count("/"), item[0]))
     return tools.system.builder.add(
         Derivation(
-            "packages",
+            PACKAGES,
             Union(winners=tuple((path.strip("/"), name) for path, name in nearest_first), exclude=DEVELOPMENT),
             platform=tools.system.platform.arch,
             inputs=tuple(Input(each, Use.LAYER, "/") for each in dict.fromkeys(packages.values())),

@@ -33,4 +33,7 @@ def unpacked(making: Making, package: Package, platform: Platform) -> int:
             inputs=(Input(ids[archive], Use.BIND, "/in/archive"),),
         )
         parts.append(making.step(tree, "debian"))
-    return making.combined(package, platform, Union(), parts)
+    removed = package.options.get("remove", ())
+    assert isinstance(removed, tuple)
+    exclude = tuple(dict.fromkeys(each.strip("/") for each in removed))
+    return making.combined(package, platform, Union(exclude=exclude), parts)

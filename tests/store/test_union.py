@@ -11,7 +11,7 @@ from nexis_store.errors import Contested, PathConflictError
 from nexis_store.publish import Artifact
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
-from nexis_store.union import Winners
+from nexis_store.union import Winners, excluded
 from tests.store.test_store import add
 
 PATHS = ("usr/bin/clear", "usr/bin/vi", "usr/sbin/init")
@@ -133,3 +133,28 @@ def test_the_winner_is_the_one_of_the_longest_prefix(winners: dict[str, str], pa
     prefixes = [each for each in winners if not each or f"{path}/".startswith(f"{each}/")]
     expected = winners[max(prefixes, key=len)] if prefixes else None
     assert Winners([*winners.items()]).of(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("usr/lib", {"usr/.hidden", "usr/libx/a.so", "usr/share/a/b.la", "usr/share/b.la"}),
+        ("/usr/share/*.la", {"usr/.hidden", "usr/lib/a.la", "usr/libx/a.so", "usr/share/a/b.la"}),
+        ("usr/*", {"usr/.hidden"}),
+        ("usr/lib?/", {"usr/.hidden", "usr/lib/a.la", "usr/share/a/b.la", "usr/share/b.la"}),
+        ("usr/lib[a-w.]", {"usr/.hidden", "usr/lib/a.la", "usr/libx/a.so", "usr/share/a/b.la", "usr/share/b.la"}),
+        ("usr/lib[!a-w]", {"usr/.hidden", "usr/lib/a.la", "usr/share/a/b.la", "usr/share/b.la"}),
+        ("usr/*/*/b.??", {"usr/.hidden", "usr/lib/a.la", "usr/libx/a.so", "usr/share/b.la"}),
+        ("usr/lib(", {"usr/.hidden", "usr/lib/a.la", "usr/libx/a.so", "usr/share/a/b.la", "usr/share/b.la"}),
+    ],
+)
+def test_what_is_excluded(store: Store, pattern: str, left: set[str]) -> None:
+    paths = ("usr/.hidden", "usr/lib/a.la", "usr/libx/a.so", "usr/share/a/b.la", "usr/share/b.la")
+    part = add(store, "one", dict.fromkeys(paths, b""))
+    union = store.union("all", [("one", part.digest)], exclude=[pattern])
+    assert {each.path for each in store.manifest(union.digest).entries() if each.kind == "f"} == left
+
+
+@given(st.text(st.sampled_from("ab.*?[]!^-\\(+/"), min_size=1, max_size=8))
+def test_any_pattern_is_one(pattern: str) -> None:
+    excluded(pattern.split())("a/b")
