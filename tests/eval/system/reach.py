@@ -1,7 +1,8 @@
 """Run in a user namespace with a network of its own: what gets to a machine that has loaded its firewall's rules.
 
 ``python reach.py DIRECTORY [HIDDEN…]``: DIRECTORY has the system's files; HIDDEN are programs that the machine lacks.
-Prints what reached it as JSON. Nothing of the machine that this runs on changes: its /etc and /run are hidden as well.
+Prints what reached it as JSON. Nothing of the machine that this runs on changes: its /etc, /run and /sys are hidden as
+well, for root of a user namespace may still write where root of the machine may, and so unbind a real network device.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ LINK_LOCAL = "fe80::1"
 TCP_PORTS = {"open": 22, "closed": 81}
 UDP_PORTS = {"open": 53, "closed": 54, "dhcp": 68, "dhcpv6": 546}
 CLONE_NEWNET = 0x40000000
+UNBIND = Path("/sys/bus/virtio/drivers/virtio_net/unbind")
 SECONDS = 2
 """What is dropped takes as long as this; what is answered comes from the same kernel at once."""
 
@@ -34,9 +36,17 @@ def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 def hide(directory: Path, hidden: list[str]) -> None:
-    """The machine's own /etc and /run, and no list of protocols or link of update-alternatives."""
-    for place in ("/etc", "/run"):
+    """The machine's own /etc and /run, and no list of protocols or link of update-alternatives; one device in /sys."""
+    for place in ("/etc", "/run", "/sys"):
         run("mount", "-t", "tmpfs", "tmpfs", place)
+    device, driver = Path("/sys/devices/virtio0"), Path("/sys/bus/virtio/drivers/virtio_net")
+    (device / "net/eth0").mkdir(parents=True)
+    driver.mkdir(parents=True)
+    (device / "driver").symlink_to(driver)
+    (device / "net/eth0/device").symlink_to(device)
+    Path("/sys/class/net").mkdir(parents=True)
+    Path("/sys/class/net/eth0").symlink_to(device / "net/eth0")
+    UNBIND.touch()
     shutil.copytree(directory / "etc", "/etc", dirs_exist_ok=True)
     for each in hidden:
         run("mount", "--bind", "/bin/false", each)
@@ -161,7 +171,13 @@ def main() -> None:
     reached += json.loads(os.read(answer[0], 65536))
     warning = Path("/run/nexis/warnings/firewall")
     text = warning.read_text() if warning.exists() else loaded.stderr
-    print(json.dumps({"reached": sorted(reached), "exit code": loaded.returncode, "warning": text}))
+    answers = {
+        "reached": sorted(reached),
+        "exit code": loaded.returncode,
+        "warning": text,
+        "unbound": UNBIND.read_text(),
+    }
+    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

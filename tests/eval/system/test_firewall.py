@@ -78,6 +78,7 @@ def test_without_a_program_it_says_so(tmp_path: Path) -> None:
     found = reach(tmp_path, "iptables", Firewall(), True, NFT, LEGACY)
     assert found["exit code"] == 1
     assert "the network devices are switched off" in found["warning"]
+    assert found["unbound"] == "virtio0\n"
 
 
 @pytest.mark.parametrize("backend", ["nftables", "iptables", "firewalld"])
