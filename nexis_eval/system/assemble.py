@@ -14,6 +14,7 @@ from nexis_eval.system.firewall import firewall
 from nexis_eval.system.logging import log_rotation
 from nexis_eval.system.network import network
 from nexis_eval.system.services import services
+from nexis_eval.system.ssh import ssh
 from nexis_eval.system.users import users
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
@@ -28,6 +29,7 @@ SECTIONS: tuple[Section, ...] = (
     network,
     firewall,
     services,
+    ssh,
     log_rotation,
     runtime_directories,
     contexts,

@@ -23,6 +23,15 @@ class MissingPackageError(NexisError):
     exit_code = 2
 
 
+def installed(config: Config, *names: str) -> bool:
+    """Whether a system has a package of one of these names, or one that unpacks a Debian package of it."""
+    for package in config.packages.values():
+        debian = (each.partition("=")[0].partition(":")[0] for each in package.debian)
+        if package.install and (package.name in names or any(each in names for each in debian)):
+            return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """One system being put together."""
@@ -33,11 +42,7 @@ class System:
 
     def installed(self, *names: str) -> bool:
         """Whether the system has a package of one of these names, or one that unpacks a Debian package of it."""
-        for package in self.config.packages.values():
-            debian = (each.partition("=")[0].partition(":")[0] for each in package.debian)
-            if package.install and (package.name in names or any(each in names for each in debian)):
-                return True
-        return False
+        return installed(self.config, *names)
 
     @property
     def init(self) -> str:

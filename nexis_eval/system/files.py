@@ -11,6 +11,8 @@ from nexis_eval.config.model import ConfigFile
 from nexis_eval.config.origin import shown_path
 from nexis_eval.graph.derivation import Derivation, Entry, Files
 from nexis_eval.system.context import System
+from nexis_eval.system.services import all_services
+from nexis_eval.system.ssh import ssh_directories
 from nexis_eval.system.users import accounts
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
@@ -105,6 +107,10 @@ def _directories(system: System) -> Iterator[Entry]:
         for account in sorted(people, key=lambda account: account.uid)
     ]
     lines += [f"0755 root root {path}\n" for path in sorted(wanted) if not path.startswith("$")]
+    lines += ssh_directories(system)
+    # dinit makes no directories for logs. What there is stays as it is.
+    logs = {service.log_file.rpartition("/")[0] for service in all_services(system).values() if service.log_file}
+    lines += [f"- root root {path}\n" for path in sorted(logs - {""})]
     # rcS makes these at every start: some lie in memory, and others may have been deleted.
     yield Entry("usr/lib/nexis/directories", text="".join(lines))
     at_login = ["# Directories of the session; /run/user/NUMBER is there since the system started.\n"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from nexis_eval.config.model import Config, User
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.context import System
+from nexis_eval.system.context import System, installed
+from nexis_eval.system.ssh import OPENSSH
 from nexis_store.digest import DerivationId
 
 GROUPS = {
@@ -85,9 +86,14 @@ def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[s
         "daemon": User("daemon", uid=1, gid=1, system=True, shell=NO_LOGIN, home="/usr/sbin"),
         "bin": User("bin", uid=2, gid=2, system=True, shell=NO_LOGIN, home="/bin"),
         "nobody": User("nobody", uid=65534, gid=65534, system=True, shell=NO_LOGIN, home="/nonexistent"),
+        **(
+            {"sshd": User("sshd", system=True, shell=NO_LOGIN, home="/run/sshd")} if installed(config, *OPENSSH) else {}
+        ),
         **{name: User(name, system=True, shell=NO_LOGIN) for name in sorted(owners)},
         **config.users,
     }
+    if installed(config, *OPENSSH):
+        users.setdefault("sshd", User("sshd", system=True, shell=NO_LOGIN, home="/run/sshd"))
     users["root"] = users["root"] if "root" in config.users else User("root", uid=0, gid=0)
     groups: dict[str, tuple[int, list[str]]] = {name: (number, []) for name, number in GROUPS.items()}
     uids = {user.uid for user in users.values() if user.uid is not None} | {0}
@@ -136,8 +142,9 @@ def _entries(config: Config) -> Iterator[Entry]:
     for account in everyone:
         user = account.user
         passwd.append(f"{user.name}:x:{account.uid}:{account.gid}:{user.description}:{account.home}:{user.shell}\n")
+        # No password, but not locked ('!'), or OpenSSH takes no key either.
         # No date of the last change: that would be the clock's, or make the password too old.
-        shadow.append(f"{user.name}:{user.password_hash or '!'}::0:99999:7:::\n")
+        shadow.append(f"{user.name}:{user.password_hash or '*'}::0:99999:7:::\n")
         yield from _homes(account)
     lines = [
         f"{name}:x:{number}:{','.join(sorted(members))}\n"

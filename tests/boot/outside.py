@@ -51,6 +51,7 @@ class Key:
     """A key pair made for one run."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
         self.private = directory / "key"
         if not self.private.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.private)], check=True)

@@ -40,9 +40,22 @@ class Ports:
         assert is_silent(self.closed)
 
 
-def test_nftables(images: Images) -> None:
+# What else there is of a backend: the program that Debian's package has beside the usual one.
+NFT, LEGACY = "/usr/sbin/xtables-nft-multi", "/usr/sbin/xtables-legacy-multi"
+
+
+@pytest.mark.parametrize(
+    ("system", "lacking"),
+    [
+        pytest.param("nftables", (), id="nftables"),
+        pytest.param("iptables", (LEGACY,), id="iptables-nft"),
+        pytest.param("iptables", (NFT,), id="iptables-legacy", marks=pytest.mark.thorough),
+    ],
+)
+def test_what_is_open_answers(images: Images, tmp_path: Path, system: str, lacking: tuple[str, ...]) -> None:
     ports = Ports()
-    with Console([str(images("x86_64", "nftables") / "run-qemu.sh"), *ports.options()]) as console:
+    directory = edited(images("x86_64", system), tmp_path, dict.fromkeys(lacking))
+    with Console([str(directory / "run-qemu.sh"), *ports.options()]) as console:
         machine = Machine(console)
         machine.log_in("root", "nexis")
         machine.eventually("cat /run/service/network", r"^up$")
