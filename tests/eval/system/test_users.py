@@ -34,7 +34,7 @@ def test_a_person_with_everything() -> None:
 
 def test_without_a_hash_there_is_no_password() -> None:
     system = make_system()
-    assert "root:!::0:99999:7:::\n" in text_of(system, users(system), "etc/shadow")
+    assert "root:*::0:99999:7:::\n" in text_of(system, users(system), "etc/shadow")
     shadow = files_of(system, users(system))["etc/shadow"]
     assert (shadow.mode, shadow.group) == (0o640, "shadow")
 
