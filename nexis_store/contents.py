@@ -40,8 +40,11 @@ class Contents:
         self._exact = exact_modes
 
     def move(self, source: str, place: str, executable: bool) -> None:
-        """Take a file away from where it is, by renaming it where that is possible."""
+        """Take a file away from where it is, by renaming it where that is possible: attributes would come along."""
         mode = 0o555 if executable else 0o444
+        if fs.live_attributes(source):
+            self.copy(source, place, mode)
+            return
         try:
             fs.rename(source, place)
         except OSError as error:

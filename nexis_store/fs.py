@@ -170,6 +170,28 @@ def stamp(path: str) -> None:
     os.utime(path, ns=EPOCH, follow_symlinks=False)
 
 
+_LIVE_ATTRIBUTES = ("user.", "trusted.", "system.posix_acl_", "security.capability")
+
+
+def live_attributes(path: str | int) -> list[str]:
+    """The names of extended attributes and ACLs that somebody gave a file or directory.
+
+    Labels of a security module and properties of a file system, which every file gets by itself, are not among them.
+    """
+    try:
+        names = os.listxattr(path) if isinstance(path, int) else os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return []
+    return [name for name in names if name.startswith(_LIVE_ATTRIBUTES)]
+
+
+def remove_attributes(path: str) -> None:
+    """Take away the extended attributes and ACLs that somebody gave a file or directory."""
+    for name in live_attributes(path):
+        _step("attributes", path)
+        os.removexattr(path, name, follow_symlinks=False)
+
+
 def symlink(target: str, path: str) -> None:
     """Create a symlink."""
     _step("symlink", path)

@@ -223,7 +223,7 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
     if problem.kind == "history":
         _write_history(layout, database)
         return True
-    if problem.digest is None or problem.kind not in ("damaged", "missing", "mode", "surplus"):
+    if problem.digest is None or problem.kind not in ("damaged", "missing", "mode", "attributes", "surplus"):
         return False
     stored = database.get(ARTIFACT + problem.digest)
     try:
@@ -242,6 +242,11 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
     if entry is None:
         _clear(path)
         fs.stamp(os.path.dirname(path))
+        return True
+    if problem.kind == "attributes":
+        fs.remove_attributes(path)
+        # An ACL has a say in the mode.
+        _set_mode(layout, entry, path)
         return True
     if problem.kind == "mode":
         _set_mode(layout, entry, path)

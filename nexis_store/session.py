@@ -59,6 +59,8 @@ class Session:
         except FileNotFoundError:
             fs.make_directories(self._layout.staging)
             fs.make_directory(path)
+        # A default ACL would pass on to everything that is made below.
+        fs.remove_attributes(path)
         return path
 
     def close(self) -> None:

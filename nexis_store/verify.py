@@ -13,7 +13,7 @@ from functools import partial
 
 from blake3 import blake3
 
-from nexis_store import history, roots, workers
+from nexis_store import fs, history, roots, workers
 from nexis_store.database import Database
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import DamagedStoreError, NotInStoreError
@@ -228,7 +228,7 @@ class Reader:
     """Reads files to prove them; an inode with several names is read once. For one thread."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[int, int], tuple[bytes, int]] = {}
+        self._seen: dict[tuple[int, int], tuple[bytes, int, list[str]]] = {}
         # A new buffer for each file would cost as much as reading it.
         self._buffer = memoryview(bytearray(_CHUNK))
         # Noting when a file was read last would write every inode of the store.
@@ -243,14 +243,14 @@ class Reader:
             self._flags &= ~os.O_NOATIME
             return fd
 
-    def look_at(self, path: str) -> tuple[bytes, int]:
-        """The digest and the mode of a regular file; something else has no digest that any entry could have."""
+    def look_at(self, path: str) -> tuple[bytes, int, list[str]]:
+        """The digest, mode and attributes of a regular file; something else has no digest that any entry could have."""
         fd = self._open(path)
         try:
             status = os.fstat(fd)
             mode = status.st_mode
             if not stat.S_ISREG(mode):
-                return b"", 0
+                return b"", 0, []
             shared = status.st_nlink > 1
             if shared:
                 known = self._seen.get((status.st_dev, status.st_ino))
@@ -261,9 +261,9 @@ class Reader:
             if count == _CHUNK:
                 while count := os.readv(fd, (self._buffer,)):
                     hasher.update(self._buffer[:count])
+            found = hasher.digest(), stat.S_IMODE(mode), fs.live_attributes(fd)
         finally:
             os.close(fd)
-        found = hasher.digest(), stat.S_IMODE(mode)
         if shared:
             self._seen[status.st_dev, status.st_ino] = found
         return found
@@ -313,9 +313,10 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) 
         listed[relative[:cut] if cut > 0 else ""].add(relative[cut + 1 :])
         path = f"{place}/{relative}"
         mode = wanted = 0
+        attributes: list[str] = []
         try:
             if kind == "f":
-                found, mode = reader.look_at(path)
+                found, mode, attributes = reader.look_at(path)
                 wrong = found != entry.digest
                 wanted = 0o555 if entry.executable else 0o444
             elif kind == "l":
@@ -328,6 +329,7 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) 
                     hidden = f"{relative}/"
                     del listed[relative]
                 mode, wanted = stat.S_IMODE(status), 0o755
+                attributes = fs.live_attributes(path)
         except OSError as error:
             yield Problem("missing", digest, relative, error.strerror or str(error))
             continue
@@ -335,6 +337,9 @@ def compare(place: str, manifest: Manifest, digest: TreeDigest, reader: Reader) 
             yield Problem("damaged", digest, relative, "it is not what its digest says")
         elif mode != wanted:
             yield Problem("mode", digest, relative, f"its mode on disk is {mode:04o} instead of {wanted:04o}")
+        if attributes and not wrong:
+            live = ", ".join(attributes)
+            yield Problem("attributes", digest, relative, f"it has extended attributes on disk: {live}")
     for directory, names in listed.items():
         try:
             there = os.listdir(f"{place}/{directory}")

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from nexis_store.errors import StoreError
+from nexis_store.repair import repair_problem
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
+from tests.store.test_store import add
 
 
 @pytest.fixture
@@ -96,3 +99,62 @@ def test_unreadable_files_of_a_build_land_too(store: Store, out: Path) -> None:
     (out / "usr/bin/secret").chmod(0o111)
     artifact = store.add_directory(out, "pkg", move=True)
     assert (artifact.path / "usr/bin/secret").stat().st_mode & 0o777 == 0o555
+
+
+def access_list(user: int) -> bytes:
+    """A POSIX ACL as the system stores it: version 2, then tag, permissions and number of each entry."""
+    entries = [(0x01, 6, -1), (0x02, 6, user), (0x04, 4, -1), (0x10, 6, -1), (0x20, 4, -1)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+
+
+ATTRIBUTES = {
+    "user.origin": b"here",
+    "system.posix_acl_access": access_list(1234),
+    "security.capability": struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0),
+}
+
+
+def give(path: Path, name: str) -> None:
+    try:
+        os.setxattr(path, name, ATTRIBUTES[name])
+    except OSError as error:
+        pytest.skip(f"no {name} here: {error}")
+
+
+@pytest.mark.parametrize("size", [5, 5000, 3 << 20])
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_attributes_are_never_live(tmp_path: Path, name: str, size: int) -> None:
+    out = tmp_path / "out"
+    (out / "usr/bin").mkdir(parents=True)
+    (out / "usr/bin/tool").write_bytes(os.urandom(size))
+    (out / "usr/bin/tool").chmod(0o755)
+    for path in (out / "usr/bin/tool", out / "usr/bin"):
+        if name != "security.capability" or path.is_file():
+            give(path, name)
+    with Store.open(tmp_path / "store") as store:
+        landed = store.add_directory(out, "tool", move=True)
+        tool = landed.path / "usr/bin/tool"
+        assert name not in os.listxattr(tool) and name not in os.listxattr(tool.parent)
+        assert list(store.verify(contents=True)) == []
+        # Somebody who may write to the store gives it one.
+        give(tool, name)
+        if name != "security.capability":
+            give(tool.parent, name)
+        problems = list(store.verify(contents=True))
+        assert {each.path for each in problems if each.kind == "attributes"} >= {"usr/bin/tool"}
+        assert any(name in each.message for each in problems)
+        for problem in problems:
+            assert repair_problem(store.layout, store.database, problem, None)
+        assert list(store.verify(contents=True)) == []
+
+
+def test_a_default_acl_of_the_store_does_not_pass_on(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        os.mkdir(store.layout.staging)
+        try:
+            os.setxattr(store.layout.staging, "system.posix_acl_default", access_list(1234))
+        except OSError as error:
+            pytest.skip(f"no ACLs here: {error}")
+        landed = add(store, "a", {"usr/file": b"x" * 5000})
+        assert os.listxattr(landed.path / "usr/file") == os.listxattr(landed.path / "usr") == []
+        assert list(store.verify(contents=True)) == []

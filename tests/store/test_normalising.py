@@ -112,10 +112,12 @@ def build(root: Path, change: Change) -> Path:
     return root
 
 
+@pytest.mark.parametrize("move", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_made_equal(store: Store, tmp_path: Path, case: str) -> None:
+def test_made_equal(store: Store, tmp_path: Path, case: str, move: bool) -> None:
     first, second = (build(tmp_path / name, change) for name, change in zip("ab", CASES[case], strict=True))
-    one, two = (store.add_directory(each, "package") for each in (first, second))
+    # What has special attributes comes first: its files become those of the store.
+    two, one = (store.add_directory(each, "package", move=move) for each in (second, first))
     assert one.digest == two.digest
     times = {os.lstat(path).st_mtime_ns for path in Path(one.path).rglob("*")}
     assert times == {1_000_000_000}
