@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nexis_store.digest import TreeDigest
+from nexis_store.digest import BuildKey, TreeDigest
 from nexis_store.freeing import own_bytes
 from nexis_store.maintenance import backend_of
-from nexis_store.records import DEAD, REALISATION
+from nexis_store.realisation import Realisation, was_given
+from nexis_store.records import DEAD, REALISATION, decode_realisation
 from nexis_store.tree import Manifest, ManifestEntry, sort_key
 
 if TYPE_CHECKING:
@@ -144,6 +145,26 @@ def why_alive(store: Store, digest: TreeDigest) -> list[tuple[str, list[TreeDige
                 step = towards[step]
             found.append((name, chain))
     return found
+
+
+def built_from(store: Store, digests: Iterable[TreeDigest]) -> list[Realisation]:
+    """The builds that were given one of these artifacts, or what was built from it, or what refers to one of those."""
+    builds = [decode_realisation(BuildKey(key[1:]), value) for key, value in store.database.scan(REALISATION)]
+    found: dict[BuildKey, Realisation] = {}
+    pending = list(digests)
+    concerned: set[TreeDigest] = set()
+    while pending:
+        digest = pending.pop()
+        if digest in concerned:
+            continue
+        concerned.add(digest)
+        # What refers to it brings it along into builds.
+        pending += store.referrers(digest)
+        for build in builds:
+            if build.key not in found and was_given(build, [digest]):
+                found[build.key] = build
+                pending += build.outputs.values()
+    return sorted(found.values(), key=lambda build: build.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+
+INPUTS = "inputs"
+"""Key in ``extra``: the trees that a build was given, shortened (``inputs_of``): whom damage of one concerns."""
+
+_PREFIX = 16
+
+
+def inputs_of(digests: Iterable[TreeDigest]) -> str:
+    """The value of ``INPUTS`` for these trees."""
+    return " ".join(sorted({digest.hex()[:_PREFIX] for digest in digests}))
+
+
+def was_given(realisation: Realisation, digests: Iterable[TreeDigest]) -> bool:
+    """Whether a build was given one of these trees."""
+    given = realisation.extra.get(INPUTS, "").split()
+    return any(digest.hex()[:_PREFIX] in given for digest in digests)
 
 
 @dataclass(frozen=True, slots=True)

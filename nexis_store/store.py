@@ -19,13 +19,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nexis_store import finding, fs, gc, generations, landing, opening, publish, recovery, refs, roots, unpack, verify
+from nexis_store import (
+    finding,
+    fs,
+    gc,
+    generations,
+    landing,
+    marks,
+    opening,
+    publish,
+    recovery,
+    refs,
+    roots,
+    unpack,
+    verify,
+)
 from nexis_store import union as merging
 from nexis_store.builds import remember
 from nexis_store.database import Database, Transaction
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.durability import Durability
-from nexis_store.errors import Contested, NotInStoreError, StoreError, writing
+from nexis_store.errors import Contested, DamagedStoreError, NotInStoreError, StoreError, writing
 from nexis_store.freeing import Progress
 from nexis_store.gc import GcPlan, GcResult
 from nexis_store.generations import Generation
@@ -91,6 +105,7 @@ class Store:
         )
         if restarted and not readonly:
             recovery.after_power_cut(layout, self.database)
+        self._inspection = marks.Inspection()
         self._manifests = lru_cache(maxsize=512)(self._read_manifest)
 
     @classmethod
@@ -296,6 +311,21 @@ class Store:
     def manifest(self, digest: TreeDigest) -> Manifest:
         """The listing of an artifact, proved against its digest; raises ``NotInStoreError``, ``DamagedStoreError``."""
         return self._manifests(digest)
+
+    def check_intact(self, digests: Iterable[TreeDigest], *, most: int = 512) -> None:
+        """Look whether somebody has touched artifacts that are about to be used; raises ``DamagedStoreError`` if so.
+
+        Only marks are looked at (``marks``), of at most so many paths, none of them twice: of large trees a part, and
+        another one each time. What was touched is read.
+        """
+        places = {os.fspath(self.path(digest)): digest for digest in digests}
+        for place, path in self._inspection.look(list(places), most):
+            if not marks.is_right(place, path, self.manifest(places[place])):
+                self._inspection.forget(place)
+                raise DamagedStoreError(
+                    f"{place}/{path} is damaged" if path else f"{place} is damaged",
+                    hint=f"run 'nexis-store verify --contents --repair {places[place].hex()[:16]}', then this again",
+                )
 
     def references(self, digest: TreeDigest) -> tuple[TreeDigest, ...]:
         """What an artifact refers to directly."""

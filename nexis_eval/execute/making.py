@@ -28,7 +28,7 @@ from nexis_eval.schedule.jobserver import TokenPool
 from nexis_eval.schedule.memory import MemoryPool
 from nexis_eval.schedule.plan import chosen
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
-from nexis_store.realisation import Realisation
+from nexis_store.realisation import INPUTS, Realisation, inputs_of
 from nexis_store.store import Store
 
 MAX_FETCHES = 8
@@ -206,6 +206,11 @@ class Maker:
 
     def _realisation(self, begun: Begun, outputs: Outputs, result: BuildResult | None = None) -> Realisation:
         origin, note = self._provenance(begun.derivation)
+        extra = {"platform": begun.derivation.platform, "kind": begun.derivation.builder.kind}
+        # Of a choice only what was chosen is there.
+        inputs = [self._resolve(each) for each in begun.derivation.inputs if each.derivation in self._outputs]
+        if inputs:
+            extra[INPUTS] = inputs_of(inputs)
         return Realisation(
             key=begun.key,
             derivation=begun.id,
@@ -216,7 +221,7 @@ class Maker:
             started_ns=begun.started_ns,
             duration_ns=time.monotonic_ns() - begun.clock_ns,
             max_rss_bytes=result.max_rss_bytes if result else 0,
-            extra={"platform": begun.derivation.platform, "kind": begun.derivation.builder.kind},
+            extra=extra,
         )
 
     def _provenance(self, derivation: Derivation) -> tuple[str, str]:

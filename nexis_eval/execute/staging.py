@@ -94,8 +94,10 @@ def stage(
     file.write_text(script.script, encoding="utf-8")
     binds = [Bind(SCRIPT_AT, file)]
     trees: list[tuple[Input, Path]] = []
-    for index, item in enumerate(derivation.inputs):
-        digests = resolve(item)
+    resolved = [(item, resolve(item)) for item in derivation.inputs]
+    # What was damaged on the disk must not be built from: the result would be stored as if it were right.
+    store.check_intact(digest for _, digests in resolved for digest in digests)
+    for index, (item, digests) in enumerate(resolved):
         if item.use in (Use.TAR, Use.CPIO):
             binds.append(_archive(store, item, digests[0], extra, index))
         elif item.use is Use.BIND:

@@ -17,9 +17,13 @@ from pathlib import Path
 from nexis_store.checking import check_contents
 from nexis_store.cli.common import open_store, open_to_look, print_json, progress_for
 from nexis_store.errors import StoreError
+from nexis_store.queries import built_from
 from nexis_store.repair import recount
 from nexis_store.store import Store
 from nexis_store.verify import Problem
+
+_WRONG_CONTENT = ("damaged", "missing", "surplus")
+"""Kinds of problems of an artifact by which a build may have come out wrong."""
 
 EXAMPLES = """\
 examples:
@@ -64,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
                 print("interrupted; 'nexis-store verify --resume' goes on from here", file=sys.stderr)
                 return 130
         repaired, left = _repair(store, args, problems) if problems and _wants_repair(args) else ([], problems)
+        wrong = {each.digest for each in problems if each.digest is not None and each.kind in _WRONG_CONTENT}
+        builds = built_from(store, wrong) if wrong else []
         if args.json:
             print_json(
                 [
@@ -87,6 +93,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"repaired: {each}")
         for each in left:
             print(each)
+        for build in builds:
+            outputs = ", ".join(digest.hex()[:16] for digest in build.outputs.values())
+            print(f"built from what is or was damaged: {build.name} ({outputs})")
+        if builds:
+            print("'nexis-eval repro' builds again and compares")
         print(f"{len(left)} problem{'s' if len(left) > 1 else ''}" if left else "no problems")
         if any(each.kind == "lost" for each in left):
             print("'nexis-store recover' takes back what roots keep and the metadata have lost")

@@ -21,6 +21,7 @@ from nexis_eval.mirrors import Mirrors
 from nexis_eval.realise import Options, Outcome, realise
 from nexis_eval.schedule.plan import Plan, make_plan
 from nexis_store.digest import DerivationId
+from nexis_store.queries import built_from
 from nexis_store.store import Store
 from tests.eval.roots import make_root, root_derivation
 from tests.eval.sandbox.rooms import require_sandbox
@@ -102,6 +103,25 @@ def test_builds_what_is_asked_and_nothing_twice(bench: Bench) -> None:
     assert bench.started() == ["first", "second"]
     assert not bench.plan(second).pending
     assert list((bench.store.root / ".build").iterdir()) == []
+
+
+def test_a_damaged_input_is_not_built_from(bench: Bench) -> None:
+    first = bench.script("first", "mkdir -p /out/usr; echo one >/out/usr/a")
+    third = bench.script("third", "mkdir -p /out/usr; cat /in/0/usr/a >/out/usr/c", (first,))
+    assert bench.build(third).failed == ()
+    known = bench.store.realised(first)
+    assert known is not None
+    file = bench.store.path(known.outputs["out"]) / "usr/a"
+    file.chmod(0o644)
+    file.write_text("two\n")
+    file.chmod(0o444)
+    second = bench.script("second", "mkdir -p /out/usr; cat /in/0/usr/a >/out/usr/b", (first,))
+    # A process that has used the tree before looks no second time.
+    with Store.open(bench.store.root) as store:
+        bench.store = store
+        assert bench.build(second).failed == ("second",) and "usr/a is damaged" in str(bench.seen)
+        assert store.realised(second) is None
+        assert [build.name for build in built_from(store, known.outputs.values())] == ["third"]
 
 
 def test_unchanged_output_cuts_off_what_follows(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,12 @@ import pytest
 
 from nexis_store.archive import write_cpio, write_tar
 from nexis_store.cli.main import run
-from nexis_store.digest import BuildKey, DerivationId
+from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError, StoreError
 from nexis_store.history import read
 from nexis_store.marks import blemishes
 from nexis_store.publish import Artifact
-from nexis_store.realisation import Realisation
+from nexis_store.realisation import INPUTS, Realisation, inputs_of
 from nexis_store.store import Store
 from nexis_store.together import commit_together
 
@@ -394,3 +395,65 @@ def test_removing_never_follows_a_symlink(here: Path) -> None:
         with Store.open(here / "store") as store:
             assert list(store.artifacts()) == []
         assert (here / "mine/usr/share/text").read_bytes() == TEXT and (here / "mine/usr/link").is_symlink()
+
+
+@pytest.mark.parametrize(("path", "damage"), DAMAGE, ids=NAMES)
+def test_what_is_damaged_is_not_used(here: Path, path: str, damage: Callable[[Path], None]) -> None:
+    with Store.open(here / "store") as store:
+        artifact = add(store, "a")
+        store.check_intact([artifact.digest])
+    damage(artifact.path / path)
+    with Store.open(here / "store") as store:
+        for _ in range(2):
+            with pytest.raises(DamagedStoreError, match="is damaged"):
+                store.check_intact([artifact.digest])
+        add(store, "again")
+        store.check_intact([artifact.digest])
+
+
+def test_a_large_tree_is_looked_at_in_parts(here: Path) -> None:
+    with Store.open(here / "store") as store, store.writer("many") as writer:
+        for number in range(300):
+            writer.file(f"d{number // 20}/{number}", b"%d" % number)
+        digest = writer.commit().digest
+        os.utime(store.path(digest) / "d3/77")
+        store.check_intact([digest])
+        change(store.path(digest) / "d3/77")
+    with Store.open(here / "store") as store, pytest.raises(DamagedStoreError, match="d3/77 is damaged"):
+        for _ in range(300 // 100 + 1):
+            store.check_intact([digest], most=100)
+
+
+def test_what_was_built_from_damage_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def build(name: str, inputs: list[TreeDigest], references: list[TreeDigest]) -> Artifact:
+        with store.writer(name) as writer:
+            writer.file(name, name.encode() * 999)
+            artifact = writer.commit(references)
+        key = BuildKey.of(name.encode())
+        store.record(
+            Realisation(
+                key,
+                DerivationId(key),
+                name,
+                {"out": artifact.digest},
+                extra={INPUTS: inputs_of(inputs)} if inputs else {},
+            )
+        )
+        return artifact
+
+    with Store.open(here / "store") as store:
+        libc = build("libc", [], [])
+        gcc = build("gcc", [], [libc.digest])
+        direct = build("direct", [libc.digest], [])
+        build("by-reference", [gcc.digest], [])
+        build("further", [direct.digest], [])
+        build("unconcerned", [build("other", [], []).digest], [])
+        change(libc.path / "libc")
+        shutil.rmtree(store.layout.links)
+        add_again = libc.digest
+    assert run(["verify", "--contents"]) == 4
+    told = capsys.readouterr().out
+    assert re.findall(r"was damaged: (\S+)", told) == ["by-reference", "direct", "further"]
+    with Store.open(here / "store") as store:
+        assert build("libc", [], []).digest == add_again
+    assert run(["verify", "--contents"]) == 0
