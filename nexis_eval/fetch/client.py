@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from nexis_eval.fetch.headers import printable, said
 from nexis_eval.fetch.pace import least_rate
 from nexis_eval.fetch.proxies import environment_proxies
 from nexis_store.errors import NexisError, Place
@@ -102,17 +103,18 @@ def split_url(url: str) -> SplitResult:
 def _short(url: str) -> str:
     """The beginning of a URL that cannot be read, without what may be a password in it."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"[:200]
+    return said(f"{scheme}{separator}{rest.rpartition('@')[2]}")
 
 
 def shown(url: str) -> str:
-    """``url`` without user, password and query: what may appear in messages and logs."""
+    """``url`` without user, password, query and control characters: what may appear in messages and logs."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return _short(url).partition("?")[0]
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", parts.fragment))
+    plain = urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", parts.fragment))
+    return plain if plain.isprintable() else printable(plain)
 
 
 def refuse_secrets(url: str) -> str:

@@ -23,6 +23,8 @@ MAX_REDIRECT_BYTES = 1 << 20
 """What may come with an answer that only says where to go."""
 VERIFIED = "nexis.verified"
 """The extension of requests whose answer is compared with a hash that is known: those may be redirected anywhere."""
+UNPACED = "nexis.unpaced"
+"""The extension of requests whose answer may take its time: whoever reads it watches the pace."""
 
 Transport = TypeVar("Transport", httpx.AsyncHTTPTransport, httpx.HTTPTransport)
 
@@ -157,7 +159,8 @@ class AsyncRoutes(httpx.AsyncBaseTransport):
                 raise
             assert isinstance(response.stream, httpx.AsyncByteStream)
             limit = MAX_REDIRECT_BYTES if response.has_redirect_location else None
-            body = WatchedBody(response.stream, self._least_rate, limit, self._slots.release)
+            least_rate = 0 if request.extensions.get(UNPACED) else self._least_rate
+            body = WatchedBody(response.stream, least_rate, limit, self._slots.release)
         except BaseException:
             self._slots.release()
             raise

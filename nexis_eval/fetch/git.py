@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from nexis_eval.fetch.client import FetchError, client_or_new, refuse_secrets, shown
-from nexis_eval.fetch.git_pack import Pack, PackError, write_once
+from nexis_eval.fetch.client import FetchError, MalformedUrlError, client_or_new, refuse_secrets, shown, split_url
+from nexis_eval.fetch.git_pack import Pack, PackError
 from nexis_eval.fetch.git_protocol import ProtocolError, Reference, fetch_commit, list_references, parse_reference
-from nexis_eval.fetch.git_transport import connect
-from nexis_eval.fetch.transfer import AttemptError, Progress
+from nexis_eval.fetch.git_transport import Packets, connect
+from nexis_eval.fetch.git_tree import Allowance, Objects, write_tree
+from nexis_eval.fetch.headers import said
+from nexis_eval.fetch.pace import Pace, least_rate, slowness
+from nexis_eval.fetch.transfer import MAX_BYTES, AttemptError, Progress
 from nexis_eval.graph.derivation import FetchGit
 from nexis_eval.mirrors import Mirrors
 from nexis_store.hashing import tree_of_path
@@ -30,9 +34,14 @@ if TYPE_CHECKING:
 ROUNDS = 3
 FIRST_DELAY_SECONDS = 0.5
 MAX_SUBMODULE_DEPTH = 8
-FILE, EXECUTABLE, SYMLINK, DIRECTORY, SUBMODULE = 0o100000, 0o100755, 0o120000, 0o40000, 0o160000
+MAX_MODULES_BYTES = 1 << 20
+"""Of a ``.gitmodules`` file."""
+PATIENCE_SECONDS = 600.0
+"""Until a server begins to send the pack: it may have to look for what is in it."""
 
 Result = TypeVar("Result")
+
+_MODULES_HINT = "its '.gitmodules' says so: use another commit, or a source without submodules, such as an archive"
 
 
 def plain_url(url: str) -> str:
@@ -67,6 +76,10 @@ async def _from_any(
                     again.append(each)
             except (ProtocolError, PackError) as failure:
                 failures[each] = str(failure)
+            except TimeoutError:
+                failures[each] = f"the server took more than {PATIENCE_SECONDS:.0f} seconds"
+            except OSError as failure:
+                failures[each] = f"its files cannot be written: {failure.strerror or failure}"
         if not again:
             break
         pending = again
@@ -90,101 +103,14 @@ async def references(
     """
 
     async def attempt(each: str) -> list[Reference]:
-        async with connect(each, client) as server:
+        async with asyncio.timeout(PATIENCE_SECONDS), connect(each, client) as server:
             capabilities = await server.greeting()
             async with server.ask(list_references(capabilities, prefixes)) as packets:
                 found = [parse_reference(line) for line in await packets.lines() if not line.startswith("unborn ")]
-        # Servers may send more than was asked for.
-        return [each for each in found if each.name.startswith(tuple(prefixes))]
+        # Servers may send more than was asked for, and names that no terminal and no lock should see.
+        return [each for each in found if each.name.startswith(tuple(prefixes)) and each.name.isprintable()]
 
     return await _from_any(urls, mirrors, f"list what is in {shown(plain_url(urls[0]))}", attempt)
-
-
-@dataclass(slots=True)
-class _Objects:
-    """What a pack held: small objects in memory, the contents of files in a directory under their names."""
-
-    directory: Path
-    trees: dict[str, bytes] = field(default_factory=dict)
-    commits: dict[str, bytes] = field(default_factory=dict)
-    placed: dict[str, Path] = field(default_factory=dict)
-
-    def take(self, name: str, kind: bytes, content: bytes) -> None:
-        """Keep one object."""
-        if kind == b"blob":
-            write_once(self.directory, name, content)
-        elif kind == b"tree":
-            self.trees[name] = content
-        elif kind == b"commit":
-            self.commits[name] = content
-
-    def file(self, name: str) -> Path:
-        """Where the content of a file is; raises ``PackError`` if it is missing."""
-        path = self.placed.get(name, self.directory / name)
-        if not path.exists():
-            raise PackError(f"the server left out object {name}")
-        return path
-
-    def place(self, name: str, target: Path) -> None:
-        """Put the content of a file where it belongs."""
-        source = self.file(name)
-        if name in self.placed:
-            shutil.copyfile(source, target)
-        else:
-            source.rename(target)
-            self.placed[name] = target
-
-
-def _entries(content: bytes, raw: int) -> list[tuple[int, bytes, str]]:
-    """Mode, name and object of each entry of a tree (gitformat: ``MODE NAME\\0OBJECT``)."""
-    found, position, seen = [], 0, set()
-    while position < len(content):
-        end = content.find(b"\0", position)
-        mode, space, name = content[position:end].partition(b" ")
-        position = end + 1 + raw
-        if end < 0 or not space or position > len(content):
-            raise PackError("a tree is damaged")
-        if name in (b"", b".", b"..") or b"/" in name or name.lower() == b".git":
-            raise PackError(
-                f"a tree has an entry called {name.decode(errors='replace')!r}, which no repository may have"
-            )
-        if name in seen:
-            raise PackError(f"a tree has two entries called {name.decode(errors='replace')!r}")
-        seen.add(name)
-        found.append((int(mode, 8), name, content[end + 1 : position].hex()))
-    return found
-
-
-def _write_tree(objects: _Objects, commit: str, target: Path) -> dict[str, str]:
-    """Write out the files of a commit; returns path → commit of its submodules. Raises ``PackError``."""
-    if commit not in objects.commits:
-        raise PackError(f"the server did not send commit {commit}")
-    head, _, _ = objects.commits[commit].partition(b"\n")
-    pending = [(head.removeprefix(b"tree ").decode(), target)]
-    submodules: dict[str, str] = {}
-    while pending:
-        tree, directory = pending.pop()
-        if tree not in objects.trees:
-            raise PackError(f"the server left out tree {tree}")
-        directory.mkdir()
-        for mode, raw_name, name in _entries(objects.trees[tree], len(commit) // 2):
-            path = directory / os.fsdecode(raw_name)
-            if mode == DIRECTORY:
-                pending.append((name, path))
-            elif mode == SUBMODULE:
-                path.mkdir()
-                submodules[str(path.relative_to(target))] = name
-            elif mode == SYMLINK:
-                link = objects.file(name).read_bytes()
-                if not link or b"\0" in link:
-                    raise PackError(f"{path.relative_to(target)} is a link to nowhere")
-                path.symlink_to(os.fsdecode(link))
-            elif mode & 0o170000 == FILE:
-                objects.place(name, path)
-                path.chmod(0o755 if mode & 0o111 else 0o644)
-            else:
-                raise PackError(f"{path.relative_to(target)} has the unknown mode {mode:o}")
-    return submodules
 
 
 def parse_modules(text: str) -> dict[str, str]:
@@ -214,33 +140,48 @@ def submodule_url(base: str, url: str) -> str:
     return url
 
 
-async def _receive(url: str, commit: str, work: Path, client: httpx.AsyncClient, progress: Progress | None) -> _Objects:
+async def _receive(url: str, commit: str, work: Path, client: httpx.AsyncClient, progress: Progress | None) -> Objects:
     """Download a commit and everything it holds."""
     shutil.rmtree(work, ignore_errors=True)
-    objects = _Objects(work / "objects")
+    objects = Objects(work / "objects", commit)
     objects.directory.mkdir(parents=True)
     pack = work / "pack"
-    async with connect(url, client) as server:
+    async with asyncio.timeout(PATIENCE_SECONDS) as patience, connect(url, client) as server:
         capabilities = await server.greeting()
         if len(commit) != {"sha1": 40, "sha256": 64}.get(capabilities.object_format):
-            raise PackError(f"{commit} is no name of a commit in a {capabilities.object_format} repository")
+            raise PackError(
+                f"'{commit}' is not the name of a commit in a {said(capabilities.object_format)} repository"
+            )
         async with server.ask(fetch_commit(capabilities, commit)) as packets:
             await packets.section("packfile")
-            done = 0
-            with pack.open("wb") as out:
-                async for data in packets.sideband():
-                    out.write(data)
-                    done += len(data)
-                    if progress is not None:
-                        progress(done, None)
+            await _receive_pack(packets, pack, progress, began=lambda: patience.reschedule(None))
 
     def unpack() -> None:
-        with Pack(pack, capabilities.object_format) as opened:
+        with Pack(pack, capabilities.object_format, work) as opened:
             opened.read(objects.take)
         pack.unlink()
 
     await asyncio.to_thread(unpack)
     return objects
+
+
+async def _receive_pack(packets: Packets, pack: Path, progress: Progress | None, *, began: Callable[[], None]) -> None:
+    least = least_rate()
+    pace, done, waiting_since = Pace(least), 0, 0.0
+    with pack.open("wb") as out:
+        async for data in packets.sideband():
+            now = time.monotonic()
+            if done and pace.too_slow(len(data), now - waiting_since):
+                raise AttemptError(slowness(least), again=True)
+            if data and not done:
+                began()
+            out.write(data)
+            done += len(data)
+            if done > MAX_BYTES:
+                raise PackError(f"the pack is larger than {MAX_BYTES:,} bytes")
+            if progress is not None:
+                progress(done, None)
+            waiting_since = time.monotonic()
 
 
 async def check_out(
@@ -254,13 +195,15 @@ async def check_out(
     progress: Progress | None = None,
     work: Path | None = None,
     depth: int = 0,
+    allowance: Allowance | None = None,
 ) -> bool:
     """Write the files of ``commit`` to ``directory``, which is made; returns whether submodules took part.
 
     ``urls`` are of one repository and tried in order; submodules with a relative URL are looked for beside each.
-    ``work`` is a directory to work in, on the same file system; by default one beside ``directory``. Raises
-    ``FetchError``.
+    ``work`` is a directory to work in, on the same file system; by default one beside ``directory``. ``allowance`` is
+    what the repository may have, its submodules included. Raises ``FetchError``.
     """
+    allowed = allowance or Allowance()
     work = work or directory.with_name(f"{directory.name}.objects")
     bases = [plain_url(each) for each in urls]
     label = shown(bases[0])
@@ -268,7 +211,10 @@ async def check_out(
     async def attempt(each: str) -> dict[str, str]:
         objects = await _receive(each, commit, work, client, progress)
         await asyncio.to_thread(shutil.rmtree, directory, True)
-        return await asyncio.to_thread(_write_tree, objects, commit, directory)
+        left = replace(allowed)
+        submodules = await asyncio.to_thread(write_tree, objects, directory, left)
+        allowed.entries, allowed.copied_bytes, allowed.submodules = left.entries, left.copied_bytes, left.submodules
+        return submodules
 
     try:
         links = await _from_any(urls, mirrors, f"fetch {commit} of {label}", attempt)
@@ -278,15 +224,27 @@ async def check_out(
     if not submodules or not links or not modules.is_file() or modules.is_symlink():
         return False
     if depth >= MAX_SUBMODULE_DEPTH:
-        raise FetchError(f"{label} has submodules within submodules, {depth} deep", hint="unlikely to end")
+        raise FetchError(f"{label} has submodules within submodules, {depth} deep", hint=_MODULES_HINT)
+    if modules.stat().st_size > MAX_MODULES_BYTES:
+        raise FetchError(f"'.gitmodules' of {label} has more than {MAX_MODULES_BYTES:,} bytes", hint="correct 'source'")
     named = parse_modules(modules.read_text(encoding="utf-8", errors="replace"))
     for path, wanted in sorted(links.items()):
         if path not in named:
             continue
-        sources = [submodule_url(base, named[path]) for base in bases]
-        for base, source in zip(bases, sources, strict=True):
-            if urlsplit(source).scheme == "file" and urlsplit(base).scheme != "file":
-                raise FetchError(f"the submodule '{path}' of {shown(base)} names a file of this machine: {source}")
+        try:
+            sources = [plain_url(submodule_url(base, named[path])) for base in bases]
+            schemes = [split_url(each).scheme for each in sources]
+        except (MalformedUrlError, ValueError):
+            raise FetchError(
+                f"the submodule '{said(path)}' of {label} has a URL that is not one: {said(shown(named[path]))}",
+                hint=_MODULES_HINT,
+            ) from None
+        for base, scheme in zip(bases, schemes, strict=True):
+            if scheme == "file" and urlsplit(base).scheme != "file":
+                raise FetchError(
+                    f"the submodule '{said(path)}' of {shown(base)} names a file of this machine: {said(named[path])}",
+                    hint=_MODULES_HINT,
+                )
         (directory / path).rmdir()
         await check_out(
             sources,
@@ -297,6 +255,7 @@ async def check_out(
             submodules=True,
             work=work,
             depth=depth + 1,
+            allowance=allowed,
         )
     return True
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nexis_eval.fetch.headers import said
+
 FLUSH = b"0000"
 DELIMITER = b"0001"
 MAX_PACKET = 65516
@@ -84,10 +86,9 @@ def fetch_commit(capabilities: Capabilities, commit: str) -> bytes:
 
 def packet_length(head: bytes) -> int:
     """How many bytes follow the four of ``head``; negative for flush (-4), delimiter (-3) and response end (-2)."""
-    try:
-        length = int(head, 16)
-    except ValueError:
-        raise ProtocolError("the server does not speak git's protocol") from None
+    if not set(head) <= set(b"0123456789abcdefABCDEF"):
+        raise ProtocolError("the server does not speak git's protocol")
+    length = int(head, 16)
     if length == 3 or length > MAX_PACKET + 4:
         raise ProtocolError("a packet line has an impossible length")
     return length - 4
@@ -96,8 +97,13 @@ def packet_length(head: bytes) -> int:
 def text_of(line: bytes) -> str:
     """A line as text; raises ``ProtocolError`` where the server reports an error instead."""
     if line.startswith(b"ERR "):
-        raise ProtocolError(f"the server says: {line[4:].decode(errors='replace').strip()}")
-    return line.decode(errors="surrogateescape").rstrip("\n")
+        raise ProtocolError(f"the server says: {said(line[4:].decode(errors='replace'))}")
+    return line.decode(errors="replace").rstrip("\n")
+
+
+def is_object_name(text: str) -> bool:
+    """Whether it is the whole name of an object, in lower case."""
+    return len(text) in (40, 64) and set(text) <= set("0123456789abcdef")
 
 
 def parse_capabilities(lines: Sequence[str]) -> Capabilities:
@@ -115,7 +121,7 @@ def parse_reference(line: str) -> Reference:
     """One line of the answer to ``list_references``."""
     oid, _, rest = line.partition(" ")
     name, *attributes = rest.split(" ")
-    if not name or len(oid) not in (40, 64):
-        raise ProtocolError(f"not a reference: {line!r}")
     peeled = next((each.removeprefix("peeled:") for each in attributes if each.startswith("peeled:")), "")
+    if not name or not is_object_name(oid) or (peeled and not is_object_name(peeled)):
+        raise ProtocolError(f"not a reference: {said(line)!r}")
     return Reference(name, oid, peeled)

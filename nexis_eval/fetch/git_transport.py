@@ -11,8 +11,9 @@ import os
 import shlex
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from nexis_eval.fetch.client import split_url
 from nexis_eval.fetch.git_protocol import (
     FLUSH,
     Capabilities,
@@ -22,6 +23,7 @@ from nexis_eval.fetch.git_protocol import (
     parse_capabilities,
     text_of,
 )
+from nexis_eval.fetch.headers import said
 from nexis_eval.fetch.transfer import RETRIED_STATUS, AttemptError, attempt_error
 
 if TYPE_CHECKING:
@@ -29,7 +31,13 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = 20.0
 SILENCE_TIMEOUT_SECONDS = 120.0
+END_SECONDS = 2.0
+"""That a program has to end by itself."""
 GIT_PORT = 9418
+MAX_LISTING_BYTES = 512 << 20
+LINE_COST_BYTES = 64
+"""Of memory, beside the text."""
+MAX_COMPLAINT_BYTES = 1 << 16
 SCHEMES = ("http", "https", "git", "ssh", "file")
 
 
@@ -52,9 +60,12 @@ class Packets:
 
     async def lines(self) -> list[str]:
         """All lines up to the next flush or delimiter, as text."""
-        found = []
+        found, size = [], 0
         while (line := await self.next()) is not None:
             found.append(text_of(line))
+            size += len(line) + LINE_COST_BYTES
+            if size > MAX_LISTING_BYTES:
+                raise ProtocolError("the server lists more than any repository has")
         return found
 
     async def section(self, name: str) -> None:
@@ -68,7 +79,7 @@ class Packets:
             if line[:1] == b"\1":
                 yield line[1:]
             elif line[:1] != b"\2":
-                raise ProtocolError(f"the server says: {line[1:].decode(errors='replace').strip()}")
+                raise ProtocolError(f"the server says: {said(line[1:].decode(errors='replace'))}")
 
 
 class Server(Protocol):
@@ -116,10 +127,14 @@ class HttpServer:
     async def _request(self, method: str, url: str, **settings: object) -> AsyncIterator[httpx.Response]:
         import httpx
 
+        from nexis_eval.fetch.connections import UNPACED
+
         try:
+            # A server may think for minutes before it sends a pack; how fast that then comes is seen where it is read.
+            settings["extensions"] = {UNPACED: True}
             async with self._client.stream(method, url, **settings) as response:  # type: ignore[arg-type]
                 if response.status_code != 200:
-                    reason = f"{response.status_code} {response.reason_phrase}".strip()
+                    reason = f"{response.status_code} {said(response.reason_phrase)}".strip()
                     if response.status_code in (401, 403, 404):
                         reason += " (no such repository, or a password in ~/.netrc is needed)"
                     raise AttemptError(reason, again=response.status_code in RETRIED_STATUS)
@@ -203,6 +218,14 @@ async def _over_tcp(host: str, port: int, path: str) -> AsyncIterator[Server]:
             await writer.wait_closed()
 
 
+async def _complaint(stream: asyncio.StreamReader) -> bytes:
+    """What a program says on its standard error, up to a bound; the rest is read and forgotten."""
+    kept = b""
+    while part := await stream.read(MAX_COMPLAINT_BYTES):
+        kept += part[: MAX_COMPLAINT_BYTES - len(kept)]
+    return kept
+
+
 @contextlib.asynccontextmanager
 async def _over_pipe(command: list[str], needed: str) -> AsyncIterator[Server]:
     try:
@@ -210,34 +233,47 @@ async def _over_pipe(command: list[str], needed: str) -> AsyncIterator[Server]:
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "GIT_PROTOCOL": "version=2"},
         )
     except FileNotFoundError:
         raise AttemptError(f"'{command[0]}' is not installed, which {needed} needs") from None
     assert process.stdin is not None
     assert process.stdout is not None
+    assert process.stderr is not None
+    listening = asyncio.create_task(_complaint(process.stderr))
     try:
-        server = StreamServer(process.stdout, process.stdin)
-        yield server
+        yield StreamServer(process.stdout, process.stdin)
         with contextlib.suppress(ConnectionError):
             process.stdin.write(FLUSH)
             await process.stdin.drain()
-    except ConnectionError as error:
-        raise AttemptError(f"the connection broke off: {error}") from None
+    except (ConnectionError, AttemptError) as error:
+        process.stdin.close()
+        await _ended(process)
+        # What the program says is why the connection broke off. It would say the same again.
+        complaint = said((await listening).decode(errors="replace"))
+        raise AttemptError(complaint or str(error) or "the connection broke off") from None
     finally:
         process.stdin.close()
-        if process.returncode is None:
-            try:
-                await asyncio.wait_for(process.wait(), 2.0)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await _ended(process)
+        await listening
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for a program whose input was closed, and kill it if it does not end."""
+    try:
+        await asyncio.wait_for(process.wait(), END_SECONDS)
+    except TimeoutError:
+        # It may have ended since: an event loop that is busy hears of it late.
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 @contextlib.asynccontextmanager
 async def connect(url: str, client: httpx.AsyncClient) -> AsyncIterator[Server]:
     """Begin a conversation about the repository at ``url``; raises ``AttemptError``."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     path = unquote(parts.path)
     if parts.scheme in ("http", "https"):
         yield HttpServer(url, client)
@@ -246,7 +282,7 @@ async def connect(url: str, client: httpx.AsyncClient) -> AsyncIterator[Server]:
             yield server
     elif parts.scheme == "ssh":
         if (parts.hostname or "-").startswith("-") or (parts.username or "").startswith("-"):
-            raise AttemptError("that is no host name")
+            raise AttemptError("that is not a host name")
         where = f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname)
         port = ["-p", str(parts.port)] if parts.port else []
         options = ["-o", "BatchMode=yes", "-o", "SendEnv=GIT_PROTOCOL"]
@@ -254,7 +290,7 @@ async def connect(url: str, client: httpx.AsyncClient) -> AsyncIterator[Server]:
         async with _over_pipe(["ssh", *options, *port, "--", where, remote], "a git+ssh URL") as server:
             yield server
     elif parts.scheme == "file":
-        async with _over_pipe(["git-upload-pack", "--strict", path], "a repository on this machine") as server:
+        async with _over_pipe(["git-upload-pack", path], "a repository on this machine") as server:
             yield server
     else:
         raise AttemptError(f"'{parts.scheme}' is not a scheme of git repositories ({', '.join(SCHEMES)} are)")

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from nexis_eval.fetch.client import split_url
 from nexis_eval.fetch.hashes import Hasher, new_hasher
+from nexis_eval.fetch.headers import said, whole_number
 
 if TYPE_CHECKING:
     import httpx
@@ -25,10 +26,6 @@ RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER_SECONDS = 30.0
 MAX_BYTES = 1 << 36
 """What a server may send at most when nobody said how large the file is: 64 GiB."""
-MAX_DIGITS = 18
-"""Of a number in a header: what is longer is not the size or the time of anything."""
-MAX_SAID = 200
-"""Characters of what a server says that are repeated in a message."""
 
 Progress = Callable[[int, int | None], None]
 
@@ -84,18 +81,6 @@ class Partial:
         self.validator = ""
         if self.path.exists():
             os.truncate(self.path, 0)
-
-
-def said(text: str) -> str:
-    """What a server says, fit for a message: short, on one line, without control characters."""
-    plain = "".join(each if each.isprintable() else " " for each in text[: 4 * MAX_SAID])
-    words = " ".join(plain.split())
-    return words if len(words) <= MAX_SAID else f"{words[:MAX_SAID]}…"
-
-
-def whole_number(text: str) -> int | None:
-    """A number of a header (RFC 9110, 8.6); ``None`` for anything else, and for one that is absurdly long."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else None
 
 
 async def transfer(

@@ -6,6 +6,7 @@ Only what is missing is resolved; what is pinned stays as it is until it is aske
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from nexis_eval.config.model import Config, Package
 from nexis_eval.config.values import HASH_LENGTHS
 from nexis_eval.fetch.client import FetchError, new_client, refuse_secrets, shown
 from nexis_eval.fetch.git import check_out, is_git_url, plain_url, references
+from nexis_eval.fetch.git_protocol import is_object_name
 from nexis_eval.fetch.hashes import new_hasher
 from nexis_eval.fetch.transfer import Received
 from nexis_eval.fetch.unpacked import archive_tree
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 
 PER_ARCH_FIELDS = frozenset({"arch", "debarch", "goarch", "triplet"})
 PARALLEL = 6
-OBJECT_NAME_LENGTHS = (40, 64)
+_SHORTENED = re.compile(r"[0-9a-f]{4,63}", re.IGNORECASE).fullmatch
 
 Tell = Callable[[str], None]
 Keep = Callable[[LockedSource, Path], None]
@@ -326,8 +328,8 @@ class Resolver:
     async def _commit(self, package: Package, written: Sequence[str], release: Release) -> tuple[str, str]:
         """Commit and tag: what the URLs' fragment names, else the tag of the version, else the default branch."""
         url, _, fragment = written[0].partition("#")
-        if len(fragment) in OBJECT_NAME_LENGTHS and set(fragment) <= set("0123456789abcdef"):
-            return fragment, ""
+        if is_object_name(fragment.lower()):
+            return fragment.lower(), ""
         prefixes = ("HEAD", "refs/heads/", TAGS) if fragment else ("HEAD", TAGS)
         found = {
             each.name: each.commit
@@ -337,6 +339,7 @@ class Resolver:
             for name in (f"{TAGS}{fragment}", f"refs/heads/{fragment}"):
                 if name in found:
                     return found[name], fragment if name.startswith(TAGS) else ""
+            _see_that_it_is_not_shortened(url, fragment, set(found.values()))
             raise _no_reference(url, "tag or branch", fragment, found)
         tags = [name.removeprefix(TAGS) for name in found if name.startswith(TAGS)]
         tag = release.tag if release.tag in tags else tag_of(release.version, tags, package.name)
@@ -407,6 +410,19 @@ def _see_that_they_are_alike(urls: Sequence[str]) -> None:
                 f"{shown(urls[0])} and {shown(each)} ask for different commits of one source",
                 hint="write the same after '#' in each URL",
             )
+
+
+def _see_that_it_is_not_shortened(url: str, fragment: str, commits: Collection[str]) -> None:
+    """Raise ``LockError`` for the beginning of a commit's name: servers find commits by their whole names alone."""
+    if not _SHORTENED(fragment):
+        return
+    whole = [each for each in commits if each.startswith(fragment.lower())]
+    raise LockError(
+        f"'{fragment}' is not a tag or a branch of {shown(plain_url(url))}, and as a commit it is shortened",
+        hint=f"write the whole name of the commit: #{whole[0]}"
+        if len(whole) == 1
+        else f"write the whole name of the commit after '#': 'git rev-parse {fragment}' prints it",
+    )
 
 
 def _no_reference(url: str, what: str, wanted: str, found: Collection[str]) -> LockError:

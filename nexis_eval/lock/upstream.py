@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote, urlsplit
 from nexis_eval.config.values import VERSION_PATTERN
 from nexis_eval.fetch.client import FetchError, shown
 from nexis_eval.fetch.git import is_git_url, references
-from nexis_eval.fetch.transfer import attempt_error, said
+from nexis_eval.fetch.headers import said
+from nexis_eval.fetch.transfer import attempt_error
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.model import LockError
 from nexis_eval.lock.versions import newest, newest_tag, split_tag

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from nexis_eval.fetch import git as git_module
+from nexis_eval.fetch import git_transport, pace
 from nexis_eval.fetch.client import FetchError, SecretInUrlError, new_client
 from nexis_eval.fetch.git import (
     check_out,
@@ -24,13 +27,14 @@ from nexis_eval.fetch.git import (
     references,
     submodule_url,
 )
-from nexis_eval.fetch.git_protocol import Reference
+from nexis_eval.fetch.git_protocol import Reference, packet
 from nexis_eval.graph.derivation import FetchGit
 from nexis_eval.mirrors import Mirrors
 from nexis_store.digest import TreeDigest
+from nexis_store.errors import NexisError
 from nexis_store.hashing import tree_of_path
 from tests.eval.fetch.repositories import Repository
-from tests.eval.fetch.servers import Site, git_backend
+from tests.eval.fetch.servers import Site, git_backend, listening
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed: no servers to test with")
 
@@ -292,7 +296,7 @@ def test_errors_say_what_was_tried(tmp_path: Path, server: Site, repository: Rep
     ]
     text = error(tmp_path, f"{server.url}/none.git", commit)
     assert "404 Not Found (no such repository, or a password in ~/.netrc is needed)" in text
-    assert "no name of a commit in a sha1 repository" in error(tmp_path, url, "2" * 64)
+    assert "is not the name of a commit in a sha1 repository" in error(tmp_path, url, "2" * 64)
     server.page("/page.git/info/refs?service=git-upload-pack", b"<html>")
     assert "there is no git repository" in error(tmp_path, f"{server.url}/page.git", commit)
     assert "'svn' is not a scheme of git repositories" in error(tmp_path, "git+svn://host/x", commit)
@@ -337,6 +341,211 @@ def test_hostile_names_are_refused(tmp_path: Path, server: Site, repository: Rep
     who = "x <x@x> 0 +0000"
     commit = write("commit", f"tree {tree}\nauthor {who}\ncommitter {who}\n\nx".encode())
     assert "which no repository may have" in error(tmp_path, f"{server.url}/vim.git/.git", commit)
+
+
+def loose(repository: Repository, kind: str, data: bytes) -> str:
+    """Write an object as git would store it, whatever is in it."""
+    whole = f"{kind} {len(data)}\0".encode() + data
+    name = hashlib.sha1(whole).hexdigest()
+    path = repository.path / ".git/objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(zlib.compress(whole, 1))
+    return name
+
+
+def commit_of(repository: Repository, tree: str) -> str:
+    who = "x <x@x> 0 +0000"
+    commit = loose(repository, "commit", f"tree {tree}\nauthor {who}\ncommitter {who}\n\nx".encode())
+    (repository.path / ".git/refs/heads/hostile").write_text(f"{commit}\n")
+    return commit
+
+
+def tree_of(repository: Repository, *entries: tuple[str, bytes, str]) -> str:
+    data = b"".join(b"%s %s\0" % (mode.encode(), name) + bytes.fromhex(oid) for mode, name, oid in entries)
+    return loose(repository, "tree", data)
+
+
+def nested(repository: Repository, blob: str, name: bytes, depth: int) -> str:
+    tree = tree_of(repository, ("100644", b"f", blob))
+    for _ in range(depth):
+        tree = tree_of(repository, ("40000", name, tree))
+    return tree
+
+
+def bomb(repository: Repository, blob: str) -> str:
+    tree = tree_of(repository, ("100644", b"f", blob))
+    for _ in range(10):
+        tree = tree_of(repository, *(("40000", b"%d" % number, tree) for number in range(10)))
+    return tree
+
+
+def repeated(repository: Repository, _: str) -> str:
+    large = loose(repository, "blob", bytes(10_000_000))
+    return tree_of(repository, *(("100644", b"%04d" % number, large) for number in range(1000)))
+
+
+HOSTILE: dict[str, tuple[Callable[[Repository, str], str], str]] = {
+    "deep": (
+        lambda repository, blob: nested(repository, blob, b"d", 1500),
+        "its directories are more than 256 deep",
+    ),
+    "long path": (
+        lambda repository, blob: nested(repository, blob, b"d" * 250, 20),
+        "it has a path of 5,022 bytes, 3,000 are possible",
+    ),
+    "bomb": (bomb, "it has more than 2,000,000 files and directories"),
+    "repeated": (repeated, "it repeats its files to more than 4,294,967,296 bytes"),
+    "long name": (
+        lambda repository, blob: tree_of(repository, ("100644", b"n" * 300, blob)),
+        "a tree has a name of 300 bytes, 255 are possible",
+    ),
+    "long link": (
+        lambda repository, blob: tree_of(repository, ("120000", b"l", loose(repository, "blob", b"x" * 6000))),
+        "l is a link to a name of 6,000 bytes, 4,095 are possible",
+    ),
+    "kind": (
+        lambda repository, blob: tree_of(repository, ("100644", b"a", blob), ("170000", b"\x1b[2J", blob)),
+        "",
+    ),
+    "mode": (lambda repository, blob: tree_of(repository, ("1z0644", b"a", blob)), ""),
+    "no tree": (lambda repository, blob: "f" * 40, ""),
+    "submodules": (
+        lambda repository, blob: tree_of(repository, *(("160000", b"%04d" % each, "1" * 40) for each in range(1001))),
+        "it has more than 1,000 submodules",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_trees_are_refused_in_words(tmp_path: Path, server: Site, repository: Repository, case: str) -> None:
+    """Those for which no reason stands here the server refuses itself."""
+    build, why = HOSTILE[case]
+    repository.commit({"a": "a"})
+    commit = commit_of(repository, build(repository, repository.git("rev-parse", "HEAD:a")))
+    text = error(tmp_path, f"{server.url}/vim.git/.git", commit)
+    assert why in text
+    assert "\x1b" not in text
+    # What is too much is found out before it is written.
+    assert sum(1 for _ in tmp_path.glob("out/**/*")) < 10
+
+
+ADDRESSES = [
+    ("http://[::1/x", "has a URL that is not one"),
+    ("http://h:99999/x", "has a URL that is not one"),
+    ("http://h:port/x", "has a URL that is not one"),
+    ("file:///etc", "names a file of this machine"),
+    ("FILE:///etc", "names a file of this machine"),
+    ("git+file:///etc", "names a file of this machine"),
+    ("ext::sh -c id", ""),
+    ("ssh://-oProxyCommand=id/x", "that is not a host name"),
+    ("\x1b]52;c;x", ""),
+    ("../../\x1b[2J", ""),
+]
+
+
+@pytest.mark.parametrize(("address", "why"), ADDRESSES)
+def test_hostile_addresses_of_submodules(
+    tmp_path: Path, server: Site, repository: Repository, address: str, why: str
+) -> None:
+    modules = loose(repository, "blob", f'[submodule "x"]\n\tpath = x\n\turl = {address}\n'.encode())
+    tree = tree_of(repository, ("100644", b".gitmodules", modules), ("160000", b"x", "1" * 40))
+    commit = commit_of(repository, tree)
+    with pytest.raises(NexisError) as caught:
+        out(tmp_path, f"{server.url}/vim.git/.git", commit, submodules=True)
+    assert why in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_a_huge_list_of_submodules_is_not_read(tmp_path: Path, server: Site, repository: Repository) -> None:
+    modules = loose(repository, "blob", b"#" * (1 << 20) + b"\n")
+    tree = tree_of(repository, ("100644", b".gitmodules", modules), ("160000", b"x", "1" * 40))
+    with pytest.raises(FetchError, match="has more than 1,048,576 bytes"):
+        out(tmp_path, f"{server.url}/vim.git/.git", commit_of(repository, tree), submodules=True)
+
+
+def test_a_working_copy_of_this_machine(tmp_path: Path, repository: Repository) -> None:
+    commit = repository.commit({"a": "1"})
+    assert (out(tmp_path, f"git+file://{repository.path}", commit) / "a").read_text() == "1"
+
+
+def test_what_git_says_of_a_repository_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], repository: Repository
+) -> None:
+    (tmp_path / "empty").mkdir()
+    text = error(tmp_path, f"git+file://{tmp_path}/empty", "1" * 40)
+    assert text.count("does not appear to be a git repository") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_busy_event_loop_ends_programs_all_the_same(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git has ended long ago when its end is waited for, and the loop had no time to hear of it."""
+    commit = repository.commit({"a": "1"})
+    monkeypatch.setattr(git_transport, "END_SECONDS", 0.0)
+
+    async def run(target: Path) -> None:
+        async def busy() -> None:
+            while True:
+                time.sleep(0.005)
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(busy())
+        async with new_client() as client:
+            await check_out((f"file://{repository.path}",), commit, target, mirrors=Mirrors({}), client=client)
+        other.cancel()
+
+    for number in range(3):
+        asyncio.run(run(tmp_path / str(number)))
+
+
+GREETING = b"".join(map(packet, ("version 2\n", "fetch=shallow\n", "ls-refs\n"))) + b"0000"
+
+
+def endless(piece: bytes) -> Callable[[socket.socket], None]:
+    """A git server that sends a pack piece by piece."""
+
+    def speak(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(GREETING + packet("packfile\n"))
+        while True:
+            connection.sendall(piece)
+            time.sleep(0.02)
+
+    return speak
+
+
+def test_a_server_that_never_sends_a_pack_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_module, "PATIENCE_SECONDS", 0.5)
+    with listening(endless(b"0005\2")) as port:
+        assert "the server took more than" in error(tmp_path, f"git://127.0.0.1:{port}/x", "1" * 40)
+
+
+def test_a_pack_that_comes_too_slowly_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "WINDOW_SECONDS", 0.3)
+    monkeypatch.setattr(git_module, "ROUNDS", 1)
+    with listening(endless(b"0006\1P")) as port:
+        assert "less than 1,000 bytes a second" in error(tmp_path, f"git://127.0.0.1:{port}/x", "1" * 40)
+
+
+def test_what_a_git_server_says_is_made_harmless(tmp_path: Path) -> None:
+    def speak(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(packet(b"ERR \x1b]52;c;" + b"x" * 5000))
+
+    with listening(speak) as port:
+        text = error(tmp_path, f"git://127.0.0.1:{port}/x", "1" * 40)
+    assert "\x1b" not in text
+    assert len(text) < 1000
+
+
+def test_names_that_no_terminal_should_see_are_not_listed(tmp_path: Path, server: Site, repository: Repository) -> None:
+    commit = repository.commit({"a": "1"})
+    packed = repository.path / ".git/packed-refs"
+    packed.write_bytes(b"%s refs/tags/v1\n%s refs/tags/\xff\xfe\n" % (commit.encode(), commit.encode()))
+    names = [each.name for each in list_of(f"{server.url}/vim.git/.git", "refs/tags/")]
+    assert names == ["refs/tags/v1", "refs/tags/\ufffd\ufffd"]
 
 
 def test_passwords_are_refused(tmp_path: Path) -> None:

@@ -496,6 +496,20 @@ def test_repositories_are_pinned_to_a_commit(tmp_path: Path, forge: Site) -> Non
 
 
 @with_git
+def test_a_shortened_commit_is_told_as_one(tmp_path: Path, forge: Site) -> None:
+    repository = Repository(tmp_path / "srv" / "vim.git")
+    older = repository.commit({"version": "1"})
+    newest = repository.commit({"version": "2"})
+    url = f"{forge.url}/vim.git/.git"
+    error = failure(Package("vim", "", (f"{url}#{newest[:7].upper()}",)))
+    assert error.message == f"'{newest[:7].upper()}' is not a tag or a branch of {url}, and as a commit it is shortened"
+    assert error.hint == f"write the whole name of the commit: #{newest}"
+    error = failure(Package("vim", "", (f"{url}#{older[:7]}",)))
+    assert error.hint == f"write the whole name of the commit after '#': 'git rev-parse {older[:7]}' prints it"
+    assert source_of(pinned(Package("vim", "", (f"{url}#{older.upper()}",))), "vim").commit == older
+
+
+@with_git
 def test_the_specified_vim(tmp_path: Path, forge: Site) -> None:
     """Prebuilt by release, source by repository: one version; no archive for riscv64."""
     repository = Repository(tmp_path / "srv" / "vim" / "vim.git")
