@@ -38,7 +38,7 @@ def test_authorities_of_the_environment(tmp_path: Path, site: Site, monkeypatch:
     subprocess.run([*command, *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
+    site.server.socket = context.wrap_socket(site.server.socket, server_side=True, do_handshake_on_connect=False)
     site.page("/x", b"x")
     source = Fetch((f"https://127.0.0.1:{site.port}/x",), "sha256", hashlib.sha256(b"x").hexdigest(), "x")
     (tmp_path / "out").mkdir()

@@ -131,7 +131,7 @@ def certificate(tmp_path: Path, site: Site) -> Path:
     subprocess.run([*command, *names, "-keyout", key, "-out", file], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file, key)
-    site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
+    site.server.socket = context.wrap_socket(site.server.socket, server_side=True, do_handshake_on_connect=False)
     return file
 
 
