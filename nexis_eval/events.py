@@ -101,6 +101,13 @@ class StepFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that a person should know, and that changes no result."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of a run."""
 
@@ -132,5 +139,6 @@ Event = (
     | StepFinished
     | StepCached
     | StepFailed
+    | Warned
     | Finished
 )

@@ -37,6 +37,10 @@ from nexis_store.realisation import Realisation
 from nexis_store.store import Store
 
 MAX_UNCOMMITTED = 256
+JOBS_MISUSED = (
+    "one of the builds that run now puts back more job tokens than it took: the others may run more processes than "
+    "there are jobs until they end; builds that start from now on do not share tokens with them"
+)
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.02, 0.25
 """How often to look whether another engine has finished what both want."""
 
@@ -289,7 +293,9 @@ async def realise(
     timeline = Timeline(emit)
     async with AsyncExitStack() as stack:
         workspace = stack.enter_context(Workspace(store.root / ".build"))
-        tokens = stack.enter_context(TokenPool(workspace.path, options.jobs))
+        tokens = stack.enter_context(
+            TokenPool(workspace.path, options.jobs, lambda: timeline(events.Warned(JOBS_MISUSED)))
+        )
         committer = await stack.enter_async_context(Committer(store))
         means = Means(
             store,

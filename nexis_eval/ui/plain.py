@@ -54,6 +54,8 @@ class PlainView:
             case events.StepFailed():
                 self._finished += 1
                 self._line("\n".join(line for _, line in text.failure(event)))
+            case events.Warned(message=message):
+                self._line(f"warning: {message}")
             case events.Finished():
                 self._line("\n".join(text.account(event)))
             case _:

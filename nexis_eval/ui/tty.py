@@ -188,6 +188,8 @@ class TerminalView:
                 self._counts["failed"] += 1
                 for kind, line in text.failure(event):
                     self._console.print(Text(line, style=STYLES[kind]), soft_wrap=True)
+            case events.Warned(message=message):
+                self._console.print(Text(f"warning: {message}", style=STYLES["note"]), soft_wrap=True)
             case events.Finished():
                 self._total = 0
                 for line in text.account(event):

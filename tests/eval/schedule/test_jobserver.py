@@ -81,6 +81,49 @@ def test_lost_and_invented_tokens_are_set_right_when_nothing_runs(tmp_path: Path
     asyncio.run(work())
 
 
+def test_builds_that_start_after_one_invented_tokens_keep_to_their_share(tmp_path: Path) -> None:
+    """Forty recipes, with three jobs, beside somebody who writes tokens as fast as it can."""
+    require_sandbox()
+    if shutil.which("make", path="/usr/bin") is None:
+        pytest.skip("no /usr/bin/make")
+    targets = " ".join(f"t{index}" for index in range(40))
+    makefile = f"all: {targets}\n{targets}:\n\t@date +'+ %s%N' >>/out/times; sleep 0.05; date +'- %s%N' >>/out/times\n"
+    told: list[str] = []
+
+    async def work() -> list[str]:
+        executor = LocalExecutor()
+        good, bad = (Room.make(tmp_path / name) for name in ("good", "bad"))
+        (good.build / "Makefile").write_text(makefile)
+        with TokenPool(tmp_path, 3, lambda: told.append("misuse")) as pool:
+            env = (*ENVIRONMENT, *pool.environment.items())
+            first = pool.path
+
+            async def build(room: Room, script: str) -> bool:
+                await pool.acquire()
+                try:
+                    return (await executor.execute(room.request(script, jobserver=pool.path, env=env))).ok
+                finally:
+                    pool.release()
+
+            inventing = asyncio.create_task(build(bad, "while :; do printf %100s >&4 || :; done"))
+            while not told:
+                await asyncio.sleep(0.01)
+            assert pool.path != first
+            assert await build(good, "make")
+            inventing.cancel()
+            await asyncio.gather(inventing, return_exceptions=True)
+            assert tokens(pool) == 3
+        await executor.close()
+        return (good.out / "times").read_text().splitlines()
+
+    running = most = 0
+    for line in sorted(asyncio.run(work()), key=lambda line: line.split()[1]):
+        running += 1 if line.startswith("+") else -1
+        most = max(most, running)
+    assert told == ["misuse"]
+    assert most <= 2
+
+
 def test_make_takes_part_in_two_sandboxes(tmp_path: Path) -> None:
     """Two makes with eight slow targets each and three tokens: three recipes at a time at most, and at times."""
     require_sandbox()
