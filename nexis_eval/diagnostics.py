@@ -12,6 +12,7 @@ from urllib.parse import quote
 from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_eval.config.origin import LatePlace
 from nexis_store.errors import NexisError, Place
+from nexis_store.names import printable
 
 _RED, _BLUE, _GREEN, _BOLD, _PLAIN = "\x1b[31;1m", "\x1b[34m", "\x1b[32m", "\x1b[1m", "\x1b[0m"
 _WIDTH = 140
@@ -117,19 +118,19 @@ def _paint(text: str, code: str, colour: bool) -> str:
 
 def _one(error: NexisError, colour: bool) -> str:
     place = f"{_paint(str(error.place), _BOLD, colour)}: " if error.place else ""
-    lines = [f"{place}{_paint('error', _RED, colour)}: {_printable(error.message)} [{error.code}]"]
+    lines = [f"{place}{_paint('error', _RED, colour)}: {printable(error.message)} [{error.code}]"]
     length = error.length if isinstance(error, ConfigError) else 0
     if error.place is not None:
         lines += excerpt(error.place, length, colour=colour)
     if isinstance(error, ConfigError):
         for note in error.notes:
             lines.append(
-                f"{_paint(str(note.place), _BOLD, colour)}: {_paint('note', _BLUE, colour)}: {_printable(note.text)}"
+                f"{_paint(str(note.place), _BOLD, colour)}: {_paint('note', _BLUE, colour)}: {printable(note.text)}"
             )
             lines += excerpt(note.place, note.length, colour=colour)
     lines += [f"included from {place}" for place in _included_from(error)]
     if error.hint:
-        lines.append(f"{_paint('hint', _GREEN, colour)}: {_printable(error.hint)}")
+        lines.append(f"{_paint('hint', _GREEN, colour)}: {printable(error.hint)}")
     return "\n".join(lines)
 
 
@@ -153,7 +154,7 @@ def excerpt(place: Place, length: int, *, colour: bool) -> list[str]:
     blank = "".join("\t" if character == "\t" else " " * _columns(character) for character in shown[:start])
     underline = "^" * max(1, sum(map(_columns, shown[start : start + length])))
     return [
-        f"{_paint(f'  {number} |', _BLUE, colour)} {_printable(shown)}".rstrip(),
+        f"{_paint(f'  {number} |', _BLUE, colour)} {printable(shown)}".rstrip(),
         f"{_paint('  ' + ' ' * len(number) + ' |', _BLUE, colour)} {blank}{_paint(underline, _RED, colour)}",
     ]
 
@@ -187,10 +188,3 @@ def _columns(character: str) -> int:
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _printable(text: str) -> str:
-    """Nothing in a file may steer the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in "\t\n" else "\N{REPLACEMENT CHARACTER}" for each in text)

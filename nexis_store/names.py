@@ -7,6 +7,7 @@ A path inside a tree is relative, normal (no empty, ``.`` or ``..`` component), 
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from nexis_store.errors import StoreError
 
@@ -40,6 +41,44 @@ def _shown(character: str) -> str:
         return character
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
+
+
+MAX_LINE = 2000
+"""Characters of a line that a person is shown."""
+
+_STEERING = re.compile(
+    r"""(?P<colour>\x1b\[(?:[0-2]|3[0-79]|9[0-7]|;)*m)           # the colours that messages have, and nothing hidden
+      | \x1b\[[0-?]*[ -/]*[@-~]                                # other sequences for the terminal, whole
+      | \x1b[]PX^_](?:[^\x07\x1b\x9c\n]|\x1b(?!\\))*(?:\x07|\x9c|\x1b\\)?
+      | \x1b[ -/]*[0-~]
+      | \r(?=\n)
+      | (?P<other>[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])
+    """,
+    re.VERBOSE,
+)
+
+
+def printable(text: str, *, colours: bool = False, longest: int = MAX_LINE) -> str:
+    """``text`` of whatever origin as a terminal may be given it: it cannot steer it, and no line is very long.
+
+    Line breaks and tabs stay, and with ``colours`` those of our own messages. What a terminal would obey is left out,
+    other control characters are replaced, and so are those that change the direction of writing.
+    """
+    if not text.isprintable():
+        text = _STEERING.sub(lambda found: _harmless(found, colours), text)
+    if len(text) > longest:
+        text = "\n".join(map(partial(_cut, longest), text.split("\n")))
+    return text
+
+
+def _harmless(found: re.Match[str], colours: bool) -> str:
+    if colours and found["colour"]:
+        return found[0]
+    return "\N{REPLACEMENT CHARACTER}" if found["other"] else ""
+
+
+def _cut(longest: int, line: str) -> str:
+    return line if len(line) <= longest else f"{line[:longest]}… (and {len(line) - longest:,} more characters)"
 
 
 def why_bad_path(path: str) -> str | None:

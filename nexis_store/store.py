@@ -401,13 +401,15 @@ class Store:
         return unpack_number(value) if value is not None else None
 
     @writing("the log")
-    def put_log(self, key: BuildKey, data: bytes) -> None:
-        """Keep the log of a build, compressed. Not worth waiting for the disk."""
+    def put_log(self, key: BuildKey, data: bytes | Iterable[bytes]) -> None:
+        """Keep the log of a build, in one piece or in several, compressed. Not worth waiting for the disk."""
         import zstandard
 
         path = self.layout.log(key)
         fs.make_directories(os.path.dirname(path))
-        fs.write_atomically(path, zstandard.ZstdCompressor(level=3).compress(data), durable=False)
+        compressor = zstandard.ZstdCompressor(level=3).compressobj()
+        pieces = [compressor.compress(each) for each in ((data,) if isinstance(data, bytes) else data)]
+        fs.write_atomically(path, b"".join((*pieces, compressor.flush())), durable=False)
 
     def log(self, key: BuildKey) -> bytes | None:
         """The log of a build, if one was kept."""

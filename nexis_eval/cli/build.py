@@ -33,6 +33,7 @@ from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.schedule.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
+from nexis_store.cli.streams import unfiltered
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store
 
@@ -195,16 +196,16 @@ def progress_view(log_format: str) -> View:
     if log_format == "raw":
         from nexis_eval.ui.raw import RawView
 
-        return RawView(sys.stderr)
+        return RawView(unfiltered(sys.stderr))
     if log_format == "json":
         from nexis_eval.ui.json import JsonView
 
-        return JsonView(sys.stderr)
+        return JsonView(unfiltered(sys.stderr))
     # A terminal that cannot move its cursor gets lines, and so does whoever says that by TERM.
     if log_format == "auto" and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from nexis_eval.ui.tty import TerminalView
 
-        return TerminalView(sys.stderr)
+        return TerminalView(unfiltered(sys.stderr))
     from nexis_eval.ui.plain import PlainView
 
     return PlainView(sys.stderr)

@@ -113,10 +113,12 @@ def debug_spec(room: Room) -> SandboxSpec:
 
 def run(args: argparse.Namespace) -> int:
     """Run the build; returns 1 if it failed (after the shell), 0 if not."""
-    with staged(args) as room:
+    with staged(args, to_run=True) as room:
         label = room.derivation.label
         print(f"building {label} again, up to where it fails", file=sys.stderr)
         ended = run_stoppable(run_interactive(debug_spec(room)))
+        if ended.exit_code == 0:
+            room.check_outputs()
     if ended.exit_code == 0:
         print(f"{label} was built without a failure ('nexis-eval build' keeps the result)", file=sys.stderr)
         return 0

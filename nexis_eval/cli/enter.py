@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
-from nexis_eval.execute.adopt import adopt_cut_off
+from nexis_eval.execute.adopt import adopt_cut_off, prepare_checked, references
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph.closures import Closures, Outputs, visible
@@ -60,11 +60,15 @@ class InputsFailedError(NexisError):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A staged build. ``directory`` is fresh and goes when the context ends; files put into ``files`` are inside."""
+    """A staged build. ``directory`` is fresh and goes when the context ends; files put into ``files`` are inside.
+
+    ``check_outputs`` raises what a build raises whose script succeeded and whose outputs cannot be used.
+    """
 
     derivation: Derivation
     spec: SandboxSpec
     directory: Path
+    check_outputs: Callable[[], None]
 
     def with_files(self, files: Mapping[str, str], argv: tuple[str, ...], **env: str) -> SandboxSpec:
         """The sandbox with some files at ``FILES_AT``, another command, and more in its environment."""
@@ -89,8 +93,8 @@ def add_enter_arguments(parser: argparse.ArgumentParser, targets: str) -> None:
 
 
 @contextmanager
-def staged(args: argparse.Namespace) -> Iterator[Room]:
-    """Build what the target needs, and lay out its sandbox as for a build."""
+def staged(args: argparse.Namespace, *, to_run: bool = False) -> Iterator[Room]:
+    """Build what the target needs, with ``to_run`` also at run time, and lay out its sandbox as for a build."""
     from nexis_eval.sandbox.check import available
 
     (name,) = take_targets(args, 1, 1)
@@ -101,7 +105,7 @@ def staged(args: argparse.Namespace) -> Iterator[Room]:
     assert isinstance(script, Script)
     available()
     with open_store(args, evaluation.summary.store_profile) as store:
-        outputs = _realise_inputs(store, evaluation, derivation, args)
+        outputs = _realise_inputs(store, evaluation, derivation, args, to_run=to_run)
         closures = Closures(evaluation.graph.derivations, outputs)
         for item in derivation.inputs:
             for digest in closures.trees(item):
@@ -116,7 +120,14 @@ def staged(args: argparse.Namespace) -> Iterator[Room]:
                 directory,
                 jobs=args.jobs,
             )
-            yield Room(derivation, spec, directory)
+
+            def check_outputs() -> None:
+                needed = references(derivation, outputs)
+                prepared = prepare_checked(store, evaluation.graph, derivation, script, directory, needed)
+                for part in prepared.values():
+                    part.close()
+
+            yield Room(derivation, spec, directory, check_outputs)
 
 
 def _script_of(graph: DerivationGraph, each: DerivationId, name: str) -> DerivationId:
@@ -133,14 +144,14 @@ def _script_of(graph: DerivationGraph, each: DerivationId, name: str) -> Derivat
 
 
 def _realise_inputs(
-    store: Store, evaluation: Evaluation, derivation: Derivation, args: argparse.Namespace
+    store: Store, evaluation: Evaluation, derivation: Derivation, args: argparse.Namespace, *, to_run: bool
 ) -> Mapping[DerivationId, Outputs]:
     from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.mirrors import default_mirrors
     from nexis_eval.realise import Options, Outcome, realise
     from nexis_eval.ui.plain import PlainView
 
-    roots = visible(evaluation.graph.derivations, derivation)
+    roots = [*visible(evaluation.graph.derivations, derivation), *(derivation.runtime if to_run else ())]
     plan = make_plan(evaluation.graph, roots, store.realised, store.realisation)
     adopt_cut_off(store, evaluation.graph, plan)
     if not plan.pending:

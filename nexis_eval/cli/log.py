@@ -1,5 +1,8 @@
 """Print the log of the last build of a target, whether it succeeded or failed.
 
+What a build prints may steer a terminal: there, control sequences are left out and long lines are cut. A program gets
+every byte. Of a log of more than 16 MiB the middle was not kept.
+
 With --follow, print what a build that runs now, in whichever terminal, writes to its log, until it ends; where it has
 not begun yet, wait for it. The exit code then is 0 if it succeeded and 1 if not.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 from nexis_eval.cli.arguments import add_evaluation_arguments, add_store_argument, selection, take_targets
 from nexis_eval.cli.evaluation import evaluate, find_target
@@ -18,6 +22,7 @@ from nexis_eval.graph.derivation import Derivation
 from nexis_eval.schedule.plan import make_plan, resolve_inputs
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
+from nexis_store.names import printable
 from nexis_store.store import Store
 
 
@@ -31,6 +36,8 @@ class NoLogError(NexisError):
     code = "E0004"
     exit_code = 2
 
+
+_LONGEST = 1 << 16
 
 EXAMPLES = """\
 examples:
@@ -83,8 +90,28 @@ def run(args: argparse.Namespace) -> int:
             f"there is no log of {derivation.label}: it was not built yet",
             hint=f"'nexis-eval build {called}' builds it",
         )
-    sys.stdout.buffer.write(log)
+    _print((log,))
     return 0
+
+
+def _print(pieces: Iterable[bytes]) -> bool:
+    """Print a log as it comes: every byte to a program, harmless lines to a person; returns whether there was any."""
+    person, rest, any_piece = sys.stdout.isatty(), b"", False
+    for piece in pieces:
+        any_piece = True
+        if not person:
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            continue
+        whole, line_break, rest = (rest + piece).rpartition(b"\n")
+        # A line that does not end is told in parts.
+        if len(rest) > _LONGEST:
+            whole, rest = whole + line_break + rest, b""
+        if whole:
+            print(printable(whole.decode(errors="replace"), colours=True), flush=True)
+    if rest:
+        print(printable(rest.decode(errors="replace"), colours=True))
+    return any_piece
 
 
 def _follow(store: Store, derivation: Derivation, each: DerivationId) -> bool:
@@ -93,9 +120,4 @@ def _follow(store: Store, derivation: Derivation, each: DerivationId) -> bool:
     def waiting() -> None:
         print(f"{derivation.label} has not begun; waiting for it", file=sys.stderr)
 
-    followed = False
-    for data in follow(store, derivation.name, each, waiting):
-        followed = True
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    return followed
+    return _print(follow(store, derivation.name, each, waiting))

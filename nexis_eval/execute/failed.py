@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nexis_eval.execute.base import BuildResult
+from nexis_eval.execute.log import kept, last_lines
 from nexis_eval.graph.derivation import Derivation
 from nexis_store.digest import BuildKey
 from nexis_store.errors import NexisError
@@ -80,9 +81,8 @@ def script_failed(
     ``keep`` moves the directory to where it stays, and returns that place; without it nothing but the log is kept.
     ``called`` is what names the build to a command: its target, after what chose the system.
     """
-    data = (directory / "log").read_bytes()
-    store.put_log(key, data)
-    lines = data.decode(errors="replace").splitlines()
+    store.put_log(key, kept(directory / "log", result.reason))
+    lines = last_lines(directory / "log")
     command = next((found[1] for line in reversed(lines) if (found := _FAILED_AT.match(line))), "")
     tail = tuple(line for line in lines[-LOG_TAIL_LINES:] if not _FAILED_AT.match(line))
     where = f" in phase '{result.phase}'" if result.phase else ""

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.execute.adopt import check_run_time, references
+from nexis_eval.execute.adopt import prepare_checked, references
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_builtin
 from nexis_eval.execute.committer import Committer, Landed
 from nexis_eval.execute.failed import script_failed
 from nexis_eval.execute.fetching import Fetching
-from nexis_eval.execute.land import prepare
+from nexis_eval.execute.log import kept
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import ID_DIGITS, Workspace, build_name, remove_tree
 from nexis_eval.graph.closures import Closures, Outputs
@@ -28,6 +28,7 @@ from nexis_eval.schedule.jobserver import TokenPool
 from nexis_eval.schedule.memory import MemoryPool
 from nexis_eval.schedule.plan import chosen
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
+from nexis_store.errors import NexisError
 from nexis_store.realisation import INPUTS, Realisation, inputs_of
 from nexis_store.store import Store
 
@@ -330,10 +331,12 @@ class Maker:
         needed = references(derivation, self._outputs)
 
         def work() -> Landed:
-            store.put_log(begun.key, (directory / "log").read_bytes())
-            tree = directory / "out" / "out" if len(derivation.outputs) > 1 else directory / "out"
-            check_run_time(store, self._graph, derivation, tree, needed)
-            prepared = prepare(store, derivation, script, directory, needed)
+            store.put_log(begun.key, kept(directory / "log"))
+            try:
+                prepared = prepare_checked(store, self._graph, derivation, script, directory, needed)
+            except NexisError as error:
+                store.put_log(begun.key, kept(directory / "log", error.message))
+                raise
             outputs = {name: each.digest for name, each in prepared.items()}
             return tuple(prepared.values()), self._realisation(begun, outputs, result)
 

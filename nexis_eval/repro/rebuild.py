@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.log import last_lines
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.surroundings import Surroundings
@@ -113,7 +114,7 @@ class Laboratory:
                 clock=clock_shown(given, started, self._last_end),
             )
             if not result.ok:
-                tail = tuple(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:])
+                tail = tuple(last_lines(log)[-LOG_TAIL_LINES:])
                 return Built({}, surroundings, result, tail)
             outputs = await asyncio.to_thread(
                 recipe.land, self.store, directory / "b", move=not given.on_other_file_system

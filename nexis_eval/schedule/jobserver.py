@@ -141,7 +141,7 @@ class TokenPool:
         self._count_later(LOOK_SOON_SECONDS if self._given_up else LOOK_SECONDS)
 
     def _give_up(self) -> None:
-        """Begin with another fifo, with the tokens that the engine does not hold; the old one is kept empty, as far as that goes."""
+        """Begin with another fifo, which has the tokens that the engine does not hold; the old one is emptied."""
         if self._waiting:
             asyncio.get_running_loop().remove_reader(self._fifo)
         with contextlib.suppress(BlockingIOError):

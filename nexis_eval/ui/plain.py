@@ -7,6 +7,7 @@ from typing import TextIO
 
 from nexis_eval import events
 from nexis_eval.ui import text
+from nexis_store.names import printable
 
 
 class PlainView:
@@ -24,7 +25,7 @@ class PlainView:
         self._stream.flush()
 
     def _line(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        print(printable(line), file=self._stream, flush=True)
 
     def _counter(self) -> str:
         width = len(str(self._total))

@@ -10,9 +10,12 @@ from typing import TextIO
 from nexis_eval import events
 from nexis_eval.ui.plain import PlainView
 from nexis_store.digest import DerivationId
+from nexis_store.names import printable
 
 INTERVAL_SECONDS = 0.1
 _BLOCK = 1 << 16
+_LONGEST = 1 << 16
+"""Bytes; a longer line is told in pieces."""
 
 
 class _Tail:
@@ -28,14 +31,20 @@ class _Tail:
         found: list[str] = []
         while data := os.read(self._descriptor, _BLOCK):
             *complete, self._rest = (self._rest + data).split(b"\n")
-            found.extend(f"{self._label}> {line.decode(errors='replace')}" for line in complete)
+            if len(self._rest) > _LONGEST:
+                complete.append(self._rest)
+                self._rest = b""
+            found.extend(map(self._line, complete))
         return found
 
     def close(self) -> list[str]:
         """What is left."""
         found = self.lines()
         os.close(self._descriptor)
-        return [*found, f"{self._label}> {self._rest.decode(errors='replace')}"] if self._rest else found
+        return [*found, self._line(self._rest)] if self._rest else found
+
+    def _line(self, line: bytes) -> str:
+        return f"{self._label}> {printable(line.decode(errors='replace'), colours=True, longest=_LONGEST)}"
 
 
 class RawView:

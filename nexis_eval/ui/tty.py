@@ -19,6 +19,7 @@ from nexis_eval import events
 from nexis_eval.ui import text
 from nexis_eval.ui.plain import now_ns
 from nexis_store.digest import DerivationId
+from nexis_store.names import printable
 
 MAX_ROWS = 8
 KNOWN_ENOUGH = 0.5
@@ -114,7 +115,7 @@ class TerminalView:
     def _row(self, each: _Running) -> Text:
         elapsed = now_ns() - each.started_ns
         row = Text(f"  {text.VERBS[each.kind]:8}", style="cyan")
-        row.append(each.label, style="bold")
+        row.append(printable(each.label), style="bold")
         row.append(f"  {text.duration(elapsed)}", style="default")
         if each.expected_ns and each.kind == "script":
             row.append(f" of about {text.duration(each.expected_ns)}", style="dim")
@@ -187,21 +188,21 @@ class TerminalView:
                 self._running.pop(event.derivation, None)
                 self._counts["failed"] += 1
                 for kind, line in text.failure(event):
-                    self._console.print(Text(line, style=STYLES[kind]), soft_wrap=True)
+                    self._console.print(Text(printable(line), style=STYLES[kind]), soft_wrap=True)
             case events.Warned(message=message):
-                self._console.print(Text(f"warning: {message}", style=STYLES["note"]), soft_wrap=True)
+                self._console.print(Text(printable(f"warning: {message}"), style=STYLES["note"]), soft_wrap=True)
             case events.Finished():
                 self._total = 0
                 for line in text.account(event):
-                    self._console.print(Text(line), soft_wrap=True)
+                    self._console.print(Text(printable(line)), soft_wrap=True)
             case _:
                 pass
 
     def _tell(self, event: events.StepFinished) -> None:
-        what = f"{text.VERBS[event.kind]} [bold]{escape(event.label)}[/]"
+        what = f"{text.VERBS[event.kind]} [bold]{escape(printable(event.label))}[/]"
         line = f"[green]{self._signs.done}[/] {what}  {text.duration(event.duration_ns)}"
         if text.tells_unchanged(event):
             line += "  [dim]came out unchanged: nothing that uses it is rebuilt[/]"
         if event.note:
-            line += f"  [yellow]{escape(text.one_line(event.note))}[/]"
+            line += f"  [yellow]{escape(printable(text.one_line(event.note)))}[/]"
         self._console.print(line)

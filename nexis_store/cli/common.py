@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from nexis_store.cli.streams import unfiltered
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import cannot_read, cannot_write
 from nexis_store.freeing import Progress
@@ -93,7 +94,7 @@ def progress_for(args: argparse.Namespace, doing: str) -> Progress | None:
     def show(done: int, total: int) -> None:
         bar = ("#" * (_BAR * done // max(total, 1))).ljust(_BAR, ".")
         end = "\n" if done == total else ""
-        print(f"\r{doing:<8} [{bar}] {done:,}/{total:,} artifacts", end=end, file=sys.stderr, flush=True)
+        print(f"\r{doing:<8} [{bar}] {done:,}/{total:,} artifacts", end=end, file=unfiltered(sys.stderr), flush=True)
 
     return show
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 from nexis_store.cli.start import quiet_on_interrupt, raise_on_interrupt
+from nexis_store.cli.streams import guard
 from nexis_store.errors import NexisError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
@@ -124,6 +125,7 @@ def main(
     ``render`` makes the message of an error; ``report`` deals with a bug and returns the exit code;
     without it a bug prints where it happened.
     """
+    guard()
     try:
         raise_on_interrupt()
         return _run(program, render, report)

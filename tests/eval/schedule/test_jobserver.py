@@ -87,7 +87,8 @@ def test_builds_that_start_after_one_invented_tokens_keep_to_their_share(tmp_pat
     if shutil.which("make", path="/usr/bin") is None:
         pytest.skip("no /usr/bin/make")
     targets = " ".join(f"t{index}" for index in range(40))
-    makefile = f"all: {targets}\n{targets}:\n\t@date +'+ %s%N' >>/out/times; sleep 0.05; date +'- %s%N' >>/out/times\n"
+    note = "date +'%s %%s%%N' >>/out/times"
+    makefile = f"all: {targets}\n{targets}:\n\t@{note % '+'}; sleep 0.05; {note % '-'}\n"
     told: list[str] = []
 
     async def work() -> list[str]:
