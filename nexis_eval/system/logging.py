@@ -27,7 +27,7 @@ def _line(rule: LogRotation) -> str:
 
 def _entries(system: System) -> Iterator[Entry]:
     yield Entry(RULES, text="# bytes files compress days path\n" + "".join(map(_line, system.config.log_rotation)))
-    for name in ("rotate-logs", "rotate-logs-regularly"):
+    for name in ("keeper", "rotate-logs", "rotate-logs-regularly"):
         yield Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755)
 
 

@@ -106,6 +106,7 @@ def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator
         "predecessors": after,
         "state": state,
         "asked": asked,
+        "pipe": f"{asked}.log",
         "directory": f"/{directory}",
         "patience": service.start_timeout or PATIENCE,
         "command": _shell(service, service.command, system),
@@ -130,7 +131,7 @@ def services(system: System) -> DerivationId:
     entries = list(_dinit(system, found))
     if system.init == "busybox":
         entries += [Entry(DIRECTORY), Entry("var/service", target=f"../{DIRECTORY}")]
-        entries.append(Entry("usr/libexec/nexis/limit", text=text("limit"), mode=0o755))
+        entries += [Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755) for name in ("keeper", "limit")]
         entries.append(Entry("usr/libexec/nexis/wait-for", text=text("wait-for")))
         wrong: list[NexisError] = []
         for service in found.values():

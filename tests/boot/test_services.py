@@ -26,6 +26,7 @@ EXPECTED = {
     "once": "up",
     "slow": "up",
     "sshd": "up",
+    "writer": "up",
 }
 
 
@@ -76,6 +77,22 @@ def test_services(images: Callable[[str, str], Path]) -> None:
         machine.run("sv -w 60 stop background")
         assert processes(machine, "sleep 100007") == []
         assert state(machine, "background") == ""
+
+        # A log that its user may replace: by a link to what only root may read and write.
+        machine.eventually("cat /home/ada/writer.log", "^written$")
+        assert machine.run("stat -c %U /home/ada/writer.log") == "ada"
+        overdue = "sleep 1; for each in /var/lib/nexis/log-rotation/*; do echo 0 x >$each; done; "
+        rotate = "/usr/libexec/nexis/rotate-logs 2>&1; "
+        machine.run(f"{rotate}{overdue}{rotate}", check=False)
+        found = machine.run("stat -c '%U %s' /home/ada/writer.log /home/ada/writer.log.1")
+        assert found.splitlines() == ["ada 0", "ada 8"]
+        before = machine.run("md5sum /etc/shadow")
+        machine.run("cd /home/ada; rm writer.log*; ln -s /etc/shadow writer.log; chown -h ada writer.log")
+        said = machine.run(f"{overdue}{rotate}", check=False)
+        assert "not write to it: it is not rotated" in said
+        machine.run("sv -w 60 restart writer; sleep 1")
+        assert machine.run("md5sum /etc/shadow") == before
+        assert machine.run("ls /home/ada") == "writer.log"
 
         # Stopping in the middle of a start leaves nothing behind.
         machine.run("sv stop slow; sv up slow; sleep 1; sv -w 60 stop slow")

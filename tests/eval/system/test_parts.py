@@ -88,47 +88,6 @@ def test_rotation_rules() -> None:
     assert text.splitlines()[1:] == ["104857600 7 1 1 /var/log/a.log", "0 5 0 0 /var/log/vim"]
 
 
-def _rotate(tmp_path: Path, rules: str) -> None:
-    (tmp_path / "rules").write_text(rules)
-    script = DIRECTORY / "rotate-logs"
-    subprocess.run(["sh", str(script), str(tmp_path / "rules"), str(tmp_path / "state")], check=True)
-
-
-def test_rotation_by_size(tmp_path: Path) -> None:
-    log = tmp_path / "a.log"
-    for round_ in range(4):
-        log.write_text(f"round {round_}\n" * 100)
-        with log.open("a") as writer:
-            _rotate(tmp_path, f"# comment\n100 2 0 0 {log}\n")
-            writer.write("goes on\n")
-    assert log.read_text() == "goes on\n"
-    assert sorted(each.name for each in tmp_path.glob("a.log*")) == ["a.log", "a.log.1", "a.log.2"]
-    assert (tmp_path / "a.log.1").read_text() == "round 3\n" * 100
-    assert (tmp_path / "a.log.2").read_text() == "round 2\n" * 100
-
-
-def test_rotation_of_a_directory_with_compression(tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    (logs / "big").write_text("x" * 200)
-    (logs / "small").write_text("x")
-    (logs / "old.gz").write_text("x" * 200)
-    _rotate(tmp_path, f"100 3 1 0 {logs}\n")
-    _rotate(tmp_path, f"100 3 1 0 {logs}\n")
-    assert sorted(each.name for each in logs.iterdir()) == ["big", "big.1.gz", "old.gz", "small"]
-
-
-def test_rotation_by_age(tmp_path: Path) -> None:
-    log = tmp_path / "a.log"
-    log.write_text("x")
-    _rotate(tmp_path, f"0 3 0 1 {log}\n")
-    assert not (tmp_path / "a.log.1").exists()
-    (stamp,) = (tmp_path / "state").iterdir()
-    stamp.write_text("1000\n")
-    _rotate(tmp_path, f"0 3 0 1 {log}\n")
-    assert (tmp_path / "a.log.1").read_text() == "x"
-
-
 def test_only_sections_that_are_there() -> None:
     system = make_system()
     labels = [system.builder[each].name for each in system_parts(system)]
