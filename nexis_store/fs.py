@@ -112,6 +112,14 @@ def open_regular(path: str, flags: int = os.O_RDONLY, *, follow: bool = False) -
     return fd
 
 
+def is_directory(path: str) -> bool:
+    """Whether there is a directory, and not a symlink to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def not_regular(path: str) -> OSError:
     """The error of a path that must name a regular file, and does not."""
     return OSError(errno.EINVAL, "it is not a regular file", path)

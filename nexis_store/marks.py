@@ -70,7 +70,7 @@ def blemishes(place: str, manifest: Manifest) -> Iterator[str]:
         here = f"{place}/{path}" if path else place
         if not _is_right(here, entry, below):
             yield path
-            if entry.kind == "d" and not (os.path.isdir(here) and not os.path.islink(here)):
+            if entry.kind == "d" and not fs.is_directory(here):
                 skipped = f"{path}/" if path else ""
 
 

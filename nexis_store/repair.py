@@ -164,7 +164,7 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
             damaged.append(path)
             continue
         place = layout.artifact(digest, sidecar.name)
-        if os.path.islink(place) or not os.path.isdir(place):
+        if not fs.is_directory(place):
             continue
         manifest = sidecar.manifest
         record = ArtifactRecord(sidecar.name, manifest.size_bytes, len(manifest), sidecar.added_ns)
@@ -270,7 +270,7 @@ def _make_parents(place: str, relative: str) -> None:
     """Make the directories above a path of an artifact what they must be: nothing is ever written through a symlink."""
     above = [place, *(f"{place}/{relative[:at]}" for at, letter in enumerate(relative) if letter == "/")]
     for directory in above:
-        if os.path.islink(directory) or not os.path.isdir(directory):
+        if not fs.is_directory(directory):
             _clear(directory)
             fs.make_directories(directory)
             fs.finish_path(directory, 0o755)

@@ -60,7 +60,7 @@ def set_root(layout: Layout, database: Database, name: str, digest: TreeDigest) 
 
 def _check_on_disk(layout: Layout, digest: TreeDigest, stored: bytes) -> None:
     place = layout.artifact(digest, ArtifactRecord.decode(stored).name)
-    if os.path.islink(place) or not os.path.isdir(place):
+    if not fs.is_directory(place):
         raise DamagedStoreError(
             f"the artifact's directory {place} is missing",
             hint="add or build it again, or bring it back with 'nexis-store verify --repair --from PLACE'",

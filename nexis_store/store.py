@@ -388,7 +388,12 @@ class Store:
         if value is None:
             return None
         realisation = decode_realisation(key, value)
-        return realisation if all(map(self.has, realisation.outputs.values())) else None
+        return realisation if all(map(self._is_on_disk, realisation.outputs.values())) else None
+
+    def _is_on_disk(self, digest: TreeDigest) -> bool:
+        """Whether the metadata have an artifact and the disk its directory: one that is gone is built again."""
+        stored = self.database.get(ARTIFACT + digest)
+        return stored is not None and fs.is_directory(self.layout.artifact(digest, ArtifactRecord.decode(stored).name))
 
     def realised(self, derivation: DerivationId) -> Realisation | None:
         """What a recipe came out as the last time it was recorded, if the outputs are still there."""

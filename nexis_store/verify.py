@@ -138,13 +138,6 @@ def still_there(database: Database, problems: Iterable[Problem]) -> Iterator[Pro
     return (each for each in problems if each.digest is None or database.get(ARTIFACT + each.digest) is not None)
 
 
-def _is_directory(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
-
-
 def _descriptions(layout: Layout, part: Sequence[tuple[TreeDigest, str, bytes]]) -> list[Problem]:
     return [problem for each in part for problem in _describe(layout, *each)[0]]
 
@@ -155,7 +148,7 @@ def _describe(
     """What is wrong with an artifact's directory and description; and the manifest, if it can be read."""
     problems = []
     place = layout.artifact(digest, name)
-    if not _is_directory(place):
+    if not fs.is_directory(place):
         problems.append(Problem("missing", digest, place, "the artifact's directory is not there"))
     try:
         sidecar = decode_sidecar(read_sidecar(layout, digest), digest)
@@ -295,7 +288,7 @@ def verify_tree(
             manifest = decode_manifest(read_sidecar(layout, digest), digest)
         except (NotInStoreError, DamagedStoreError):
             return
-    if manifest is None or not _is_directory(place):
+    if manifest is None or not fs.is_directory(place):
         return
     yield from compare(place, manifest, digest, Reader() if reader is None else reader)
 

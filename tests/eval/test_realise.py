@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,6 +123,18 @@ def test_a_damaged_input_is_not_built_from(bench: Bench) -> None:
         assert bench.build(second).failed == ("second",) and "usr/a is damaged" in str(bench.seen)
         assert store.realised(second) is None
         assert [build.name for build in built_from(store, known.outputs.values())] == ["third"]
+
+
+def test_an_output_that_is_gone_from_the_disk_is_built_again(bench: Bench) -> None:
+    first = bench.script("first", "mkdir -p /out/usr; echo one >/out/usr/a")
+    assert bench.build(first).failed == ()
+    known = bench.store.realised(first)
+    assert known is not None
+    place = bench.store.path(known.outputs["out"])
+    shutil.rmtree(place)
+    bench.seen = []
+    assert bench.build(first).failed == () and bench.started() == ["first"]
+    assert (place / "usr/a").read_text() == "one\n" and list(bench.store.verify(contents=True)) == []
 
 
 def test_unchanged_output_cuts_off_what_follows(bench: Bench) -> None:
