@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nexis_eval.config import errors
+from nexis_eval.config.accounts import GROUPS, SERVICES, USERS
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
@@ -76,6 +77,7 @@ def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: 
     _kernel(config, checker)
     _network(config, checker)
     _users(config, checker)
+    _accounts(config, checker)
     _config_files(config, checker)
     _conflicts(config, checker)
     _urls(config, checker)
@@ -87,6 +89,7 @@ def check_each_package(config: Config, origins: Origins, problems: list[Problem]
     """The rules that look at one package at a time."""
     checker = _Checker(origins, problems, Elsewhere({}, {}))
     _packages(config, checker)
+    _owners(config, _Accounts(config, checker))
     _urls(config, checker)
     _local_files(config, checker)
     _context_files(config, checker)
@@ -468,6 +471,68 @@ def _users(config: Config, checker: _Checker) -> None:
                 ("users", name, "uid"),
                 [(("users", first, "uid"), f"the number of '{first}'")],
             )
+
+
+class _Accounts:
+    """Looks for accounts by their names."""
+
+    def __init__(self, config: Config, checker: _Checker) -> None:
+        taken = {*GROUPS.values(), *(group.gid for group in config.groups.values() if group.gid is not None)}
+        self._checker = checker
+        self._users = {*USERS, *SERVICES, *config.users}
+        self._groups = {*GROUPS, *SERVICES, *config.groups}
+        # Whose number is that of another group has none of the own name.
+        self._groups |= {name for name, user in config.users.items() if user.gid not in taken}
+
+    def user(self, name: str, at: KeyPath) -> None:
+        """See that there is a user of this name."""
+        self._look("user", name, self._users, f"declare it: [users.{name}] system = true", at)
+
+    def group(self, name: str, at: KeyPath) -> None:
+        """The same for a group."""
+        self._look("group", name, self._groups, f"declare it: [groups.{name}]", at)
+
+    def _look(self, what: str, name: str, known: set[str], otherwise: str, at: KeyPath) -> None:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean '{near}'? If not, {otherwise}" if near else otherwise
+            self._checker.problem(errors.UnknownAccountError, f"there is no {what} '{name}'", hint, at)
+
+
+def _accounts(config: Config, checker: _Checker) -> None:
+    accounts = _Accounts(config, checker)
+    for name, user in config.users.items():
+        for index, group in enumerate(user.groups):
+            accounts.group(group, ("users", name, "groups", index))
+    for name, file in config.config_files.items():
+        accounts.user(file.owner, ("config_files", name, "owner"))
+        accounts.group(file.group, ("config_files", name, "group"))
+    for name, service in config.services.items():
+        if service.user is not None:
+            accounts.user(service.user, ("dinit_services", name, "user"))
+    _owners(config, accounts)
+    by_number = {number: name for name, number in GROUPS.items()}
+    for name, declared in config.groups.items():
+        if declared.gid is None:
+            continue
+        first = by_number.setdefault(declared.gid, name)
+        if first != name or GROUPS.get(name, declared.gid) != declared.gid:
+            message = f"groups '{first}' and '{name}' have the same number {declared.gid}"
+            if name in GROUPS:
+                message = f"the group '{name}' has the number {GROUPS[name]} in every system"
+            checker.problem(
+                errors.AccountError, message, "change it, or delete it and one is chosen", ("groups", name, "gid")
+            )
+
+
+def _owners(config: Config, accounts: _Accounts) -> None:
+    """Who owns installed paths."""
+    for name, package in config.packages.items():
+        for path, text in package.attributes.items():
+            owner, _, group = text.partition(" ")[0].partition(":")
+            accounts.user(owner, ("packages", name, "attributes", path))
+            if group != owner:
+                accounts.group(group, ("packages", name, "attributes", path))
 
 
 def _config_files(config: Config, checker: _Checker) -> None:

@@ -229,7 +229,11 @@ class TimezoneError(ConfigError):
 
 
 class LocaleError(ConfigError):
-    """A locale looks like ``en_US.UTF-8``: language, country, character set; or ``C.UTF-8``."""
+    """A locale looks like ``en_US.UTF-8``: language, country, character set; or ``C.UTF-8``.
+
+    Languages and countries are those that glibc has (``/usr/share/i18n/SUPPORTED``). The character set is not left out:
+    what stands for it then is not UTF-8.
+    """
 
     code = "C0305"
 
@@ -347,6 +351,16 @@ class MirrorNameError(ConfigError):
     code = "C0321"
 
 
+class KeyboardError(ConfigError):
+    """A keyboard layout is one of XKB's: ``us``, ``de``; with a variant, ``fr(latin9)``.
+
+    They are named by country or language in two or three letters; ``/usr/share/X11/xkb/rules/base.lst`` of any machine
+    with X11 lists them.
+    """
+
+    code = "C0322"
+
+
 class ConflictingValuesError(ConfigError):
     """Two files set one thing to two different values, and neither says that it is the stronger.
 
@@ -452,6 +466,17 @@ class AccountError(ConfigError):
     """Users contradict each other: one number twice, or ``root`` with a number other than 0."""
 
     code = "C0510"
+
+
+class UnknownAccountError(ConfigError):
+    """A file, a service or a user names an account that nothing declares.
+
+    Users are declared by ``[users.NAME]`` (with ``system = true`` for those of services), groups by ``[groups.NAME]``;
+    each user has a group of the same name. Those of every system (``root``, ``nobody``, ``audio`` …) and of well-known
+    services (``www-data``, ``clamav``, ``sshd`` …) need no declaration: the latter are made when something names them.
+    """
+
+    code = "C0526"
 
 
 class PackageError(ConfigError):

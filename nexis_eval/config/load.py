@@ -18,6 +18,7 @@ from nexis_eval.config.model import (
     Config,
     ConfigFile,
     Firewall,
+    Group,
     KeyPath,
     Locale,
     LogRotation,
@@ -288,6 +289,7 @@ def _build(
     report = problems.append
     named: dict[str, dict[str, dict[str, object]]] = {
         "users": {},
+        "groups": {},
         "packages": {},
         "config_files": {},
         "dinit_services": {},
@@ -314,8 +316,9 @@ def _build(
         locale=Locale(**table("system", "locale")),  # type: ignore[arg-type]
     )
     packages = named["packages"]
-    users, files, services, logs = (
+    users, own_groups, files, services, logs = (
         named["users"],
+        named["groups"],
         named["config_files"],
         named["dinit_services"],
         named["log_rotation"],
@@ -326,6 +329,7 @@ def _build(
         arch=arch,
         system=system,
         users={name: User(name, **users[name]) for name in sorted(users)},  # type: ignore[arg-type]
+        groups={name: Group(name, **own_groups[name]) for name in sorted(own_groups)},  # type: ignore[arg-type]
         network=Network(**table("network")) if ("network",) in single else None,  # type: ignore[arg-type]
         packages={name: package_of(packages[name]) for name in sorted(packages)},
         config_files={name: ConfigFile(name, **files[name]) for name in sorted(files)},  # type: ignore[arg-type]

@@ -89,6 +89,14 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """``[groups.NAME]``"""
+
+    name: str
+    gid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """``[network]``"""
 
@@ -235,6 +243,7 @@ class Config:
     arch: str
     system: System = field(default_factory=System)
     users: Mapping[str, User] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
     network: Network | None = None
     packages: Mapping[str, Package] = field(default_factory=dict)
     config_files: Mapping[str, ConfigFile] = field(default_factory=dict)

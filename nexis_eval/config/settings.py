@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 
-from nexis_eval.config import errors, model, values
+from nexis_eval.config import errors, model, regions, values
 from nexis_eval.config.kinds import Kind, choice, integer, list_of, text
 from nexis_eval.config.timezones import TIMEZONE
 
@@ -191,8 +191,13 @@ LOCALE = Section(
     Form.TABLE,
     "Language and keyboard.",
     _settings(
-        Setting("lang", values.LOCALE, "`LANG` for every session.", "system.boot"),
-        Setting("keyboard_layout", values.KEYBOARD, "Keyboard layout of the console.", "system.boot"),
+        Setting("lang", regions.LOCALE, "`LANG` for every session.", "system.boot"),
+        Setting(
+            "keyboard_layout",
+            regions.KEYBOARD,
+            "Keyboard layout of the console, as XKB names it: `us`, `de`, or with a variant `de(nodeadkeys)`.",
+            "system.boot",
+        ),
     ),
     model.Locale,
 )
@@ -204,14 +209,19 @@ USERS = Section(
         Setting(
             "password_hash",
             values.PASSWORD_HASH,
-            "The password as `crypt(5)` has it (`$argon2id$…`, `$6$…`, `$y$…`); without it, or with `!`, no password "
-            "is accepted.",
+            "The password as `crypt(5)` has it (`$argon2id$…`, `$6$…`, `$y$…`); without it no password is "
+            "accepted, with `!` OpenSSH accepts no key either.",
             "system.users",
         ),
         Setting("authorized_keys", values.SSH_KEYS, "Public SSH keys that may log in.", "system.users"),
         Setting("uid", integer(0, 4294967294), "User number; chosen from the name where left out.", "system.users"),
         Setting("gid", integer(0, 4294967294), "Number of the user's own group.", "system.users"),
-        Setting("groups", values.ACCOUNTS, "Further groups the user is in.", "system.users"),
+        Setting(
+            "groups",
+            values.ACCOUNTS,
+            "Further groups the user is in: those that every system has, or declared in `[groups.NAME]`.",
+            "system.users",
+        ),
         Setting("shell", values.ABSOLUTE_PATH, "Login shell.", "system.users"),
         Setting(
             "home",
@@ -223,6 +233,16 @@ USERS = Section(
         Setting("system", values.BOOLEAN, "Whether it is an account of a service and no person's.", "system.users"),
     ),
     model.User,
+    name_kind=values.ACCOUNT,
+)
+GROUPS = Section(
+    ("groups",),
+    Form.NAMED,
+    "One group each, beside those of users' own and those that every system has.",
+    _settings(
+        Setting("gid", integer(0, 4294967294), "Group number; chosen from the name where left out.", "system.users"),
+    ),
+    model.Group,
     name_kind=values.ACCOUNT,
 )
 NETWORK = Section(
@@ -475,6 +495,7 @@ SECTIONS: tuple[Section, ...] = (
     FIREWALL,
     LOCALE,
     USERS,
+    GROUPS,
     NETWORK,
     PACKAGES,
     CONFIG_FILES,
@@ -507,6 +528,7 @@ REMOVE = Section(
     _settings(
         Setting("packages", values.PACKAGE_NAMES, "Packages, by name.", "config.merge"),
         Setting("users", values.ACCOUNTS, "Users, by name.", "config.merge"),
+        Setting("groups", values.ACCOUNTS, "Groups, by name.", "config.merge"),
         Setting("config_files", list_of(_WORD, "a list of names"), "Configuration files, by name.", "config.merge"),
         Setting("dinit_services", list_of(_WORD, "a list of services"), "Services, by name.", "config.merge"),
         Setting(

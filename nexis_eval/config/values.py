@@ -266,13 +266,6 @@ HOSTNAME = text(
     error=errors.HostnameError,
     hint="letters, digits and hyphens, at most 64, such as my-host",
 )
-LOCALE = text(
-    "a locale",
-    pattern=r"C(?:\.UTF-8)?|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?(?:\.[A-Za-z0-9-]+)?(?:@[a-z]+)?",
-    error=errors.LocaleError,
-    hint="such as en_US.UTF-8 or C.UTF-8",
-)
-KEYBOARD = text("a keyboard layout", pattern=r"[A-Za-z0-9_()+,./-]+", hint="such as us, de or fr-latin9")
 ACCOUNT = text(
     "an account name",
     pattern=_ACCOUNT,

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from nexis_eval.config.accounts import GROUPS
 from nexis_eval.config.model import Config, User
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import System, installed
 from nexis_eval.system.ssh import OPENSSH
 from nexis_store.digest import DerivationId
-
-GROUPS = {
-    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8, "news": 9,
-    "uucp": 10, "man": 12, "proxy": 13, "kmem": 15, "dialout": 20, "fax": 21, "voice": 22, "cdrom": 24, "floppy": 25,
-    "tape": 26, "sudo": 27, "audio": 29, "dip": 30, "www-data": 33, "backup": 34, "operator": 37, "src": 40,
-    "shadow": 42, "utmp": 43, "video": 44, "plugdev": 46, "staff": 50, "games": 60, "users": 100, "nogroup": 65534,
-}  # fmt: skip
-"""Groups that every system has; the numbers are those of Debian's base-passwd, whose packages may be unpacked."""
 
 PERSONS = range(1000, 60000)
 SERVICES = range(101, 1000)
@@ -78,7 +71,8 @@ def home_of(user: User) -> str:
 def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[str]]]]:
     """All accounts by number, and all groups with their numbers and members.
 
-    Owners of files and services that are not declared become system accounts that nobody can log in to.
+    Owners of files and services that are not declared become system accounts that nobody can log in to; the check of
+    the configuration lets that be only those that ``config/accounts.py`` lists.
     """
     owners, owning_groups = mentioned_owners(config)
     users = {
@@ -96,6 +90,7 @@ def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[s
         users.setdefault("sshd", User("sshd", system=True, shell=NO_LOGIN, home="/run/sshd"))
     users["root"] = users["root"] if "root" in config.users else User("root", uid=0, gid=0)
     groups: dict[str, tuple[int, list[str]]] = {name: (number, []) for name, number in GROUPS.items()}
+    groups.update({name: (group.gid, []) for name, group in config.groups.items() if group.gid is not None})
     uids = {user.uid for user in users.values() if user.uid is not None} | {0}
     gids = {number for number, _ in groups.values()}
     found = []
@@ -112,7 +107,7 @@ def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[s
             owner = name
         gids.add(gid)
         found.append(Account(user, uid, gid, owner, home_of(user)))
-    wanted = {group for user in users.values() for group in user.groups} | owning_groups
+    wanted = {group for user in users.values() for group in user.groups} | owning_groups | config.groups.keys()
     for group in sorted(wanted - set(groups)):
         number = _choose(group, SERVICES, gids | uids)
         groups[group] = (number, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nexis_eval.config.model import ConfigFile, LocalPath, Package, Service, User
+from nexis_eval.config.model import ConfigFile, Group, LocalPath, Package, Service, User
 from nexis_eval.system.users import accounts, users
 from tests.eval.system.systems import files_of, make_system, text_of
 
@@ -66,6 +66,16 @@ def test_owners_that_nobody_declared_exist() -> None:
     groups = _lines(text_of(system, part, "etc/group"))
     assert people["clamav"][6] == people["www"][6] == "/usr/sbin/nologin"
     assert {"clamav", "scanners", "maildrop", "www"} <= set(groups)
+
+
+def test_declared_groups() -> None:
+    groups = {"lab": Group("lab"), "fixed": Group("fixed", gid=777), "audio": Group("audio")}
+    system = make_system(users={"ada": User("ada", groups=("lab", "fixed"))}, groups=groups)
+    lines = _lines(text_of(system, users(system), "etc/group"))
+    assert lines["fixed"] == ["fixed", "x", "777", "ada"]
+    assert lines["lab"][3] == "ada"
+    assert 100 < int(lines["lab"][2]) < 1000
+    assert lines["audio"][2] == "29"
 
 
 def test_groups_by_number_belong_to_who_has_it() -> None:
