@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
@@ -16,6 +17,7 @@ from blake3 import blake3
 from nexis_store import fs, workers
 from nexis_store.database import Database
 from nexis_store.digest import FileDigest
+from nexis_store.errors import StoreError
 from nexis_store.hashing import hash_large
 from nexis_store.layout import Layout
 from nexis_store.marks import is_intact
@@ -30,7 +32,9 @@ CHUNK = 1 << 22
 class Contents:
     """Puts contents at places below ``staging``/tree. ``fresh`` knows the first place of each one that is new."""
 
-    def __init__(self, layout: Layout, database: Database, staging: str, *, exact_modes: bool) -> None:
+    def __init__(
+        self, layout: Layout, database: Database, staging: str, *, exact_modes: bool, stopped: threading.Event
+    ) -> None:
         self.fresh: dict[tuple[FileDigest, bool], str] = {}
         self._offers: list[tuple[str, str]] = []
         self._layout = layout
@@ -38,6 +42,7 @@ class Contents:
         self._staging = staging
         self._tree = f"{staging}/tree"
         self._exact = exact_modes
+        self._stopped = stopped
 
     def move(self, source: str, place: str, executable: bool) -> None:
         """Take a file away from where it is, by renaming it where that is possible: attributes would come along."""
@@ -68,7 +73,7 @@ class Contents:
         """The digest of a large file if the store has it already; reading it is much cheaper than writing it again."""
         if size <= SMALL or self._database.get(LARGE + pack_number(size)) is None:
             return None
-        digest = hash_large(source)
+        digest = hash_large(source, self._stopped)
         return digest if os.access(self._layout.link(digest, executable), os.F_OK) else None
 
     def from_path(self, place: str, source: str, executable: bool, *, looked: bool = False) -> tuple[FileDigest, int]:
@@ -87,7 +92,7 @@ class Contents:
             finally:
                 os.close(fd)
         # What is hashed is what was written (still in memory), so a source that changes meanwhile does no harm.
-        digest = hash_large(place)
+        digest = hash_large(place, self._stopped)
         size = os.stat(place).st_size
         self._keep_one(place, digest, executable, size)
         return digest, size
@@ -126,6 +131,8 @@ class Contents:
         try:
             fs.write(fd, head, place)
             while chunk := stream.read(CHUNK):
+                if self._stopped.is_set():
+                    raise StoreError("adding a file was stopped", hint="repeat the command")
                 hasher.update(chunk)
                 fs.write(fd, chunk, place)
                 size += len(chunk)

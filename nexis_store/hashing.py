@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,14 +24,19 @@ _WINDOW = 1 << 26
 """So much of a file is mapped at once: as fast as all of it, and the process stays small."""
 
 
-def hash_large(path: str) -> FileDigest:
-    """The digest of a file too large to read at once, worked out on all processors."""
+def hash_large(path: str, stopped: threading.Event | None = None) -> FileDigest:
+    """The digest of a file too large to read at once, worked out on all processors.
+
+    Raises ``StoreError`` when ``stopped`` is set meanwhile: a file of holes may claim to be larger than anybody waits.
+    """
     hasher = blake3(max_threads=blake3.AUTO)
     fd = fs.open_regular(path, follow=True)
     try:
         size = os.fstat(fd).st_size
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
         for at in range(0, size, _WINDOW):
+            if stopped is not None and stopped.is_set():
+                raise StoreError(f"reading {path} was stopped", hint="repeat the command")
             with mmap.mmap(fd, min(_WINDOW, size - at), flags, mmap.PROT_READ, offset=at) as part:
                 hasher.update(part)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -89,7 +90,13 @@ class Writer:
             self._tree = f"{self._staging}/tree"
             fs.make_directory(self._tree)
         self._fix_modes = os.stat(self._tree).st_mode & 0o7777 != 0o755
-        self._contents = Contents(self._layout, self._host.database, self._staging, exact_modes=not self._fix_modes)
+        self._contents = Contents(
+            self._layout,
+            self._host.database,
+            self._staging,
+            exact_modes=not self._fix_modes,
+            stopped=self._host.stopped,
+        )
         return self
 
     def __exit__(
@@ -108,6 +115,8 @@ class Writer:
 
     def _claim(self, path: str) -> str:
         """Check a new path and make its parents; returns where it goes on disk."""
+        if self._host.stopped.is_set():
+            raise StoreError(f"adding {self.name} was stopped", hint="repeat the command")
         if path in self._entries:
             raise ConflictError(
                 f"{self.name}: {path} is written twice", hint="a path of an artifact can only be written once"
@@ -160,12 +169,15 @@ class Writer:
         fs.stamp(place)
         self._entries[path] = symlink_entry(path, target, attributes)
 
-    def expect(self, path: str, size: int) -> None:
-        """Refuse a file that says to be larger than what the disk has left, before anything of it is written."""
+    def expect(self, path: str, size: int, allocated: int = 0) -> None:
+        """Refuse a file that says to be larger than what the disk has left, before anything of it is read or written.
+
+        Of its bytes ``allocated`` take space on a disk already; the rest are holes, or not there yet.
+        """
         if size > SMALL:
             room = os.statvfs(self._tree)
             left = room.f_bavail * room.f_frsize
-            if size > left:
+            if size - allocated > left:
                 raise StoreError(
                     f"{self.name}: {path} would have {size} bytes, and the disk has {left} left",
                     hint="free some disk space, for example with 'nexis-store gc', or leave the file out",
@@ -186,6 +198,8 @@ class Writer:
         if isinstance(data, bytes):
             digest, size = self._contents.small(place, data, executable), len(data)
         elif isinstance(data, Path):
+            status = data.stat()
+            self.expect(path, status.st_size, status.st_blocks * 512)
             digest, size = self._contents.from_path(place, os.fspath(data), executable)
         else:
             digest, size = self._contents.from_stream(place, data, executable)
@@ -218,6 +232,7 @@ class Writer:
                 if copied is None:
                     status = os.stat(source)
                     mode, length = status.st_mode, status.st_size
+                    self.expect(path, length, status.st_blocks * 512)
                     executable = bool((mode if forced is None else forced) & 0o111)
                     digest = self._contents.look_for_large(source, length, executable)
                     if digest is not None:
@@ -245,9 +260,11 @@ class Writer:
         # One buffer for all: a new one for each file would cost as much as reading it.
         buffer = memoryview(bytearray(SMALL + 1))
         for place, source, forced in part:
-            fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise fs.not_regular(source)
                 mode, size = status.st_mode, status.st_size
                 if size <= SMALL:
                     size = os.readv(fd, (buffer,))
@@ -304,10 +321,11 @@ class Writer:
         if attributes.mode is not None:
             executable = bool(attributes.mode & 0o111)
         place = self._claim(path)
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = fs.open_regular(source)
         try:
             status = os.fstat(fd)
             size = status.st_size
+            self.expect(path, size, status.st_blocks * 512)
             with open(fd, "rb", buffering=0, closefd=False) as stream:
                 # A file with other names could still be changed through them.
                 if status.st_nlink != 1:
@@ -320,7 +338,7 @@ class Writer:
                         if size > TINY:
                             self._contents.fresh[digest, executable] = place
                 else:
-                    digest = hash_large(source)
+                    digest = hash_large(source, self._host.stopped)
                     if not self._contents.known(place, digest, executable, size):
                         self._contents.move(source, place, executable)
                         self._contents.fresh[digest, executable] = place

@@ -12,6 +12,7 @@ from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError, c
 from nexis_store.journal import create_segment
 from nexis_store.layout import FORMAT_VERSION, Layout
 from nexis_store.locks import locked
+from nexis_store.metadata import choose
 from nexis_store.metadata.choose import PROFILES, backend_for, open_backend
 
 _ANOTHER_PLACE = "give its place with --store or $NEXIS_STORE"
@@ -47,10 +48,22 @@ def backend_named(layout: Layout, profile: str | None) -> str:
 
 
 def check_writable(layout: Layout) -> None:
-    """Raise the ``OSError`` that writing to the store would meet."""
+    """Raise the ``OSError`` that writing to the store would meet, and ``StoreError`` where it would not be safe."""
+    _check_local(layout)
     if not os.access(layout.database, os.W_OK):
         code = errno.EROFS if os.statvfs(layout.database).f_flag & os.ST_RDONLY else errno.EACCES
         raise OSError(code, os.strerror(code), layout.database)
+
+
+def _check_local(layout: Layout) -> None:
+    """Raise ``StoreError`` for a store that other machines may reach: none of its locks would keep them out."""
+    name = choose.network_file_system(layout.root)
+    if name is not None:
+        raise StoreError(
+            f"the store at {layout.root} lies on {name}, a network file system, where it can only be read",
+            hint="use a directory of a disk of this machine: --store or $NEXIS_STORE; 'nexis-store export' carries a "
+            "closure elsewhere",
+        )
 
 
 def _refuse_headless(layout: Layout) -> None:
@@ -65,6 +78,7 @@ def _create(layout: Layout, profile: str) -> dict[str, object]:
     if profile not in PROFILES:
         raise StoreError(f"there is no store profile {profile!r}", hint="use desktop, server or auto")
     with writing(f"the new store at {layout.root}"):
+        _check_local(layout)
         fs.make_directories(layout.database)
         return _fill(layout, profile)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,11 @@ class Host(Protocol):
 
     def path(self, digest: TreeDigest) -> Path:
         """Where an artifact is."""
+        ...
+
+    @property
+    def stopped(self) -> threading.Event:
+        """Set when whoever adds something gives up."""
         ...
 
     @property

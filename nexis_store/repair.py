@@ -211,8 +211,8 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
     return Recovery(len(found), remembered, len(kept_roots), tuple(damaged), links.unreadable)
 
 
-FindCopy = Callable[[FileDigest], bytes | None]
-"""Fetches a file's bytes from elsewhere, for example a binary cache; ``None`` if it has none."""
+FindCopy = Callable[[FileDigest, int], bytes | None]
+"""Fetches a file of that digest and size from elsewhere, for example a binary cache; ``None`` if it has none."""
 
 
 def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: FindCopy | None) -> bool:
@@ -263,7 +263,7 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
         return True
     assert entry.digest is not None
     forget_damaged_pool(layout, entry.digest)
-    return repair_file(layout, database, entry.digest, path, entry.executable, fetch)
+    return repair_file(layout, database, entry, path, fetch)
 
 
 def _make_parents(place: str, relative: str) -> None:
@@ -298,11 +298,10 @@ def _write_history(layout: Layout, database: Database) -> None:
         history.rewrite(layout.history_file, builds)
 
 
-def repair_file(
-    layout: Layout, database: Database, digest: FileDigest, path: str, executable: bool, fetch: FindCopy | None
-) -> bool:
+def repair_file(layout: Layout, database: Database, entry: ManifestEntry, path: str, fetch: FindCopy | None) -> bool:
     """Replace a damaged file by a good copy: of ``.links``, of another artifact, or what ``fetch`` brings."""
-    mode = 0o555 if executable else 0o444
+    assert entry.digest is not None
+    digest, mode = entry.digest, 0o555 if entry.executable else 0o444
     for candidate in (*_pool(layout, digest), *_other_copies(layout, database, digest)):
         if candidate == path or not os.path.isfile(candidate):
             continue
@@ -311,7 +310,7 @@ def repair_file(
             if FileDigest.of(content) == digest:
                 _replace(path, content, mode)
                 return True
-    data = fetch(digest) if fetch is not None else None
+    data = fetch(digest, entry.size) if fetch is not None else None
     if data is None or FileDigest.of(data) != digest:
         return False
     _replace(path, data, mode)

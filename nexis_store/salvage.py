@@ -55,10 +55,10 @@ class _Copies:
         """Name a place where a copy may lie."""
         self._offers.setdefault(digest, []).append(path)
 
-    def find(self, digest: FileDigest) -> bytes | None:
+    def find(self, digest: FileDigest, size: int) -> bytes | None:
         """The bytes of a good copy."""
         for cache in self._caches:
-            if (data := cache.content(digest)) is not None:
+            if (data := cache.content(digest, size)) is not None:
                 return data
         if self._paths is None:
             self._paths = {}

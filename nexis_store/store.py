@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -95,6 +96,8 @@ class Store:
         self.layout = layout
         self.session = Session(layout)
         self.durability = Durability(layout.root)
+        self.stopped = threading.Event()
+        """While it is set, everything that is being added in any thread of this process ends with a ``StoreError``."""
         restarted = recovery.restarted(layout)
         self.database = Database(
             backend,

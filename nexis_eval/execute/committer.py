@@ -12,7 +12,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from nexis_store.realisation import Realisation
 from nexis_store.store import Store
@@ -20,6 +22,8 @@ from nexis_store.together import Part
 
 MAX_WAIT_SECONDS = 0.05
 MAX_TOGETHER = 64
+PATIENCE_SECONDS = 3.0
+"""So long a landing whose step was cancelled may go on: most are over by then, and their work is kept."""
 
 Landed = tuple[Sequence[Part], Realisation]
 
@@ -30,6 +34,22 @@ class _Item:
     cleanup: Callable[[], None]
     done: asyncio.Future[Realisation]
     landed: Landed | None = field(default=None)
+
+
+async def ended(store: Store, landing: asyncio.Future[Any]) -> None:
+    """Wait until a landing is over whose step was cancelled; one that takes long is stopped, as nobody waits for it."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    try:
+        while not landing.done():
+            left = until - time.monotonic()
+            if left <= 0:
+                # Again and again: another that is over takes it back.
+                store.stopped.set()
+                left = 0.1
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((landing,), timeout=left)
+    finally:
+        store.stopped.clear()
 
 
 class Committer:
@@ -46,7 +66,8 @@ class Committer:
     ) -> Realisation:
         """Have ``land`` called in the thread, and what it returns made durable; then ``cleanup``, whatever came of it.
 
-        Raises what either raised. Being cancelled does not stop it: it is over, one way or the other, on return.
+        Raises what either raised. Being cancelled does not stop it unless it takes long: it is over, one way or the
+        other, on return.
         """
         loop = asyncio.get_running_loop()
         if self._thread is None:
@@ -61,11 +82,7 @@ class Committer:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
             self.hurry()
-            while not done.done():
-                try:
-                    await asyncio.wait((done,))
-                except asyncio.CancelledError:
-                    continue
+            await ended(self._store, done)
             raise
         finally:
             self._waiting -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from nexis_eval import events
 from nexis_eval.execute.adopt import prepare_checked, references
 from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
 from nexis_eval.execute.builtin import realise_builtin
-from nexis_eval.execute.committer import Committer, Landed
+from nexis_eval.execute.committer import Committer, Landed, ended
 from nexis_eval.execute.failed import script_failed
 from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.log import kept
@@ -350,9 +350,7 @@ class Maker:
             landed = await asyncio.shield(ready)
         except BaseException:
             # Nobody may remove the directory under the thread's hands.
-            while not ready.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait((ready,))
+            await ended(store, ready)
             if not ready.cancelled() and ready.exception() is None:
                 for each in ready.result()[0]:
                     each.close()

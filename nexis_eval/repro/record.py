@@ -18,6 +18,7 @@ from nexis_eval.graph.derivation import BUILD_KEY_DOMAIN
 from nexis_eval.graph.encoding import DOMAIN as DERIVATION_DOMAIN
 from nexis_eval.graph.json import graph_from_json, graph_to_json
 from nexis_eval.graph.target import parse_target
+from nexis_store.binary_cache import expand
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError
 from nexis_store.tree import DIRECTORY_DOMAIN, Manifest
@@ -182,10 +183,11 @@ def _pack(data: bytes) -> str:
     return base64.b64encode(zstandard.ZstdCompressor(level=9, write_content_size=True).compress(data)).decode()
 
 
-def _unpack(text: str) -> bytes:
-    import zstandard
+_LARGEST = 1 << 28
 
-    try:
-        return zstandard.ZstdDecompressor().decompress(base64.b64decode(text, validate=True))
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from None
+
+def _unpack(text: str) -> bytes:
+    data = expand(base64.b64decode(text, validate=True), _LARGEST)
+    if data is None:
+        raise ValueError(f"it is damaged, or has more than {_LARGEST} bytes")
+    return data

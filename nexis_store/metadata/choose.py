@@ -12,6 +12,14 @@ PROFILES = ("auto", "desktop", "server")
 
 _REFLINKING = ("xfs", "btrfs", "bcachefs")
 
+_NETWORK = frozenset(
+    (
+        *("nfs", "nfs4", "cifs", "smb3", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "orangefs", "coda"),
+        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.davfs2", "fuse.juicefs"),
+    )
+)
+"""Names of file systems that other machines may write to at the same time."""
+
 
 def file_system_type(path: str) -> str:
     """The name of the file system that holds ``path``, as in ``/proc/self/mounts``; empty if that cannot be told."""
@@ -26,6 +34,17 @@ def file_system_type(path: str) -> str:
     except OSError:
         return ""
     return ""
+
+
+def network_file_system(path: str) -> str | None:
+    """The name of the network file system that ``path`` lies on, or would; ``None`` if that is none."""
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    # A disk of this machine has a device number of its own: nothing else need be read.
+    if os.major(os.stat(path).st_dev):
+        return None
+    name = file_system_type(path)
+    return name if name in _NETWORK else None
 
 
 def backend_for(path: str, profile: str) -> str:

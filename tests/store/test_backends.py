@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
+from nexis_store.binary_cache import BinaryCache, expand
 from nexis_store.cli.main import run
+from nexis_store.digest import FileDigest
 from nexis_store.errors import StoreError
-from nexis_store.metadata import pages
+from nexis_store.metadata import choose, pages
 from nexis_store.metadata.lmdb import LmdbBackend
 from nexis_store.store import Store
 from tests.contract.test_metadata import cut, database_files, flipped, zeroed
@@ -139,3 +142,56 @@ def test_a_full_disk_is_told(tmp_path: Path, profile: str, other: str) -> None:
     assert all(status.endswith((" 0", " 4")) for status in statuses[4:7])
     assert statuses[-4:] == ["recover 0", "migrate 0", "ls 0", "verify 0"], done.stdout
     assert "No space left on device" in done.stdout and "free some disk space" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["nfs4", "cifs", "9p", "fuse.sshfs"])
+def test_a_store_on_a_network_file_system_can_only_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with Store.open(tmp_path / "store") as store:
+        a = add(store, "a", {"a": b"x"})
+    monkeypatch.setattr(choose, "file_system_type", lambda path: name)
+    monkeypatch.setattr(os, "major", lambda device: 0)
+    with pytest.raises(StoreError, match=f"lies on {name}, a network file system") as caught:
+        Store.open(tmp_path / "store")
+    assert "--store" in str(caught.value)
+    with Store.open(tmp_path / "store", readonly=True) as store:
+        assert store.has(a.digest)
+    with pytest.raises(StoreError, match="network file system"):
+        Store.open(tmp_path / "new/store")
+    assert not (tmp_path / "new").exists()
+
+
+def test_file_systems_of_this_machine() -> None:
+    assert choose.network_file_system("/proc/nowhere/below") is None
+    assert choose.network_file_system(os.getcwd()) is None
+    assert choose.file_system_type("/proc") == "proc"
+
+
+def test_two_that_make_a_store_at_once_make_one(tmp_path: Path) -> None:
+    script = "import sys, pathlib; from nexis_store.store import Store; Store.open(pathlib.Path(sys.argv[1])).close()"
+    command = [sys.executable, "-c", script, tmp_path / "store"]
+    running = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(4)]
+    assert [each.wait() for each in running] == [0, 0, 0, 0]
+    with Store.open(tmp_path / "store") as store:
+        add(store, "a", {"a": b"x"})
+        assert list(store.verify(contents=True)) == []
+
+
+def test_no_more_is_decompressed_than_was_promised(tmp_path: Path) -> None:
+    compressor = zstandard.ZstdCompressor()
+    bomb = compressor.compress(bytes(1 << 26))
+    # The frame's header lies: it promises 2**60 bytes.
+    liar = zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 10)
+    assert expand(bomb, 1 << 20) is None
+    assert expand(bomb, 1 << 26) == bytes(1 << 26)
+    assert expand(liar, 9) is None and expand(liar, 10) == b"x" * 10
+    assert expand(b"\x28\xb5\x2f\xfd\xe0" + (1 << 60).to_bytes(8, "little") + liar[6:], 100) in (None, b"x" * 10)
+    digest = FileDigest.of(b"x" * 10)
+    place = tmp_path / f"files/{digest.hex()[:2]}/{digest}.zst"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(bomb)
+    assert BinaryCache(tmp_path).content(digest, 10) is None
+    place.write_bytes(liar)
+    assert BinaryCache(tmp_path).content(digest, 10) == b"x" * 10
+    assert BinaryCache(tmp_path).content(digest, 9) is None

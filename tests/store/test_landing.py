@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nexis_store.errors import StoreError
+from nexis_store.hashing import hash_large
 from nexis_store.repair import repair_problem
 from nexis_store.store import Store
 from nexis_store.tree import Attributes
@@ -158,3 +159,39 @@ def test_a_default_acl_of_the_store_does_not_pass_on(tmp_path: Path) -> None:
         landed = add(store, "a", {"usr/file": b"x" * 5000})
         assert os.listxattr(landed.path / "usr/file") == os.listxattr(landed.path / "usr") == []
         assert list(store.verify(contents=True)) == []
+
+
+def huge(path: Path, room: int) -> None:
+    """A file of holes that claims to be larger than the disk has room for."""
+    with open(path, "wb") as file:
+        try:
+            file.truncate(room * 2)
+        except OSError as error:
+            pytest.skip(f"no file so large here: {error}")
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_holes_larger_than_the_disk_are_refused_at_once(store: Store, tmp_path: Path, move: bool) -> None:
+    status = os.statvfs(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    huge(out / "x", status.f_blocks * status.f_frsize)
+    with pytest.raises(StoreError, match=r"x would have .* bytes, and the disk has"):
+        store.add_directory(out, "huge", move=move)
+    with pytest.raises(StoreError, match="x would have"), store.writer("huge") as writer:
+        writer.file("x", out / "x")
+    assert list(store.artifacts()) == []
+
+
+def test_adding_can_be_stopped(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with open(out / "x", "wb") as file:
+        file.truncate(1 << 28)
+    store.stopped.set()
+    with pytest.raises(StoreError, match="was stopped"):
+        store.add_directory(out, "x", move=True)
+    with pytest.raises(StoreError, match="was stopped"):
+        hash_large(str(out / "x"), store.stopped)
+    store.stopped.clear()
+    assert store.add_directory(out, "x", move=True).size_bytes == 1 << 28

@@ -240,4 +240,4 @@ def test_checking_can_be_resumed(store: Store) -> None:
     originals = {"one": b"one" * 1000, "two": b"two", "shared": b"shared" * 1000}
     for problem in check_contents(store):
         data = originals[problem.path.rpartition("/")[2]]
-        assert repair_problem(store.layout, store.database, problem, lambda digest, data=data: data)  # type: ignore[misc]
+        assert repair_problem(store.layout, store.database, problem, lambda digest, size, data=data: data)  # type: ignore[misc]
