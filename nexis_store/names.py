@@ -120,6 +120,19 @@ def why_bad_file_name(name: str) -> str | None:
     return None
 
 
+def why_bad_owner(name: str) -> str | None:
+    """Say what is wrong with the name (or number) of a user or group, or ``None`` when nothing is."""
+    if not name:
+        return "it is empty"
+    if not name.isprintable():
+        return "it has a character that cannot be printed"
+    if ":" in name or "/" in name:
+        return "it has a ':' or '/'"
+    if len(encode(name)) > MAX_COMPONENT:
+        return f"it is longer than {MAX_COMPONENT} bytes"
+    return None
+
+
 def check_path(path: str) -> str:
     """Return ``path`` if it is a normal relative path; raises ``StoreError`` otherwise."""
     why = why_bad_path(path)

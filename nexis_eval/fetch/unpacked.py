@@ -1,4 +1,4 @@
-"""The tree digest of what is in an archive, without unpacking it: the same whatever compressed it, and when.
+"""What is in an archive, without unpacking it: read to its end, and named by a tree digest.
 
 Web forges make archives of tags as they are asked for, and a new version of their compressor changes every hash. What
 is in the archive stays: names, contents, executable bits and links. Owners, times and order do not count.
@@ -6,102 +6,127 @@ is in the archive stays: names, contents, executable bits and links. Owners, tim
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from blake3 import blake3
 
+from nexis_store.compression import HEAD_BYTES, Decompressed, compression_of
+from nexis_store.deb import MAGIC as DEB_MAGIC
 from nexis_store.digest import FileDigest, TreeDigest
 from nexis_store.errors import NexisError
-from nexis_store.landing import normal_path
-from nexis_store.names import decode
+from nexis_store.members import (
+    DEFAULT_LIMITS,
+    BadArchiveError,
+    Format,
+    Member,
+    Meter,
+    Read,
+    UnsupportedArchiveError,
+    shown,
+)
+from nexis_store.tar import NotTarError
 from nexis_store.tree import Manifest, ManifestEntry, directory_entry, file_entry, symlink_entry
-from nexis_store.unpack import decompressed
+from nexis_store.unpack import members_of
+from nexis_store.zip import MAGICS as ZIP_MAGICS
 
 CHUNK_BYTES = 1 << 20
+_DEB_HEAD = DEB_MAGIC + b"debian-binary"
+_WEAK = ("LZMA", "compress")
+"""Compressions that begin with two or three bytes which many other files begin with."""
 
 
-def _hashed(stream: BinaryIO) -> tuple[FileDigest, int]:
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file turned out to hold."""
+
+    format: Format | None
+    """``None`` if it is not an archive."""
+    tree: TreeDigest | None = None
+    """Of a tar or zip."""
+    damage: str = ""
+    """Why nobody can unpack it."""
+    limitation: str = ""
+    """Why it has no tree digest, although other programs may unpack it."""
+
+
+def read_content(path: Path) -> Content:
+    """Read a file to its end, if it is an archive or compressed."""
+    with path.open("rb") as stream:
+        head = stream.read(len(_DEB_HEAD))
+        stream.seek(0)
+        format: Format = "zip" if head.startswith(ZIP_MAGICS) else "deb" if head == _DEB_HEAD else "tar"
+        try:
+            with members_of(stream, format, DEFAULT_LIMITS) as members:
+                tree = _tree(members)
+        except NotTarError:
+            stream.seek(0)
+            return _lone(stream, head)
+        except BadArchiveError as error:
+            if compression_of(head[:HEAD_BYTES]) in _WEAK:
+                return Content(None)
+            return Content(format, damage=str(error))
+        except UnsupportedArchiveError as error:
+            return Content(format, limitation=str(error))
+        return Content(format, tree if format != "deb" else None)
+
+
+def archive_tree(path: Path) -> TreeDigest | None:
+    """The tree digest of a tar archive (of any compression) or a zip; ``None`` for any other file, or a damaged one."""
+    return read_content(path).tree
+
+
+def _lone(stream: BinaryIO, head: bytes) -> Content:
+    """A file that is no archive; a compressed one must have an end, all the same."""
+    if compression_of(head[:HEAD_BYTES]) not in ("", *_WEAK):
+        try:
+            Decompressed(stream.read, Meter(DEFAULT_LIMITS)).drain()
+        except BadArchiveError as error:
+            return Content(None, damage=str(error))
+        except UnsupportedArchiveError:
+            pass
+    return Content(None)
+
+
+def _hashed(read: Read) -> tuple[FileDigest, int]:
     hasher, size = blake3(), 0
-    while chunk := stream.read(CHUNK_BYTES):
+    while chunk := read(CHUNK_BYTES):
         hasher.update(chunk)
         size += len(chunk)
     return FileDigest(hasher.digest()), size
 
 
-def _with_parents(found: dict[str, ManifestEntry]) -> Iterator[ManifestEntry]:
+def _tree(members: Iterable[Member]) -> TreeDigest | None:
+    entries: dict[str, ManifestEntry] = {}
+    for member in members:
+        path = member.path
+        if not path:
+            continue
+        if member.kind == "directory":
+            entries[path] = directory_entry(path)
+        elif member.kind == "symlink":
+            entries[path] = symlink_entry(path, member.target)
+        elif member.kind == "hardlink":
+            earlier = entries.get(member.target)
+            if earlier is None:
+                raise BadArchiveError(f"{shown(path)} is a link to {shown(member.target)}, which is not before it")
+            entries[path] = earlier._replace(path=path)
+        elif member.kind == "file":
+            assert member.read is not None
+            digest, size = _hashed(member.read)
+            entries[path] = file_entry(path, digest, size, member.executable)
+        else:
+            raise UnsupportedArchiveError(f"{shown(path)} is a device or fifo")
+    try:
+        return Manifest.of(_with_parents(entries)).digest if entries else None
+    except NexisError as error:
+        raise UnsupportedArchiveError(error.message) from None
+
+
+def _with_parents(entries: dict[str, ManifestEntry]) -> Iterator[ManifestEntry]:
     """The entries, and the directories that archives may leave out."""
-    parents = {path[:cut] for path in found for cut in range(len(path)) if path[cut] == "/"}
-    yield from (directory_entry(path) for path in parents if path not in found)
-    yield from found.values()
-
-
-def _tar(stream: BinaryIO) -> dict[str, ManifestEntry]:
-    import tarfile
-
-    found: dict[str, ManifestEntry] = {}
-    with tarfile.open(fileobj=decompressed(stream), mode="r|", errors="surrogateescape", encoding="utf-8") as archive:
-        for member in archive:
-            path = normal_path(decode(os.fsencode(member.name)))
-            if not path:
-                continue
-            if member.isdir():
-                found[path] = directory_entry(path)
-            elif member.issym():
-                found[path] = symlink_entry(path, decode(os.fsencode(member.linkname)))
-            elif member.islnk():
-                earlier = found.get(normal_path(decode(os.fsencode(member.linkname))) or "")
-                if earlier is None:
-                    raise ValueError(f"{path} is a link to what is not in the archive")
-                found[path] = earlier._replace(path=path)
-            elif member.isreg():
-                content = archive.extractfile(member)
-                assert content is not None
-                digest, size = _hashed(content)  # type: ignore[arg-type]
-                found[path] = file_entry(path, digest, size, bool(member.mode & 0o111))
-            else:
-                raise ValueError(f"{path} is a device or fifo")
-    return found
-
-
-def _zip(stream: BinaryIO) -> dict[str, ManifestEntry]:
-    import stat
-    import zipfile
-
-    found: dict[str, ManifestEntry] = {}
-    with zipfile.ZipFile(stream) as archive:
-        for member in archive.infolist():
-            path = normal_path(decode(os.fsencode(member.filename)))
-            if not path:
-                continue
-            mode = member.external_attr >> 16
-            if member.is_dir():
-                found[path] = directory_entry(path)
-            elif stat.S_ISLNK(mode):
-                found[path] = symlink_entry(path, decode(archive.read(member)))
-            else:
-                with archive.open(member) as content:
-                    digest, size = _hashed(content)  # type: ignore[arg-type]
-                found[path] = file_entry(path, digest, size, bool(mode & 0o111))
-    return found
-
-
-def archive_tree(path: Path) -> TreeDigest | None:
-    """The tree digest of a tar archive (of any compression) or a zip; ``None`` for any other file, or a damaged one."""
-    import lzma
-    import tarfile
-    import zipfile
-    import zlib
-
-    with path.open("rb") as stream:
-        try:
-            start = stream.read(4)
-            stream.seek(0)
-            found = _zip(stream) if start in (b"PK\x03\x04", b"PK\x05\x06") else _tar(stream)
-            return Manifest.of(_with_parents(found)).digest if found else None
-        except (ValueError, EOFError, OSError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error):
-            return None
-        except NexisError:
-            return None
+    parents = {path[:cut] for path in entries for cut in range(len(path)) if path[cut] == "/"}
+    yield from (directory_entry(path) for path in parents if path not in entries)
+    yield from entries.values()

@@ -21,7 +21,7 @@ from nexis_eval.fetch.git import check_out, is_git_url, plain_url, references
 from nexis_eval.fetch.git_protocol import is_object_name
 from nexis_eval.fetch.hashes import new_hasher
 from nexis_eval.fetch.transfer import Received
-from nexis_eval.fetch.unpacked import archive_tree
+from nexis_eval.fetch.unpacked import read_content
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.agreement import check_agreement, comparable
 from nexis_eval.lock.debian import Index, load_index
@@ -249,7 +249,7 @@ class Resolver:
         with tempfile.TemporaryDirectory(prefix="nexis-lock-") as directory:
             path = Path(directory) / "file"
             urls, received = await self._first_named(package, field, platform, release, algorithm, path)
-            tree = await asyncio.to_thread(archive_tree, path)
+            content = await asyncio.to_thread(read_content, path)
             others = await asyncio.to_thread(_other_hashes, path, algorithm)
             found = LockedSource(
                 package=package.name,
@@ -262,11 +262,16 @@ class Resolver:
                 size=received.size,
                 version=release.version,
                 tag=release.tag,
-                tree=tree,
+                tree=content.tree,
             )
-            await asyncio.to_thread(see_that_it_is_whole, found, path)
+            see_that_it_is_whole(found, path, content)
             _see_that_it_is_meant(found, declared, before)
-            if not received.announced and tree is None:
+            if content.limitation:
+                self._tell(
+                    f"notice: {shown(urls[0])} is pinned by its hash alone, without the tree digest of what is in it: "
+                    f"{content.limitation}"
+                )
+            if not received.announced and content.format is None:
                 self._tell(
                     f"warning: the server of {shown(urls[0])} did not say where the file ends: {received.size:,} bytes "
                     "came. Compare its hash with what upstream publishes before you commit nexis.lock"

@@ -132,9 +132,7 @@ def test_zip(store: Store) -> None:
 
 
 HOSTILE = {
-    "absolute": [member("/etc/passwd")],
     "parent": [member("a/../../etc/passwd")],
-    "dot": [member("a/./b")],
     "symlink out": [symlink("a", "../outside")],
     "symlink out after strip": [symlink("a/b/c", "../../../outside")],
     "through a symlink": [symlink("a", "b"), member("a/c")],
@@ -169,7 +167,12 @@ def test_hostile_archives_are_refused_and_leave_nothing(
 @pytest.mark.parametrize("limits", [Limits(entries=10), Limits(bytes=1000)])
 def test_bombs(store: Store, limits: Limits) -> None:
     data = tar(*(member(f"f{number}", b"\0" * 100) for number in range(20)))
-    with pytest.raises(HostileArchiveError, match="any sane archive"), store.writer("bomb") as writer:
+    with (
+        pytest.raises(
+            HostileArchiveError, match=r"the archive has more than 10 entries|unpacks to more than 1,000 bytes"
+        ),
+        store.writer("bomb") as writer,
+    ):
         unpack(writer, io.BytesIO(data), "tar", Rules(limits=limits))
 
 

@@ -32,6 +32,7 @@ from nexis_eval.platforms import AARCH64, RISCV64, X86_64
 from nexis_store.errors import NexisError, Place
 from tests.eval.fetch.repositories import Repository
 from tests.eval.fetch.servers import Site, git_backend, raw_server
+from tests.store.packed import deb, zipped
 
 with_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed: no repositories to test with")
 
@@ -249,6 +250,9 @@ def test_what_is_downloaded_must_be_what_is_declared(site: Site) -> None:
 
 # What is not what it seems
 
+TAR = tarball()
+ZIP = zipped(("a", b"text" * 100))
+
 
 def unannounced(data: bytes) -> Callable[[socket.socket], None]:
     """Answers as a server that does not say how long the file is."""
@@ -263,6 +267,19 @@ def unannounced(data: bytes) -> Callable[[socket.socket], None]:
         ("x.bin", b"<?xml version='1.0'?>\n<!-- a -->\n<html>", "is a web page of"),
         ("x.tar.gz", b"rate limit exceeded\n", "is not the archive that its name says"),
         ("X.TGZ", b"", "is not the archive that its name says"),
+        ("x.deb", b"rate limit exceeded\n", "is not the archive that its name says"),
+        ("v1", gzip.compress(TAR, mtime=0)[:-9], "damaged or cut short: its gzip compression ends in the middle"),
+        ("x.crate", lzma.compress(TAR)[:99], "damaged or cut short: its xz compression ends in the middle"),
+        (
+            "x.gz",
+            gzip.compress(b"alone" * 99, mtime=0)[:-4],
+            "damaged or cut short: its gzip compression ends in the middle",
+        ),
+        ("x.tar", TAR[:700], "damaged or cut short: it ends in the middle of "),
+        ("x", zipped(("a", b"x" * 99))[:-9], "damaged or cut short: File is not a zip file"),
+        ("x.zip", ZIP.replace(b"\x14\0\0\0\x08", b"\x14\0\x01\0\x08"), "damaged or cut short: 'a' is encrypted"),
+        ("x.zip", zipped(("ä", b"")).replace("ä".encode(), b"\xff\xff"), "marked as UTF-8 and is not"),
+        ("x.deb", deb(TAR)[:-9], "damaged or cut short: it ends in the middle"),
     ],
 )
 def test_what_is_no_archive_is_not_pinned(site: Site, name: str, data: bytes, why: str, announced: bool) -> None:
@@ -274,6 +291,16 @@ def test_what_is_no_archive_is_not_pinned(site: Site, name: str, data: bytes, wh
     assert isinstance(error, LockError)
     assert why in error.message
     assert error.place == Place("system.toml", 7, 1)
+
+
+@pytest.mark.parametrize("method", [9, 6], ids=["Deflate64", "implode"])
+def test_an_archive_that_only_others_can_read_is_pinned_by_its_hash_and_the_rest_too(site: Site, method: int) -> None:
+    told: list[str] = []
+    odd = site.page("/x.zip", ZIP.replace(b"\x14\0\0\0\x08", bytes((0x14, 0, 0, 0, method))))
+    packages = (Package("a", "1", (odd,)), Package("b", "1", (site.page("/b.tar", tarball()),)))
+    done = asyncio.run(resolve([config(*packages)], Lock(), mirrors=Mirrors({}), tell=told.append))
+    assert done.errors == () and len(done.lock.sources) == 2
+    assert [line for line in told if line.startswith("notice: ") and "without the tree digest" in line]
 
 
 def test_a_file_whose_end_nobody_announced_is_not_pinned_silently() -> None:
