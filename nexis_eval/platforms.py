@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nexis_store.errors import NexisError
+from nexis_store.suggest import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,8 @@ def platform_named(name: str) -> Platform:
     """The platform called ``name``, aliases included; raises ``UnknownPlatformError``."""
     platform = PLATFORMS.get(ALIASES.get(name, name))
     if platform is None:
-        from difflib import get_close_matches
-
         names = f"use one of: {', '.join(PLATFORMS)}"
-        near = (
-            "aarch64" if name.startswith("arm") else next(iter(get_close_matches(name, (*PLATFORMS, *ALIASES), 1)), "")
-        )
+        near = "aarch64" if name.startswith("arm") else nearest(name, (*PLATFORMS, *ALIASES)) or ""
         hint = f"did you mean '{ALIASES.get(near, near)}'? {names}" if near else names
         raise UnknownPlatformError(f"unknown architecture '{name}'", hint=hint)
     return platform

@@ -15,6 +15,7 @@ from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Input, 
 from nexis_eval.lock.model import LockedDeb, format_debs, parse_deb
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
+from nexis_store.suggest import did_you_mean
 
 DEFINITION = "toolchain.toml"
 PINS = "toolchain.lock"
@@ -61,13 +62,8 @@ class Toolchain:
         try:
             return self.sets[name]
         except KeyError:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, self.sets, n=1)
             has = f"rules/{DEFINITION} has: {', '.join(sorted(self.sets))}"
-            raise ToolchainError(
-                f"no tool set is called '{name}'", hint=f"did you mean '{near[0]}'?" if near else has
-            ) from None
+            raise ToolchainError(f"no tool set is called '{name}'", hint=did_you_mean(name, self.sets, has)) from None
 
     def with_extended(self, names: Iterable[str]) -> list[str]:
         """``names`` and the sets they extend, each once, users before what they extend."""

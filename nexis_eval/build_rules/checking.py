@@ -8,6 +8,7 @@ from nexis_eval.build_rules.errors import CrossBuildError, RuleOptionError
 from nexis_eval.build_rules.model import Option, Rule
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.platforms import Platform
+from nexis_store.suggest import nearest
 
 
 def _is_of(kind: str, value: object) -> bool:
@@ -58,12 +59,10 @@ def described(option: Option) -> str:
 
 def near_misses(word: str, known: Iterable[str], what: str) -> str:
     """A hint for an unknown ``word``: the nearest of the ``known`` ones, and all of them (``what`` they are)."""
-    from difflib import get_close_matches
-
     names = sorted(known)
-    near = get_close_matches(word, names, n=1)
+    near = nearest(word, names)
     listed = f"{what}: {', '.join(names) or 'none'}"
-    return f"did you mean '{near[0]}'? {listed}" if near else listed
+    return f"did you mean '{near}'? {listed}" if near else listed
 
 
 def check_options(rule: Rule, package: Package) -> None:

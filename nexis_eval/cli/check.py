@@ -27,6 +27,7 @@ from nexis_eval.image.assemble import missing_packages
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.platforms import PLATFORMS
 from nexis_eval.system.context import MissingPackageError
+from nexis_eval.system.exposed import ClosedPort, closed_ports
 from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError, Place
 
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     idle: dict[tuple[str, Place], None] = {}
     found: dict[tuple[str, str, Place | None], tuple[NexisError, list[str]]] = {}
     lacking: dict[str, NexisError] = {}
+    closed: dict[tuple[str, int], ClosedPort] = {}
     code = 0
     archs = [arguments.arch] if arguments.arch else list(PLATFORMS)
     for arch in tuple(archs):
@@ -69,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             config, origins = load_config_with_origins(arguments)
             idle.update(((written_key(path), origins.place(path)), None) for path in without_effect(origins))
+            closed.update(((each.service, each.port), each) for each in closed_ports(config))
             if not arguments.quick:
                 lacking.update((each.message, each) for each in _evaluate(arguments, config))
             summaries.setdefault(_summary(config), []).append(config.arch)
@@ -88,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             "errors": [as_json(each) for each in errors],
             "lacking": [as_json(each) for each in lacking.values()],
             "without_effect": [{"key": key, "place": asdict(place)} for key, place in idle],
+            "closed_ports": [_closed_json(each) for each in closed.values()],
         }
         print(json.dumps(report, indent=2))
     elif arguments.format == "sarif":
@@ -97,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "human" and not errors and not arguments.quiet:
         for key, place in idle:
             print(f"{place}: note: '{key}' has no effect yet")
+        for port in closed.values():
+            print(f"{port.place or arguments.file}: warning: {port.message}")
         for each in lacking.values():
             if isinstance(each, MissingPackageError):
                 print(f"{each.place or arguments.file}: note: no images yet: {each.message}")
@@ -106,6 +112,11 @@ def run(arguments: argparse.Namespace) -> int:
         for summary, where in summaries.items():
             print(f"{arguments.file}: no mistakes ({', '.join(where)}: {summary})")
     return code
+
+
+def _closed_json(port: ClosedPort) -> dict[str, object]:
+    place = asdict(port.place) if port.place is not None else None
+    return {"service": port.service, "port": port.port, "message": port.message, "place": place}
 
 
 def _of_some(error: NexisError, where: list[str], archs: list[str]) -> NexisError:

@@ -108,10 +108,9 @@ def find_target(graph: DerivationGraph, name: str) -> DerivationId:
             f"there is no '{name}': this configuration has no kernel to make a system with",
             hint=f"targets: {shown or 'none'}; for a system, add the package of a kernel, as in examples/minimal",
         )
-    from difflib import get_close_matches
+    from nexis_store.suggest import did_you_mean
 
-    near = get_close_matches(name, graph.targets.by_name(), n=3)
     raise UnknownTargetError(
         f"this system has no target '{name}'",
-        hint=f"did you mean {' or '.join(repr(each) for each in near)}?" if near else f"targets: {shown}",
+        hint=did_you_mean(name, graph.targets.by_name(), f"targets: {shown}", most=3),
     )

@@ -6,10 +6,10 @@ Without a code, lists all of them.
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
 
 from nexis_eval import errors
 from nexis_store.errors import NexisError
+from nexis_store.suggest import nearest
 
 
 class UnknownCodeError(NexisError):
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     code = arguments.code.strip("[]").upper()
     if code not in table:
-        near = get_close_matches(code, table, n=1)
-        hint = f"did you mean {near[0]}?" if near else "'nexis-eval explain-error' lists all codes"
+        near = nearest(code, table)
+        hint = f"did you mean {near}?" if near else "'nexis-eval explain-error' lists all codes"
         raise UnknownCodeError(f"there is no error {code}", hint=hint)
     entry = table[code]
     print(f"{entry.code} (exit code {entry.exit_code}: {errors.EXIT_CODES[entry.exit_code]})\n")

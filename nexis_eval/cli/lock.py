@@ -28,6 +28,7 @@ from nexis_eval.platforms import PLATFORMS
 from nexis_eval.toolchain import PINS, format_pins, load_toolchain
 from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError
+from nexis_store.suggest import did_you_mean
 
 if TYPE_CHECKING:
     pass
@@ -136,10 +137,9 @@ def _to_update(args: argparse.Namespace, configs: Sequence[Config]) -> set[str]:
     known = {name for config in configs for name in config.packages}
     for name in args.update:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
             raise UnknownPackageError(
                 f"{args.file} has no package '{name}'",
-                hint=f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has: {', '.join(sorted(known))}",
+                hint=did_you_mean(name, known, f"it has: {', '.join(sorted(known))}", most=3),
             )
     return known if args.update_all else set(args.update)
 

@@ -15,11 +15,11 @@ from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
 from nexis_eval.config.settings import PACKAGES
-from nexis_eval.config.suggest import did_you_mean, nearest
 from nexis_eval.graph.target import RESERVED_NAMES
 from nexis_eval.mirrors import DEBIAN_ARCHIVES, SCHEME
 from nexis_eval.platforms import platform_named
 from nexis_eval.templates import fields_of, values
+from nexis_store.suggest import did_you_mean, nearest
 
 DEPENDENCY_KEYS = ("dependencies", "build_dependencies", "native_dependencies", "runtime_dependencies")
 

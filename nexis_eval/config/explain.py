@@ -13,8 +13,8 @@ from nexis_eval.config.origin import Origins, Problem, included_from
 from nexis_eval.config.parts import strength
 from nexis_eval.config.reference import toml_key
 from nexis_eval.config.settings import BY_PATH, SECTIONS, Form, Section, Setting
-from nexis_eval.config.suggest import nearest
 from nexis_store.errors import NexisError, Place
+from nexis_store.suggest import nearest
 
 
 class UnknownKeyPathError(NexisError):

@@ -16,7 +16,7 @@ from typing import NoReturn
 from nexis_eval.config import errors
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import KeyPath
-from nexis_eval.config.suggest import nearest
+from nexis_store.suggest import nearest
 
 Schema = Mapping[str, object]
 

@@ -32,9 +32,9 @@ from nexis_eval.config.model import (
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, included_from, located, shown_path
 from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
 from nexis_eval.config.settings import BY_PATH, SECTIONS, Form, Section
-from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
+from nexis_store.suggest import did_you_mean
 
 _DEEPEST = 100
 """Includes inside of includes: more is a mistake, and would end Python's stack."""

@@ -10,7 +10,7 @@ from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Entry, Problem, Setter, Spot
 from nexis_eval.config.parts import FORCE, Removal
 from nexis_eval.config.settings import BY_PATH, Form, Section
-from nexis_eval.config.suggest import did_you_mean
+from nexis_store.suggest import did_you_mean
 
 Report = Callable[[Problem], None]
 

@@ -10,8 +10,8 @@ from nexis_eval.config.kinds import InvalidValueError, type_name
 from nexis_eval.config.model import KeyPath
 from nexis_eval.config.origin import Directives, Entry, Problem, Source, Spot
 from nexis_eval.config.settings import BY_PATH, DIRECTIVES, INCLUDES, PART_DOCS, REMOVE, SECTIONS, Form, Section
-from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import ALIASES, PLATFORMS
+from nexis_store.suggest import did_you_mean
 
 Table = Mapping[str, object]
 

@@ -10,7 +10,7 @@ from functools import cache
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import Kind, fail, quoted, wrong_type
-from nexis_eval.config.suggest import nearest
+from nexis_store.suggest import nearest
 
 _LOCALES = """
 aa_DJ aa_ER aa_ER@saaho aa_ET ab_GE af_ZA agr_PE ak_GH am_ET an_ES anp_IN ar_AE ar_BH ar_DZ ar_EG ar_IN ar_IQ ar_JO

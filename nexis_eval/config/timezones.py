@@ -9,7 +9,7 @@ from functools import cache
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import InvalidValueError, Issue, Kind
-from nexis_eval.config.suggest import nearest
+from nexis_store.suggest import nearest
 
 _NAMES = """
 Africa/Abidjan Africa/Accra Africa/Addis_Ababa Africa/Algiers Africa/Asmara Africa/Asmera Africa/Bamako Africa/Bangui

@@ -19,11 +19,11 @@ from nexis_eval.config.kinds import (
     wrong_type,
 )
 from nexis_eval.config.model import LocalPath
-from nexis_eval.config.suggest import did_you_mean
 from nexis_eval.platforms import ALIASES, PLATFORMS
 from nexis_eval.sri import from_sri, is_sri
 from nexis_eval.templates import FIELD, file_name
 from nexis_store.names import why_bad_file_name
+from nexis_store.suggest import did_you_mean
 
 
 def _any_text(value: object, _directory: str) -> object:

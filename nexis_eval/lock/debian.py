@@ -22,6 +22,7 @@ from nexis_eval.fetch.url import download
 from nexis_eval.lock.model import LockedDeb
 from nexis_eval.mirrors import Mirrors
 from nexis_store.errors import NexisError
+from nexis_store.suggest import near
 
 if TYPE_CHECKING:
     import httpx
@@ -159,9 +160,7 @@ class Index:
         )
 
     def _similar(self, name: str) -> str:
-        from difflib import get_close_matches
-
-        return ", ".join(get_close_matches(name, self._packages, n=4)) or "nothing similar is there"
+        return ", ".join(near(name, self._packages, 4)) or "nothing similar is there"
 
     def closure(self, wanted: Sequence[str], without: Iterable[str] = ()) -> list[DebianPackage]:
         """``wanted`` and all they depend on, by name, leaving out those named by ``without``.

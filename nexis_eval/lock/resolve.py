@@ -48,6 +48,7 @@ from nexis_eval.toolchain import Toolchain
 from nexis_store.errors import NexisError
 from nexis_store.hashing import tree_of_path
 from nexis_store.homes import cache_directory
+from nexis_store.suggest import near
 
 if TYPE_CHECKING:
     import httpx
@@ -431,13 +432,13 @@ def _see_that_it_is_not_shortened(url: str, fragment: str, commits: Collection[s
 
 
 def _no_reference(url: str, what: str, wanted: str, found: Collection[str]) -> LockError:
-    from difflib import get_close_matches
-
     names = [each.removeprefix(TAGS).removeprefix("refs/heads/") for each in found if each != "HEAD"]
-    near = get_close_matches(wanted, names, n=4, cutoff=0.4)
+    similar = near(wanted, names, 4, cutoff=0.4)
     return LockError(
         f"{shown(plain_url(url))} has no {what} '{wanted}'",
-        hint=f"it has {', '.join(near)}" if near else 'name a branch, tag or commit after the URL: source = "…#main"',
+        hint=f"it has {', '.join(similar)}"
+        if similar
+        else 'name a branch, tag or commit after the URL: source = "…#main"',
     )
 
 

@@ -17,6 +17,7 @@ from nexis_eval.packages.pins import Pins
 from nexis_eval.platforms import BUILD_ARCH, Platform, platform_named
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.errors import Place
+from nexis_store.suggest import nearest
 
 Unit = tuple[tuple[int, ...], tuple[str, ...]]
 """The nodes that a package consists of in the order in which they were made, and which of its keys asked for each. The
@@ -146,13 +147,11 @@ class Making:
         """The rule called ``name``; raises ``PackageError``."""
         rule = self._rules.get(name)
         if rule is None:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, [each for each, rule in self._rules.items() if not rule.abstract], n=1)
+            near = nearest(name, [each for each, rule in self._rules.items() if not rule.abstract])
             lists = "'nexis-eval rules' lists those there are"
             raise PackageError(
                 f"no rule is called '{name}'",
-                hint=f"did you mean '{near[0]}'? {lists}" if near else lists,
+                hint=f"did you mean '{near}'? {lists}" if near else lists,
                 place=self.place(package, "build_system"),
             )
         return rule

@@ -12,13 +12,13 @@ import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from random import Random
 
 from nexis_eval.repro.surroundings import Surroundings
 from nexis_eval.sandbox.spec import Bind, Identity, Overlay, SandboxSpec
 from nexis_store.errors import NexisError
+from nexis_store.suggest import did_you_mean
 
 SHIM_AT = "/in/vary/shim.so"
 LOCALES_AT = "/in/vary/locale"
@@ -94,8 +94,7 @@ def parse_names(text: str | None) -> frozenset[str]:
     for word in words:
         name = word.lstrip("-")
         if name not in NAMES:
-            near = get_close_matches(name, NAMES, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"variations: {', '.join(NAMES)}"
+            hint = did_you_mean(name, NAMES, f"variations: {', '.join(NAMES)}")
             raise UnknownVariationError(f"there is no variation '{name}'", hint=hint)
         if word.startswith("-"):
             chosen.discard(name)

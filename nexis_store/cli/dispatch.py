@@ -18,6 +18,7 @@ from types import ModuleType
 from nexis_store.cli.start import quiet_on_interrupt, raise_on_interrupt
 from nexis_store.cli.streams import guard
 from nexis_store.errors import NexisError
+from nexis_store.suggest import nearest
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 """Why standard output may not take any more."""
@@ -79,10 +80,8 @@ def run(program: Program, arguments: Sequence[str]) -> int:
         return 0
     command, rest = arguments[0], arguments[1:]
     if command not in program.commands:
-        from difflib import get_close_matches
-
-        near = get_close_matches(command, program.commands, n=1)
-        guess = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest(command, program.commands)
+        guess = f"; did you mean '{near}'?" if near else ""
         print(
             f"{program.name}: unknown command '{command}'{guess} ('{program.name} --help' lists them)", file=sys.stderr
         )

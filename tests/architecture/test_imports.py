@@ -95,3 +95,8 @@ print(*sys.modules)
     assert "nothing to do" in done.stderr
     loaded = done.stdout.split()
     assert not [each for each in HEAVY if each in loaded]
+
+
+def test_one_helper_finds_what_was_meant() -> None:
+    modules = [path for package in ("nexis_eval", "nexis_store") for path in (ROOT / package).rglob("*.py")]
+    assert [path.name for path in modules if "get_close_matches" in path.read_text()] == ["suggest.py"]

@@ -93,7 +93,8 @@ def test_check_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "-q"]) == 0
     assert capsys.readouterr().out == ""
     assert run(["check", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"valid": True, "errors": [], "lacking": [], "without_effect": []}
+    expected = {"valid": True, "errors": [], "lacking": [], "without_effect": [], "closed_ports": []}
+    assert json.loads(capsys.readouterr().out) == expected
 
 
 def test_check_evaluates_unless_it_is_to_be_quick(
