@@ -69,6 +69,7 @@ of it was applied.
 | `tool_prefix` | `riscv64-linux-gnu-` in a cross build, else nothing |
 | `target_prefix` | `/usr/riscv64-linux-gnu` in a cross build, else `/usr` |
 | filter `sh` | quotes a value for bash: a text as one word, a list as so many |
+| filter `glob` | quotes a pattern for bash: `*`, `?` and `[…]` stay, nothing else means anything |
 | test `matching` | whether a regular expression matches a text as a whole |
 
 Comments are `{## … ##}`. A name that does not exist is an error. Templates compute with these values and nothing else:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from nexis_eval.build_rules.errors import RuleError, RuleOptionError
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.parameters import Parameters, parameters_of
 from nexis_eval.platforms import platform_named
+from nexis_eval.quoting import shell, shell_pattern
 from nexis_store.errors import Place
 
 if TYPE_CHECKING:
@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from nexis_eval.jinja import Environment
 
 _SETTLED = frozenset(("options", "cross", "platform", "build_platform", "arch", "triplet"))
-
-
-def _quote(value: object) -> str:
-    """Quote for the shell: a string as one word, a list as so many words."""
-    if isinstance(value, str):
-        return shlex.quote(value)
-    if isinstance(value, Iterable):
-        return " ".join(shlex.quote(str(each)) for each in value)
-    return shlex.quote(str(value))
 
 
 @cache
@@ -41,7 +32,8 @@ def _environment() -> Environment:
         comment_start_string="{##",
         comment_end_string="##}",
     )
-    environment.add_filter("sh", _quote)
+    environment.add_filter("sh", shell)
+    environment.add_filter("glob", shell_pattern)
     return environment
 
 

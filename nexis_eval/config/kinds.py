@@ -111,7 +111,9 @@ def quoted(value: str) -> str:
     return f'"{value}"' if len(value) <= 60 else f'"{value[:50]}…"'
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""For a set of characters in a pattern: control characters, ends of lines, and what makes text run backwards."""
+_CONTROL = re.compile(f"[{UNPRINTABLE}]")
 
 
 def text(
@@ -121,9 +123,10 @@ def text(
     error: type[ConfigError] = errors.TextError,
     hint: str | None = None,
     accept: Callable[[str], bool] | None = None,
+    empty: bool = False,
 ) -> Kind:
-    """A string of one line that matches ``pattern`` as a whole, and ``accept``."""
-    written = pattern or r"[^\x00-\x1f\x7f]+"
+    """A string of one line that matches ``pattern`` as a whole, and ``accept``; ``empty`` where it matches nothing."""
+    written = pattern or f"[^{UNPRINTABLE}]+"
 
     @cache
     def matcher() -> Callable[[str], object]:
@@ -141,7 +144,7 @@ def text(
             fail(error, f"a line break or control character cannot stand in {name}", hint)
         fail(error, f"{quoted(value)} is not {name}", hint)
 
-    schema = {"type": "string", "minLength": 1, "pattern": f"^(?:{written})$"}
+    schema = {"type": "string", "minLength": 0 if empty else 1, "pattern": f"^(?:{written})$"}
     return Kind(name, convert, schema, accepts=matcher if accept is None else None)
 
 

@@ -89,11 +89,11 @@ def _settings(*settings: Setting) -> dict[str, Setting]:
 
 _DEBIAN_PACKAGE = text(
     "a Debian package",
-    pattern=r"[a-z0-9{][a-z0-9+.{}-]+(?::[a-z0-9]+)?(?:=[A-Za-z0-9.+~:-]+)?",
+    pattern=r"[a-z0-9{][a-z0-9+.{}-]{1,99}(?::[a-z0-9]{1,20})?(?:=[A-Za-z0-9.+~:-]{1,99})?",
     error=errors.PackageNameError,
     hint="name, or name=version",
 )
-_WORD = text("a name", pattern=r"[a-z0-9][a-z0-9_.-]*", hint="lower-case letters, digits, _ . -")
+_WORD = text("a name", pattern=r"[a-z0-9][a-z0-9_.-]{0,99}", hint="lower-case letters, digits, _ . -")
 
 SYSTEM = Section(
     ("system",),
@@ -132,11 +132,11 @@ SYSTEM = Section(
         ),
         Setting(
             "kernel_modules",
-            values.LINES,
+            values.KERNEL_MODULES,
             "Kernel modules for the root file system beside those that the other settings need; `*` is all.",
             "image.kernel",
         ),
-        Setting("kernel_parameters", values.LINES, "Added to the kernel's command line.", "image.iso"),
+        Setting("kernel_parameters", values.KERNEL_PARAMETERS, "Added to the kernel's command line.", "image.iso"),
         Setting(
             "init",
             choice("auto", "dinit", "busybox"),
@@ -222,14 +222,14 @@ USERS = Section(
             "Further groups the user is in: those that every system has, or declared in `[groups.NAME]`.",
             "system.users",
         ),
-        Setting("shell", values.ABSOLUTE_PATH, "Login shell.", "system.users"),
+        Setting("shell", values.FIELD_PATH, "Login shell.", "system.users"),
         Setting(
             "home",
-            values.ABSOLUTE_PATH,
+            values.FIELD_PATH,
             "Home directory; where left out `/root` for root, `/home/NAME` for others, `/` for system accounts.",
             "system.users",
         ),
-        Setting("description", values.LINE, "Full name or purpose (the GECOS field).", "system.users"),
+        Setting("description", values.GECOS, "Full name or purpose (the GECOS field).", "system.users"),
         Setting("system", values.BOOLEAN, "Whether it is an account of a service and no person's.", "system.users"),
     ),
     model.User,
@@ -389,7 +389,7 @@ CONFIG_FILES = Section(
     Form.NAMED,
     "One file each, rendered from a Jinja2 template.",
     _settings(
-        Setting("path", values.ABSOLUTE_PATH, "Where it is in the system.", "system.files", True),
+        Setting("path", values.FILE_PATH, "Where it is in the system.", "system.files", True),
         Setting("source", values.LOCAL_PATH, "The template.", "system.files", True),
         Setting("owner", values.ACCOUNT, "Its owner.", "system.files"),
         Setting("group", values.ACCOUNT, "Its group.", "system.files"),
@@ -399,12 +399,18 @@ CONFIG_FILES = Section(
     model.ConfigFile,
     name_kind=_WORD,
 )
+_SERVICE = text(
+    "the name of a service",
+    pattern=r"[a-z0-9][a-z0-9_.-]{0,99}",
+    accept=lambda name: name not in ("env", "network.sh"),
+    hint="lower-case letters, digits, _ . -; dinit's directory has something else called 'env' and 'network.sh'",
+)
 SERVICES = Section(
     ("dinit_services",),
     Form.NAMED,
     "One service each, in the words of `dinit-service(5)`.",
     _settings(
-        Setting("name", _WORD, "The same as NAME; may be left out.", "system.services", identity=True),
+        Setting("name", _SERVICE, "The same as NAME; may be left out.", "system.services", identity=True),
         Setting(
             "type",
             choice("process", "bgprocess", "scripted", "internal", "triggered"),
@@ -412,20 +418,22 @@ SERVICES = Section(
             "`internal` runs nothing, `triggered` waits for an event.",
             "system.services",
         ),
-        Setting("command", values.LINE, "What it runs.", "system.services"),
-        Setting("stop_command", values.LINE, "What stops it; a signal where left out.", "system.services"),
-        Setting("depends", list_of(_WORD, "a list of services"), "Services that start before it.", "system.services"),
+        Setting("command", values.COMMAND, "What it runs.", "system.services"),
+        Setting("stop_command", values.COMMAND, "What stops it; a signal where left out.", "system.services"),
+        Setting(
+            "depends", list_of(_SERVICE, "a list of services"), "Services that start before it.", "system.services"
+        ),
         Setting("start_timeout", integer(0), "Seconds it may take to start; 0 is for ever.", "system.services"),
         Setting("stop_timeout", integer(0), "Seconds it may take to stop; 0 is for ever.", "system.services"),
-        Setting("working_directory", values.ABSOLUTE_PATH, "Where it runs.", "system.services"),
-        Setting("log_file", values.ABSOLUTE_PATH, "Where its output goes.", "system.services"),
+        Setting("working_directory", values.SERVICE_PATH, "Where it runs.", "system.services"),
+        Setting("log_file", values.SERVICE_PATH, "Where its output goes.", "system.services"),
         Setting("restart", values.RESTART, "Whether it is started again when it ends.", "system.services"),
         Setting("user", values.ACCOUNT, "The account it runs as; root where left out.", "system.services"),
-        Setting("env", values.ENVIRONMENT, "Environment variables it gets.", "system.services"),
-        Setting("pid_file", values.ABSOLUTE_PATH, "Where a `bgprocess` writes its number.", "system.services"),
+        Setting("env", values.SERVICE_ENVIRONMENT, "Environment variables it gets.", "system.services"),
+        Setting("pid_file", values.SERVICE_PATH, "Where a `bgprocess` writes its number.", "system.services"),
     ),
     model.Service,
-    name_kind=_WORD,
+    name_kind=_SERVICE,
 )
 LOG_ROTATION = Section(
     ("log_rotation",),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nexis_eval.config import errors
 from nexis_eval.config.kinds import (
+    UNPRINTABLE,
     Kind,
     fail,
     integer,
@@ -22,13 +23,15 @@ from nexis_eval.config.model import LocalPath
 from nexis_eval.platforms import ALIASES, PLATFORMS
 from nexis_eval.sri import from_sri, is_sri
 from nexis_eval.templates import FIELD, file_name
-from nexis_store.names import why_bad_file_name
+from nexis_store.names import why_bad_file_name, why_bad_path
 from nexis_store.suggest import did_you_mean
 
 
 def _any_text(value: object, _directory: str) -> object:
     if type(value) is not str:
         wrong_type("a string", value)
+    if "\0" in value:
+        fail(errors.TextError, "a NUL character cannot stand in a text", "neither programs nor files of text take it")
     return value
 
 
@@ -44,7 +47,9 @@ def _free(value: object, directory: str) -> object:
         return tuple([_free(each, directory) for each in value])
     if type(value) is dict:
         return {key: _free(each, directory) for key, each in value.items()}
-    if isinstance(value, (str, bool, int, float)):
+    if type(value) is str:
+        return _any_text(value, directory)
+    if isinstance(value, (bool, int, float)):
         return value
     wrong_type("a string, number, boolean, list or table", value, "write the date as a string")
 
@@ -59,8 +64,10 @@ def _option(value: object, directory: str) -> object:
 def _local_path(value: object, directory: str) -> object:
     if type(value) is not str:
         wrong_type("a string (the path of a file)", value)
-    if not value or "\0" in value:
+    if not value:
         fail(errors.TextError, "an empty string is not the path of a file", "write a path relative to this file")
+    if not value.isprintable():
+        fail(errors.TextError, "a control character cannot stand in the path of a file", "give the file another name")
     return LocalPath(value, Path(os.path.normpath(os.path.join(directory, value))))  # noqa: PTH118 - 5 times faster
 
 
@@ -100,6 +107,16 @@ def _restart(value: object, _directory: str) -> object:
     return known[value]
 
 
+_INTERFACE = r"(?![.-])[A-Za-z0-9_.-]{1,15}"
+_ZONE = re.compile(rf"%{_INTERFACE}(?:/|\Z)")
+
+
+def _check_zone(address: str) -> None:
+    """Refuse an IPv6 address whose zone is not the name of an interface, such as ``fe80::1%$(id)``."""
+    if "%" in address and not _ZONE.search(address):
+        raise ValueError(address)
+
+
 def _address(value: object, _directory: str) -> object:
     import ipaddress
 
@@ -107,6 +124,7 @@ def _address(value: object, _directory: str) -> object:
         wrong_type("a string (an IP address)", value)
     try:
         ipaddress.ip_address(value)
+        _check_zone(value)
     except ValueError:
         fail(errors.AddressError, f"{quoted(value)} is not an IP address", "such as 192.168.1.1 or fd00::1")
     return value
@@ -119,6 +137,7 @@ def _interface_address(value: object, _directory: str) -> object:
         wrong_type("a string (an IP address with its prefix length)", value)
     try:
         ipaddress.ip_interface(value)
+        _check_zone(value)
     except ValueError:
         fail(
             errors.AddressError,
@@ -224,7 +243,7 @@ def _hash(value: object, _directory: str) -> object:
 def _password_hash(value: object, _directory: str) -> object:
     if type(value) is not str:
         wrong_type("a string (a password hash)", value)
-    if _CRYPT(value):
+    if _CRYPT(value) and not _NO_CRYPT(value[1:]):
         return value
     fail(
         errors.PasswordHashError,
@@ -233,19 +252,36 @@ def _password_hash(value: object, _directory: str) -> object:
     )
 
 
-_CRYPT = re.compile(r"\$[0-9a-z]+\$[^\s:!*]+|[!*]").fullmatch
+_CRYPT = re.compile(r"\$[0-9a-z]+\$[!-~]+|[!*]").fullmatch
+_NO_CRYPT = re.compile(r"[:!*\\;]").search
 _SSH_KEY = (
     r"(?:(?:ssh-(?:ed25519|rsa|dss)|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com"
-    r"|sk-ecdsa-sha2-nistp256@openssh\.com) +[A-Za-z0-9+/=.]+(?: .*)?)"
+    r"|sk-ecdsa-sha2-nistp256@openssh\.com) +[A-Za-z0-9+/=.]+"
+    rf"(?: [^{UNPRINTABLE}]*)?)"
 )
 
 
 def _clean_absolute(value: str) -> bool:
-    return not any(part in (".", "..") for part in value.split("/"))
+    """A path in a system; ``$NAME`` in front stands for one."""
+    below = value.partition("/")[2].removesuffix("/")
+    return "//" not in value and value[-1] != " " and (not below or why_bad_path(below) is None)
+
+
+def _clean_file(value: str) -> bool:
+    return value[-1] != "/" and _clean_absolute(value)
+
+
+def _clean_field(value: str) -> bool:
+    return ":" not in value and _clean_absolute(value)
+
+
+def _clean_in_service(value: str) -> bool:
+    return "$" not in value and _clean_absolute(value)
 
 
 def _clean_relative(value: str) -> bool:
-    return not value.startswith("/") and ".." not in value.split("/")
+    parts = [part for part in value.removesuffix("/").split("/") if part != "."]
+    return not parts or why_bad_path("/".join(parts)) is None
 
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -285,16 +321,16 @@ SSH_KEYS = list_of(
 )
 INTERFACE = text(
     "a network interface",
-    pattern=r"[^\s/:]{1,15}",
+    pattern=_INTERFACE,
     error=errors.InterfaceError,
-    hint="such as eth0; at most 15 characters",
+    hint="such as eth0; at most 15 letters, digits, _ . -",
 )
 ADDRESS = Kind("an IP address", _address, {"type": "string"})
 ADDRESSES = list_of(ADDRESS, "a list of IP addresses")
 INTERFACE_ADDRESS = Kind("an IP address with prefix length", _interface_address, {"type": "string", "pattern": "/"})
 PACKAGE_NAME = text(
     "a package name",
-    pattern=r"[A-Za-z0-9][A-Za-z0-9+._-]*",
+    pattern=r"[A-Za-z0-9][A-Za-z0-9+._-]{0,99}",
     error=errors.PackageNameError,
     hint="letters, digits and + . _ -, starting with a letter or digit",
 )
@@ -315,17 +351,52 @@ _HASH_FORMS = (
 HASH = Kind("a hash", _hash, {"type": "string", "pattern": f"^({'|'.join(_HASH_FORMS)})$"})
 LOCAL_PATH = Kind("the path of a file", _local_path, {"type": "string", "minLength": 1})
 LOCAL_PATHS = list_of(LOCAL_PATH, "a list of paths of files")
+_PATH = f"/[^{UNPRINTABLE}]*"
+_PATH_HINT = "paths in the system start with '/' and have no '..' and no '//'"
 ABSOLUTE_PATH = text(
-    "an absolute path",
-    pattern=r"/[^\x00-\x1f\x7f]*",
-    accept=_clean_absolute,
-    error=errors.AbsolutePathError,
-    hint="paths in the system start with '/' and have no '..'",
+    "an absolute path", pattern=_PATH, accept=_clean_absolute, error=errors.AbsolutePathError, hint=_PATH_HINT
 )
+FILE_PATH = text(
+    "an absolute path",
+    pattern=_PATH,
+    accept=_clean_file,
+    error=errors.AbsolutePathError,
+    hint=f"{_PATH_HINT}; that of a file does not end in '/'",
+)
+FIELD_PATH = text(
+    "an absolute path",
+    pattern=_PATH,
+    accept=_clean_field,
+    error=errors.AbsolutePathError,
+    hint=f"{_PATH_HINT}; in /etc/passwd ':' ends a field",
+)
+SERVICE_PATH = text(
+    "an absolute path",
+    pattern=_PATH,
+    accept=_clean_in_service,
+    error=errors.AbsolutePathError,
+    hint=f"{_PATH_HINT}; to dinit, '$' begins the name of a variable",
+)
+GECOS = text("a text of one line without ':'", pattern=f"[^:{UNPRINTABLE}]+", hint="in /etc/passwd ':' ends a field")
+COMMAND = text(
+    "a command of one line without '$'",
+    pattern=f"[^${UNPRINTABLE}]*[^ ${UNPRINTABLE}][^${UNPRINTABLE}]*",
+    hint="no shell reads it: write a script, and run that",
+)
+KERNEL_MODULE = text(
+    "the name of a kernel module", pattern=r"\*|[A-Za-z0-9_-]+", hint="such as nf_tables, or * for all"
+)
+KERNEL_MODULES = list_of(KERNEL_MODULE, "a list of kernel modules")
+KERNEL_PARAMETER = text(
+    "a kernel parameter",
+    pattern=r"[!#-&(-\[\]-~]+",
+    hint="one a string, such as quiet or panic=5; without blanks, quotes and backslashes",
+)
+KERNEL_PARAMETERS = list_of(KERNEL_PARAMETER, "a list of kernel parameters")
 RUNTIME_DIRECTORIES = list_of(
     text(
         "an absolute path",
-        pattern=r"(?:/|\$[A-Z_]+)[^\x00-\x1f\x7f]*",
+        pattern=rf"(?:/|\$[A-Z_]+(?=/|$))[^{UNPRINTABLE}]*",
         accept=_clean_absolute,
         error=errors.AbsolutePathError,
         hint="'/…', or with a variable in front: '$XDG_RUNTIME_DIR/…'",
@@ -334,7 +405,7 @@ RUNTIME_DIRECTORIES = list_of(
 )
 SUBDIRECTORY = text(
     "a path inside the source",
-    pattern=r"[^\x00-\x1f\x7f]+",
+    pattern=f"[^{UNPRINTABLE}]+",
     accept=_clean_relative,
     error=errors.RelativePathError,
     hint="relative, and without '..'",
@@ -351,6 +422,17 @@ RESTART = Kind(
 ENVIRONMENT = table_of(
     STRING,
     "a table of strings",
+    key=text(
+        "the name of an environment variable",
+        pattern=_IDENTIFIER,
+        error=errors.EnvironmentNameError,
+        hint="letters, digits and _",
+    ),
+)
+_ONE_LINE = "each variable is one line of a file"
+SERVICE_ENVIRONMENT = table_of(
+    text("a text of one line", pattern=r"[^\x00-\x08\x0a-\x1f\x7f]*", empty=True, hint=_ONE_LINE),
+    "a table of strings of one line",
     key=text(
         "the name of an environment variable",
         pattern=_IDENTIFIER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexis_eval.graph.derivation import Entry
+from nexis_eval.quoting import assignments, shell
 from nexis_eval.system.context import System
 from nexis_eval.system.templates import render, text
 from nexis_store.digest import DerivationId
@@ -44,14 +45,15 @@ SHELLS = "/bin/sh\n/bin/ash\n/bin/bash\n"
 def _os_release(system: System) -> str:
     """os-release(5)."""
     version = system.config.system.version
-    lines = {
-        "NAME": "NexisOS",
-        "ID": "nexisos",
-        "VERSION": version,
-        "VERSION_ID": version,
-        "PRETTY_NAME": f"NexisOS {version}",
-    }
-    return "".join(f'{key}="{value}"\n' for key, value in lines.items())
+    return assignments(
+        {
+            "NAME": "NexisOS",
+            "ID": "nexisos",
+            "VERSION": version,
+            "VERSION_ID": version,
+            "PRETTY_NAME": f"NexisOS {version}",
+        }.items()
+    )
 
 
 def _skeleton(system: System) -> Iterator[Entry]:
@@ -76,9 +78,9 @@ def _names(system: System) -> Iterator[Entry]:
     yield Entry("etc/hosts", text=f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {settings.hostname}\n")
     yield Entry("usr/lib/os-release", text=_os_release(system))
     yield Entry("etc/issue", text=f"NexisOS {settings.version} \\n \\l\n\n")
-    yield Entry("etc/locale.conf", text=f"LANG={settings.locale.lang}\n")
-    yield Entry("etc/profile.d/locale.sh", text=f"export LANG={settings.locale.lang}\n")
-    yield Entry("etc/vconsole.conf", text=f"KEYMAP={settings.locale.keyboard_layout}\n")
+    yield Entry("etc/locale.conf", text=assignments([("LANG", settings.locale.lang)]))
+    yield Entry("etc/profile.d/locale.sh", text=f"export LANG={shell(settings.locale.lang)}\n")
+    yield Entry("etc/vconsole.conf", text=assignments([("KEYMAP", settings.locale.keyboard_layout)]))
     yield Entry("etc/timezone", text=settings.timezone + "\n")
 
 

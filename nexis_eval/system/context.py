@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from nexis_eval.config.model import Config
+from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.graph.dag import GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Entry, Files
 from nexis_eval.platforms import Platform
@@ -39,6 +39,8 @@ class System:
     config: Config
     platform: Platform
     builder: GraphBuilder
+    entries: dict[DerivationId, tuple[Entry, ...]] = field(default_factory=dict)
+    """What the parts that consist of literal files have in them."""
 
     def installed(self, *names: str) -> bool:
         """Whether the system has a package of one of these names, or one that unpacks a Debian package of it."""
@@ -52,7 +54,9 @@ class System:
             return "dinit" if self.installed("dinit") else "busybox"
         return wanted
 
-    def files(self, name: str, entries: Iterable[Entry]) -> DerivationId:
+    def files(self, name: str, entries: Iterable[Entry], at: KeyPath | None = None) -> DerivationId:
         """A part that consists of literal files; its name is what conflicts and explanations call it."""
         ordered = tuple(sorted(entries, key=lambda each: each.path))
-        return self.builder.add(Derivation(name, Files(ordered), platform=self.platform.arch))
+        part = self.builder.add(Derivation(name, Files(ordered), platform=self.platform.arch), at)
+        self.entries[part] = ordered
+        return part

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
 from nexis_eval.config.model import ConfigFile
 from nexis_eval.config.origin import shown_path
-from nexis_eval.graph.derivation import Derivation, Entry, Files
+from nexis_eval.graph.derivation import Entry
+from nexis_eval.quoting import shell
 from nexis_eval.system.context import System
 from nexis_eval.system.services import all_services
 from nexis_eval.system.ssh import ssh_directories
@@ -93,8 +93,7 @@ def config_file(system: System, name: str) -> DerivationId:
     file = system.config.config_files[name]
     text = render_file(system, file)
     entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
-    derivation = Derivation(part_name(file), Files((entry,)), platform=system.platform.arch)
-    return system.builder.add(derivation, ("config_files", name))
+    return system.files(part_name(file), (entry,), ("config_files", name))
 
 
 def _directories(system: System) -> Iterator[Entry]:
@@ -117,7 +116,7 @@ def _directories(system: System) -> Iterator[Entry]:
     at_login.append('[ -d "/run/user/$(id -u)" ] && export XDG_RUNTIME_DIR="/run/user/$(id -u)"\n')
     for path in sorted(wanted):
         if path.startswith(USER_DIRECTORY):
-            below = shlex.quote(path.removeprefix(USER_DIRECTORY).lstrip("/"))
+            below = shell(path.removeprefix(USER_DIRECTORY).lstrip("/"))
             at_login.append(f'[ -n "$XDG_RUNTIME_DIR" ] && mkdir -p "$XDG_RUNTIME_DIR"/{below}\n')
         elif not path.startswith("$"):
             yield Entry(path.strip("/"))

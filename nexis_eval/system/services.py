@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Service
 from nexis_eval.graph.derivation import Entry
+from nexis_eval.quoting import dinit_command, shell
 from nexis_eval.system.context import System
 from nexis_eval.system.firewall import firewall_service
 from nexis_eval.system.logging import rotation_service
@@ -43,14 +44,23 @@ def words(service: Service, command: str, system: System) -> list[str]:
     lexer.whitespace_split = True
     lexer.commenters = ""
     lexer.quotes = '"'
+    key = "command" if command == service.command else "stop_command"
+    place = system.config.place(("dinit_services", service.name, key))
     try:
-        return list(lexer)
+        found = list(lexer)
     except ValueError as error:
         raise ServiceCommandError(
             f"the command of service '{service.name}' has an open quote: {command}",
             hint='close the quote, or write \\" for the character itself',
-            place=system.config.place(("dinit_services", service.name, "command")),
+            place=place,
         ) from error
+    if not found or not found[0]:
+        raise ServiceCommandError(
+            f"the command of service '{service.name}' names no program: {command}",
+            hint="the first word is the path of a program",
+            place=place,
+        )
+    return found
 
 
 def all_services(system: System) -> dict[str, Service]:
@@ -78,6 +88,8 @@ def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
             "dinit-service.j2",
             service=service,
             restart=RESTART.get(service.restart, "no"),
+            command=dinit_command(words(service, service.command, system)) if service.command else "",
+            stop_command=dinit_command(words(service, service.stop_command, system)) if service.stop_command else "",
             needs=(*early, *service.depends),
             predecessors=predecessors(services, name),
             env_file=env_file,
@@ -95,7 +107,7 @@ def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
 
 
 def _shell(service: Service, command: str | None, system: System) -> str:
-    return shlex.join(words(service, command, system)) if command else ""
+    return shell(words(service, command, system)) if command else ""
 
 
 def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator[Entry]:
@@ -116,10 +128,10 @@ def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator
     }
     yield Entry(f"{directory}/run", text=render("run.j2", **values), mode=0o755)
     yield Entry(f"{directory}/finish", text=render("finish.j2", **values), mode=0o755)
-    check = f'#!/bin/sh\n# Whether it is up, for sv.\n[ "$(cat {shlex.quote(state)} 2>/dev/null)" = up ]\n'
+    check = f'#!/bin/sh\n# Whether it is up, for sv.\n[ "$(cat {shell(state)} 2>/dev/null)" = up ]\n'
     yield Entry(f"{directory}/check", text=check, mode=0o755)
     # runsv runs this before it stops the service for somebody, and finish then leaves open what comes next.
-    term = f"#!/bin/sh\ntouch {shlex.quote(asked)}\nexit 1\n"
+    term = f"#!/bin/sh\ntouch {shell(asked)}\nexit 1\n"
     yield Entry(f"{directory}/control/t", text=term, mode=0o755)
     # runsv keeps its state there, and /usr may be read-only.
     yield Entry(f"{directory}/supervise", target=f"/run/supervise/{service.name}")
@@ -128,16 +140,19 @@ def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator
 def services(system: System) -> DerivationId:
     """The services as a part; raises together what is wrong with any of them."""
     found = all_services(system)
+    wrong: list[NexisError] = []
+    for service in found.values():
+        for command in filter(None, (service.command, service.stop_command)):
+            try:
+                words(service, command, system)
+            except NexisError as error:
+                wrong.append(error)
+    raise_together(wrong)
     entries = list(_dinit(system, found))
     if system.init == "busybox":
         entries += [Entry(DIRECTORY), Entry("var/service", target=f"../{DIRECTORY}")]
         entries += [Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755) for name in ("keeper", "limit")]
         entries.append(Entry("usr/libexec/nexis/wait-for", text=text("wait-for")))
-        wrong: list[NexisError] = []
         for service in found.values():
-            try:
-                entries.extend(_runsv(system, service, predecessors(found, service.name)))
-            except NexisError as error:
-                wrong.append(error)
-        raise_together(wrong)
+            entries.extend(_runsv(system, service, predecessors(found, service.name)))
     return system.files("system-services", entries)

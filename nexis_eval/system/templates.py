@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import cache
 from typing import TYPE_CHECKING
 
 from nexis_eval.places import RULES
+from nexis_eval.quoting import dinit, shell
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -27,7 +27,8 @@ def _environment() -> Environment:
     from nexis_eval.jinja import Environment
 
     environment = Environment(trim_blocks=True, lstrip_blocks=True)
-    environment.add_filter("q", lambda value: shlex.quote(str(value)))
+    environment.add_filter("q", shell)
+    environment.add_filter("dinit", dinit)
     return environment
 
 
@@ -39,7 +40,7 @@ def _template(name: str) -> Template:
 
 
 def render(name: str, **values: object) -> str:
-    """The template ``name`` with ``values``; the filter ``q`` quotes for the shell."""
+    """The template ``name`` with ``values``; the filter ``q`` quotes for the shell, ``dinit`` for dinit."""
     from nexis_eval.jinja import rendered
 
     return rendered(_template(name), values, text(name))

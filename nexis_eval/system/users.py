@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nexis_eval.config.accounts import GROUPS
 from nexis_eval.config.model import Config, User
 from nexis_eval.graph.derivation import Entry
+from nexis_eval.quoting import fields
 from nexis_eval.system.context import System, installed
 from nexis_eval.system.ssh import OPENSSH
 from nexis_store.digest import DerivationId
@@ -136,13 +137,13 @@ def _entries(config: Config) -> Iterator[Entry]:
     passwd, shadow = [], []
     for account in everyone:
         user = account.user
-        passwd.append(f"{user.name}:x:{account.uid}:{account.gid}:{user.description}:{account.home}:{user.shell}\n")
+        passwd.append(fields(user.name, "x", account.uid, account.gid, user.description, account.home, user.shell))
         # No password, but not locked ('!'), or OpenSSH takes no key either.
         # No date of the last change: that would be the clock's, or make the password too old.
-        shadow.append(f"{user.name}:{user.password_hash or '*'}::0:99999:7:::\n")
+        shadow.append(fields(user.name, user.password_hash or "*", "", 0, 99999, 7, "", "", ""))
         yield from _homes(account)
     lines = [
-        f"{name}:x:{number}:{','.join(sorted(members))}\n"
+        fields(name, "x", number, ",".join(sorted(members)))
         for name, (number, members) in sorted(groups.items(), key=lambda item: (item[1][0], item[0]))
     ]
     yield Entry("etc/passwd", text="".join(passwd))

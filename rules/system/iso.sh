@@ -5,6 +5,10 @@ shopt -s nullglob
 tree=/build/tree
 mkdir -p $tree/nexisos/grub $tree/nexisos/generations
 
+quoted() { # quoted TEXT: as GRUB reads it, one word
+    printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
+}
+
 {
     cat <<'CFG'
 set timeout=2
@@ -21,9 +25,11 @@ CFG
         mkdir "$target"
         cp "$generation"/{bzImage,initramfs,root.squashfs} "$target"
         here=/nexisos/generations/$number
-        printf "menuentry '%s' {\n" "$(sed "s/'//g" "$generation/title") (generation $number)"
-        printf '  linux %s/bzImage nexis.system=%s/root.squashfs %s\n' "$here" "$here" "$(cat "$generation/parameters")"
-        printf '  initrd %s/initramfs\n}\n' "$here"
+        printf 'menuentry %s {\n' "$(quoted "$(cat "$generation/title") (generation $number)")"
+        printf '  linux %s/bzImage nexis.system=%s/root.squashfs' "$here" "$here"
+        read -ra parameters <"$generation/parameters"
+        for parameter in "${parameters[@]}"; do printf ' %s' "$(quoted "$parameter")"; done
+        printf '\n  initrd %s/initramfs\n}\n' "$here"
     done
 } >$tree/nexisos/grub/grub.cfg
 

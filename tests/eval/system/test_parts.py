@@ -28,7 +28,7 @@ def test_names() -> None:
     assert "127.0.1.1 lab\n" in text_of(system, part, "etc/hosts")
     assert 'VERSION_ID="2.1"\n' in text_of(system, part, "usr/lib/os-release")
     assert text_of(system, part, "etc/profile.d/locale.sh") == "export LANG=de_DE.UTF-8\n"
-    assert text_of(system, part, "etc/vconsole.conf") == "KEYMAP=de\n"
+    assert text_of(system, part, "etc/vconsole.conf") == 'KEYMAP="de"\n'
 
 
 def test_terminals() -> None:
