@@ -121,6 +121,7 @@ class Database:
         self._reading = threading.RLock()
         self._durability = threading.Condition()
         self._durable = (0, 0)
+        self._marked = (0, 0)
         self._syncing = False
         self._sealed = Overlay()
         self._overlay = Overlay()
@@ -335,6 +336,7 @@ class Database:
             number, synced = self._durable
             marks = {SYNCED: b"%d" % synced} if number == self._segment.number and synced else {}
             self._segment.append(encode_changes({**changes, **marks}))
+            self._marked = self._durable
             self._overlay.update(changes)
             return self._segment.number, self._segment.offset
 
@@ -433,11 +435,23 @@ class Database:
     def close(self) -> None:
         """Release everything; a journal worth it is moved into the database first, if nobody is writing."""
         if not self.readonly:
-            with contextlib.suppress(OSError, StoreError):
-                if self._segment.offset > CLOSE_BYTES:
-                    fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
-                    self.checkpoint()
+            # In a fork the lock is the parent's: trying to take it would give it up.
+            if os.getpid() == self._pid:
+                with contextlib.suppress(OSError, StoreError):
+                    self._finish()
             os.close(self._lock_fd)
         self._segment.close()
         self._backend.close()
+
+    def _finish(self) -> None:
+        full = self._segment.offset > CLOSE_BYTES
+        # Nobody waits for the mark: it tells those who come after a restart that what is before it is no hole.
+        unmarked = self._marked < self._durable and self._durable[0] == self._segment.number
+        if full or unmarked:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+        if full:
+            self.checkpoint()
+        elif unmarked:
+            with self._locked():
+                self._append({})

@@ -34,7 +34,6 @@ CHANGING = (
     "recover",
     "verify --contents --repair",
 )
-SOME = 2
 
 
 def make(root: Path) -> None:
@@ -114,7 +113,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def positions(size: int, everything: bool) -> list[int]:
-    return list(range(size)) if everything else sorted({size * part // SOME for part in range(SOME)} | {size - 1})
+    return list(range(size)) if everything else sorted({size // 2, size - 1})
 
 
 def check_damage(healthy: Path, place: Path, everything: bool) -> None:

@@ -139,6 +139,23 @@ def test_a_damaged_byte_is_told_and_nothing_behind_it_is_cut(
     Path(path).write_bytes(whole)
 
 
+def test_each_process_vouches_for_what_it_synced(database: Database, directory: str) -> None:
+    """Also one that adds a single record: a power cut is no excuse for damage in it."""
+    for number in range(3):
+        other = reopened(directory)
+        put(other, b"%d" % number, b"")
+        other.close()
+    path = Path(segment_path(f"{directory}/journal", 1))
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) - 70] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedStoreError, match="is damaged at byte"):
+        reopened(directory, after_restart=True)
+    path.write_bytes(whole)
+    assert values(database) == {b"0": b"", b"1": b"", b"2": b""}
+
+
 def test_a_process_that_has_the_store_open_sees_the_damage_as_well(database: Database, directory: str) -> None:
     put(database, b"a", b"1")
     other = reopened(directory)

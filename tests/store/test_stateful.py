@@ -100,7 +100,7 @@ class StoreMachine(RuleBasedStateMachine):
     def reopen(self, crash: bool) -> None:
         if crash:
             # A killed process writes nothing more: no checkpoint, and its session file stays behind without its lock.
-            self.store.database._segment.offset = 0
+            self.store.database._pid = 0
         self.store.close()
         self.store = Store.open(self.root)
         self.used = set()
