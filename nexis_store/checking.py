@@ -49,7 +49,9 @@ def check_contents(
     if everything and resume:
         with contextlib.suppress(FileNotFoundError, ValueError), open(note, encoding="ascii") as file:
             last = TreeDigest.parse(file.read())
-            chosen = [each for each in chosen if each[0] > last]
+            # A note that names nothing was damaged, or is very old.
+            if any(digest == last for digest, _ in chosen):
+                chosen = [each for each in chosen if each[0] > last]
     referring = {key[1:]: value for key, value in store.database.scan(REFERENCES)} if descriptions else None
     problems: list[Problem] = []
     for at in range(0, len(chosen), _BATCH):

@@ -20,7 +20,7 @@ from nexis_store.digest import FileDigest
 from nexis_store.errors import StoreError
 from nexis_store.hashing import hash_large
 from nexis_store.layout import Layout
-from nexis_store.marks import is_intact
+from nexis_store.marks import is_intact, is_untouched
 from nexis_store.records import LARGE, SMALL, pack_number
 
 TINY = 1 << 10
@@ -155,7 +155,10 @@ class Contents:
         if not os.access(source, os.F_OK):
             return False
         if self._linked(source, place):
+            if is_untouched(os.lstat(place), size, executable):
+                return True
             if is_intact(place, digest, size, executable):
+                fs.stamp(place)
                 return True
             # Damaged, or cut by a power failure before it was ever part of an artifact: never serve it.
             fs.unlink(place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import stat
@@ -111,26 +110,26 @@ def _verify_files(layout: Layout, database: Database) -> Iterator[Problem]:
         yield Problem("surplus", None, path, "it does not belong to the journal; remove it")
     for path in roots.strays(layout):
         yield Problem("surplus", None, path, "it is not a root; remove it")
-    with _undisturbed(database):
-        unknown = {key for key, _ in database.scan(REALISATION)}.difference(history.remembered(layout))
-        if unknown:
-            builds = "1 build" if len(unknown) == 1 else f"{len(unknown)} builds"
-            yield Problem("history", None, layout.history_file, f"it lacks {builds} that the database has")
-        for digest, name in roots.lost(layout, database).items():
-            place = f"{layout.bucket(digest)}/{digest.hex()}"
-            yield Problem("lost", digest, place, f"the root {name} keeps it, and no metadata name it")
-        for path, digest in roots.dangling(layout, database):
-            yield Problem("root", digest, path, "it names an artifact that the store does not have")
-
-
-@contextlib.contextmanager
-def _undisturbed(database: Database) -> Iterator[None]:
-    """Let nobody change anything meanwhile, where that is possible."""
-    if database.readonly:
-        yield
-    else:
+    problems = _compare_with_metadata(layout, database)
+    if problems and not database.readonly:
+        # Others may have been in the middle of something.
         with database.alone():
-            yield
+            problems = _compare_with_metadata(layout, database)
+    yield from problems
+
+
+def _compare_with_metadata(layout: Layout, database: Database) -> list[Problem]:
+    problems = []
+    unknown = {key for key, _ in database.scan(REALISATION)}.difference(history.remembered(layout))
+    if unknown:
+        builds = "1 build" if len(unknown) == 1 else f"{len(unknown)} builds"
+        problems.append(Problem("history", None, layout.history_file, f"it lacks {builds} that the database has"))
+    for digest, name in roots.lost(layout, database).items():
+        place = f"{layout.bucket(digest)}/{digest.hex()}"
+        problems.append(Problem("lost", digest, place, f"the root {name} keeps it, and no metadata name it"))
+    for path, digest in roots.dangling(layout, database):
+        problems.append(Problem("root", digest, path, "it names an artifact that the store does not have"))
+    return problems
 
 
 def still_there(database: Database, problems: Iterable[Problem]) -> Iterator[Problem]:
