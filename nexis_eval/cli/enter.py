@@ -68,7 +68,7 @@ class Room:
     derivation: Derivation
     spec: SandboxSpec
     directory: Path
-    check_outputs: Callable[[], None]
+    check_outputs: Callable[[], None] = lambda: None
 
     def with_files(self, files: Mapping[str, str], argv: tuple[str, ...], **env: str) -> SandboxSpec:
         """The sandbox with some files at ``FILES_AT``, another command, and more in its environment."""

@@ -9,6 +9,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+from nexis_eval.sandbox.linux import version
 from nexis_eval.sandbox.spec import Limits
 
 GIB = 1 << 30
@@ -51,5 +52,4 @@ def _processes() -> int:
 @cache
 def counts_processes_by_namespace() -> bool:
     """Whether ``RLIMIT_NPROC`` counts those of a user namespace, since Linux 5.14; before, all of the user's."""
-    major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (5, 14)
+    return version() >= (5, 14)

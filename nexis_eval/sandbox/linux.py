@@ -101,6 +101,15 @@ def _int(value: int) -> ctypes.c_long:
     return ctypes.c_long(value)
 
 
+def version() -> tuple[int, int]:
+    """The kernel's: (5, 14) of ``5.14.0-rc3`` and of ``5.14-custom``."""
+    numbers = []
+    for part in os.uname().release.split(".")[:2]:
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        numbers.append(int(digits or 0))
+    return numbers[0], numbers[-1]
+
+
 def clone(flags: int) -> tuple[int, int]:
     """Fork into new namespaces. Returns (process id, pidfd) in the parent and (0, -1) in the child.
 

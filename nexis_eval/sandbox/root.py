@@ -67,19 +67,46 @@ def give_files_away() -> bool:
     Returns whether that worked. It takes power over the machine's mounts, Linux 5.19 (overlays of such mounts), and
     file systems that can do it: overlayfs, as in containers, and network file systems cannot.
     """
-    if os.geteuid() != 0 or tuple(map(int, os.uname().release.split(".")[:2])) < (5, 19):
+    if os.geteuid() != 0 or linux.version() < (5, 19):
         return False
     try:
         linux.unshare(linux.CLONE_NEWNS)
         linux.make_mounts_private()
         users = linux.namespace_for_files()
-        top, *others = [(place, _cloned(place, kind, users)) for place, kind in _mounts()]
-        linux.pivot_to(top[1], SCRATCH)
-        for place, tree in others:
-            linux.attach(tree, place)
-    except (OSError, ValueError):
+        (_, root), *others = _clones(users)
+        linux.pivot_to(root, SCRATCH)
+    except OSError:
         return False
+    for place, tree in others:
+        try:
+            linux.attach(tree, place)
+        except OSError:
+            # What cannot be reached where it was is not there for builds either.
+            continue
+    for descriptor in (users, root, *(tree for _, tree in others)):
+        os.close(descriptor)
     return True
+
+
+def _clones(users: int) -> list[tuple[str, int]]:
+    """Every mount that can be seen, the root first, with other owners where its file system can do that."""
+    clones = []
+    for place, kind in _mounts():
+        try:
+            tree = linux.clone_tree(place, recursive=False)
+        except OSError:
+            # Another mount hides it.
+            if place == "/":
+                raise
+            continue
+        clones.append((place, tree))
+        try:
+            if kind in WITH_USERS:
+                linux.set_mount_attributes(tree, linux.MOUNT_ATTR_IDMAP, recursive=False, users=users)
+        except OSError:
+            # Its owners stay (tmpfs before Linux 6.3): builds below it are as if no other user could be had.
+            continue
+    return clones
 
 
 def _mounts() -> list[tuple[str, str]]:
@@ -93,16 +120,6 @@ def _mounts() -> list[tuple[str, str]]:
                 place = place.replace(code, chr(int(code[1:], 8)))
             found[place] = after.split(" ")[0]
     return [(place, found[place]) for place in sorted(found, key=len) if found[place] != "autofs"]
-
-
-def _cloned(place: str, kind: str, users: int) -> int:
-    tree = linux.clone_tree(place, recursive=False)
-    if kind in WITH_USERS:
-        try:
-            linux.set_mount_attributes(tree, linux.MOUNT_ATTR_IDMAP, recursive=False, users=users)
-        except OSError:
-            return tree
-    return tree
 
 
 def enter(spec: WireSpec, builder: int) -> None:

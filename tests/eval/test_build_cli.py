@@ -36,6 +36,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Person:
         files='phases.build = "for i in {1..64}; do cat /bin/bash >$i; done; sleep 98711"\n' + INSTALL,
         memory='phases.build = "cat /dev/zero >/dev/shm/much"\n' + INSTALL,
         hangs='phases.build = "sleep 98712"\n' + INSTALL,
+        log='phases.build = "while :; do echo 98711; done"\n' + INSTALL,
     )
     return person
 
@@ -84,6 +85,7 @@ def test_several_failures(person: Person) -> None:
         ("large", "output=1M", "it wrote a file of 1 MiB or more: /out/large"),
         ("files", "disk=4M", "it wrote more than 4 MiB to disk"),
         ("memory", "memory=48M", "it used more than 48 MiB of memory"),
+        ("log", "log=4M", "it wrote a log of 4 MiB or more"),
     ],
 )
 def test_limits(person: Person, name: str, limit: str, why: str) -> None:
