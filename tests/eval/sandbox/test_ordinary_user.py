@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 import nexis_eval
-from tests.eval.sandbox.rooms import Room
+from tests.eval.sandbox.rooms import Room, require_sandbox
 
 PACKAGES = Path(nexis_eval.__file__).parent.parent
 
@@ -55,6 +57,14 @@ def python_for(uid: int) -> str:
     pytest.skip(f"no Python 3.11 that user {uid} may execute")
 
 
+@pytest.fixture
+def room() -> Iterator[Room]:
+    """Not below pytest's own directory, which the next run of any pytest closes to others."""
+    require_sandbox()
+    with TemporaryDirectory() as name:
+        yield Room.make(Path(name))
+
+
 @pytest.mark.parametrize("uid", [1000, 65534])
 def test_as_another_user(room: Room, uid: int) -> None:
     if os.geteuid() != 0:
@@ -62,8 +72,7 @@ def test_as_another_user(room: Room, uid: int) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv (util-linux) is not installed")
     python = python_for(uid)
-    for path in [room.path, *room.path.parents][: len(room.path.parts) - 2]:
-        path.chmod(path.stat().st_mode | 0o711)
+    room.path.chmod(0o755)
     for path in (room.path, room.build, room.out):
         os.chown(path, uid, uid)
     command = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", python, "-B", "-c", PROGRAM, room.path]
