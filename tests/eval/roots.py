@@ -87,7 +87,8 @@ def make_toolchain(
     deb = directory / "tools.deb"
     with deb.open("wb") as out:
         out.write(b"!<arch>\n")
-        for name, content in (("debian-binary", b"2.0\n"), ("data.tar", data.read_bytes())):
+        members = (("debian-binary", b"2.0\n"), ("control.tar", b""), ("data.tar", data.read_bytes()))
+        for name, content in members:
             out.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode())
             out.write(content + b"\n" * (len(content) % 2))
     content = deb.read_bytes()
