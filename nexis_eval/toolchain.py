@@ -12,9 +12,10 @@ from typing import Any
 
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Input, Union, Unpack, Use
-from nexis_eval.lock.model import LockedDeb, format_debs, parse_deb
+from nexis_eval.lock.model import LockedDeb, format_debs, format_releases, read_debs, read_releases
+from nexis_eval.lock.reading import PinTable, read_pins
 from nexis_store.digest import DerivationId
-from nexis_store.errors import NexisError, Place
+from nexis_store.errors import NexisError
 from nexis_store.suggest import did_you_mean
 
 DEFINITION = "toolchain.toml"
@@ -56,6 +57,8 @@ class Toolchain:
     sets: Mapping[str, Toolset]
     pins: Mapping[str, tuple[LockedDeb, ...]]
     exclude: tuple[str, ...] = ()
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """When the package index of each suite was signed that the pins are from."""
 
     def set(self, name: str) -> Toolset:
         """One set; raises ``ToolchainError``."""
@@ -101,19 +104,34 @@ def load_toolchain(directory: Path) -> Toolchain:
     tables = definition["toolset"]
     sets = {name: _toolset(name, table, tables) for name, table in tables.items()}
     path = directory / PINS
-    try:
-        value = tomli.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        pins = {table["name"]: tuple(parse_deb(line) for line in table["debs"]) for table in value.get("toolset", [])}
-    except (KeyError, ValueError) as error:
-        raise ToolchainError(
-            f"not a file of pins: {error}", hint="run 'nexis-eval lock --toolchain'", place=Place(str(path))
-        ) from None
-    return Toolchain(sets, pins, tuple(definition.get("exclude", ())))
+    pins, releases = parse_pins(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ({}, {})
+    return Toolchain(sets, pins, tuple(definition.get("exclude", ())), releases)
 
 
-def format_pins(pins: Mapping[str, tuple[LockedDeb, ...]]) -> str:
+def parse_pins(text: str, file: str) -> tuple[dict[str, tuple[LockedDeb, ...]], dict[str, str]]:
+    """The pins of each set in ``toolchain.lock``, and the dates of the indexes they are from.
+
+    Raises ``ToolchainError`` with the line and column of what is wrong.
+    """
+
+    def read(table: PinTable) -> tuple[dict[str, tuple[LockedDeb, ...]], dict[str, str]]:
+        table.only({"toolset", "release"})
+        pins: dict[str, tuple[LockedDeb, ...]] = {}
+        for each in table.tables("toolset"):
+            each.only({"name", "debs"})
+            name = each.text("name")
+            if name in pins:
+                each.fail("name", f"'{name}' is there twice")
+            pins[name] = read_debs(each)
+        return pins, read_releases(table)
+
+    return read_pins(text, file, ToolchainError, "a file of pins", "run 'nexis-eval lock --toolchain'", read)
+
+
+def format_pins(pins: Mapping[str, tuple[LockedDeb, ...]], releases: Mapping[str, str]) -> str:
     """The text of ``toolchain.lock``."""
-    return "\n".join((HEADER, *(format_debs("toolset", [("name", name)], pins[name]) for name in sorted(pins))))
+    sets = (format_debs("toolset", [("name", name)], pins[name]) for name in sorted(pins))
+    return "\n".join((HEADER, *sets, *format_releases(releases)))
 
 
 def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platform: str) -> DerivationId:

@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--update-all", action="store_true", help="pin every package anew")
     parser.add_argument("--diff", action="store_true", help="show what would change, and change nothing")
     parser.add_argument(
+        "--older-index",
+        action="store_true",
+        help="take Debian's package index also if it has expired or is older than the one that nexis.lock is from",
+    )
+    parser.add_argument(
         "--toolchain", action="store_true", help="pin the tool sets of rules/toolchain.toml instead (for maintainers)"
     )
 
@@ -69,20 +74,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pin; returns the exit code."""
     if args.toolchain:
-        return _toolchain()
+        return _toolchain(args.older_index)
     configs = _configs(args)
     update = _to_update(args, configs)
     path = args.file.with_name("nexis.lock")
     if args.diff:
         before, _ = _read(path)
-        resolution = resolved(configs, before, update, verified=args.update)
+        resolution = resolved(configs, before, update, verified=args.update, older_index=args.older_index)
         _print_diff(path, before, resolution.lock)
         raise_all(resolution.errors)
         return 0
     with pinning(path):
         before, text = _read(path)
         with keeping(args, configs[0].store_profile) as keep:
-            resolution = resolved(configs, before, update, keep, args.update)
+            resolution = resolved(configs, before, update, keep, args.update, args.older_index)
         after = resolution.lock
         written = format_lock(after)
         if written != text:
@@ -155,10 +160,11 @@ def _print_diff(path: Path, before: Lock, after: Lock) -> None:
     )
 
 
-def _toolchain() -> int:
+def _toolchain(older_index: bool) -> int:
     from nexis_eval.lock.resolve import resolve_toolchain
 
-    pins = asyncio.run(resolve_toolchain(load_toolchain(RULES), mirrors=default_mirrors({}), tell=tell))
-    write_atomically(RULES / PINS, format_pins(pins))
+    toolchain, mirrors = load_toolchain(RULES), default_mirrors({})
+    pins = asyncio.run(resolve_toolchain(toolchain, mirrors=mirrors, tell=tell, older_index=older_index))
+    write_atomically(RULES / PINS, format_pins(*pins))
     print(f"wrote {RULES / PINS}")
     return 0

@@ -61,12 +61,24 @@ def resolved(
     update: Collection[str] = (),
     keep: Keep | None = None,
     verified: Collection[str] = (),
+    older_index: bool = False,
 ) -> Resolution:
     """``lock`` and what it lacks for ``configs``; ``keep`` gets what was downloaded for it."""
     from nexis_eval.lock.resolve import resolve
 
     mirrors = default_mirrors(configs[0].mirrors)
-    return asyncio.run(resolve(configs, lock, update=update, verified=verified, mirrors=mirrors, tell=tell, keep=keep))
+    return asyncio.run(
+        resolve(
+            configs,
+            lock,
+            update=update,
+            verified=verified,
+            mirrors=mirrors,
+            tell=tell,
+            keep=keep,
+            older_index=older_index,
+        )
+    )
 
 
 @contextmanager

@@ -16,32 +16,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nexis_eval.graph.derivation import Fetch
+from nexis_store.homes import cache_directory
 
 KEPT_SECONDS = 14 * 86400.0
-
-
-def partials_directory() -> Path | None:
-    """Where they are; ``None`` for somebody without a home."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base) / "nexis" / "partial"
-    with suppress(RuntimeError):
-        return Path.home() / ".cache" / "nexis" / "partial"
-    return None
 
 
 @contextmanager
 def partial_of(source: Fetch, private: Path) -> Iterator[Path]:
     """The file to receive ``source`` in, perhaps begun by an earlier run; ``private`` where none can be kept."""
-    kept = partials_directory()
-    descriptor = None if kept is None else _claim(kept, f"{source.algorithm}-{source.hash}")
-    if kept is None or descriptor is None:
+    path = cache_directory("partial") / f"{source.algorithm}-{source.hash}"
+    descriptor = _claim(path)
+    if descriptor is None:
         try:
             yield private
         finally:
             private.unlink(missing_ok=True)
         return
-    path = kept / f"{source.algorithm}-{source.hash}"
     try:
         yield path
     finally:
@@ -51,12 +41,11 @@ def partial_of(source: Fetch, private: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _claim(directory: Path, name: str) -> int | None:
-    """Lock the file ``name``; ``None`` if another process has it, or the directory cannot be written."""
+def _claim(path: Path) -> int | None:
+    """Lock the file; ``None`` if another process has it, or the directory cannot be written."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _forget_old(directory)
-        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_old(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nexis_eval.lock.model import Lock, LockedSource
+from nexis_store.names import shown
 
 
 def changed_packages(before: Lock, after: Lock) -> set[str]:
@@ -20,6 +21,10 @@ def changed_packages(before: Lock, after: Lock) -> set[str]:
 
 def changes(before: Lock, after: Lock) -> Iterator[str]:
     """What is different, in a line a package and field: the short form of a difference between two lock files."""
+    return map(shown, _changes(before, after))
+
+
+def _changes(before: Lock, after: Lock) -> Iterator[str]:
     for key in sorted({*before.sources, *after.sources}):
         old, new = before.sources.get(key), after.sources.get(key)
         if old == new:

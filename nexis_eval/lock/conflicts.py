@@ -33,8 +33,13 @@ def merged(text: str, file: str = "nexis.lock") -> tuple[Lock, set[str]]:
     disputed = {key[0] for key in _differing(ours.sources, theirs.sources)}
     disputed |= {key[0] for key in _differing(ours.debian, theirs.debian)}
     disputed |= {key[0] for key in _differing(ours.requests, theirs.requests)}
+    suites = ours.releases.keys() | theirs.releases.keys()
     both = Lock(
-        {**ours.sources, **theirs.sources}, {**ours.debian, **theirs.debian}, {**ours.requests, **theirs.requests}
+        {**ours.sources, **theirs.sources},
+        {**ours.debian, **theirs.debian},
+        {**ours.requests, **theirs.requests},
+        # Of two package indexes the newer one counts: no older one may be taken after it.
+        {suite: max(ours.releases.get(suite, ""), theirs.releases.get(suite, "")) for suite in suites},
     )
     for package in disputed:
         both = both.without(package)

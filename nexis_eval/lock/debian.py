@@ -6,18 +6,23 @@ The machine's own package state plays no part: the same index gives the same clo
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import lzma
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cmp_to_key
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexis_eval.fetch.client import FetchError
+from nexis_eval.fetch.headers import said
 from nexis_eval.fetch.url import download
 from nexis_eval.lock.model import LockedDeb
 from nexis_eval.mirrors import Mirrors
@@ -29,14 +34,19 @@ if TYPE_CHECKING:
 
 KEYRINGS = (Path("/usr/share/keyrings/debian-archive-keyring.gpg"),)
 ARCHIVE = "mirror://debian"
+DATE_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+CLOCK_TOLERANCE = timedelta(days=1)
+MAX_RELEASE_BYTES = 64 << 20
 
 
 class DebianIndexError(NexisError):
     """A package index cannot be trusted or does not have what is asked for.
 
     Indexes of Debian have to be signed by a key of ``debian-archive-keyring``, and ``gpgv`` checks that: install both.
-    A package that is not there is misspelt, of another suite, or gone: ``nexis-eval lock --update PACKAGE`` pins what
-    there is now.
+    A signed index must be of the suite that is asked for, must not have expired, and must not be older than the one
+    that the lock was made with: an old index is signed as well, and has packages with known holes. ``nexis-eval lock
+    --older-index`` takes one of the past all the same. A package that is not there is misspelt, of another suite, or
+    gone: ``nexis-eval lock --update PACKAGE`` pins what there is now.
     """
 
     code = "F0003"
@@ -135,9 +145,11 @@ def parse_index(text: str) -> Iterator[DebianPackage]:
 class Index:
     """The packages of one suite for one architecture."""
 
-    def __init__(self, suite: str, arch: str, packages: Iterable[DebianPackage]) -> None:
+    def __init__(self, suite: str, arch: str, packages: Iterable[DebianPackage], date: str = "") -> None:
         self.suite = suite
         self.arch = arch
+        self.date = date
+        """When it was signed, as a lock has it."""
         self._packages: dict[str, list[DebianPackage]] = {}
         self._providers: dict[str, list[str]] = {}
         for package in packages:
@@ -193,17 +205,84 @@ class Index:
         )
 
 
-def release_hashes(text: str) -> Mapping[str, tuple[str, int]]:
-    """Path → (SHA-256, size) from a ``Release`` file."""
+@dataclass(frozen=True, slots=True)
+class SignedRelease:
+    """What a ``Release`` file says of itself, and path → (SHA-256, size) of the indexes."""
+
+    names: tuple[str, ...]
+    """``Suite`` and ``Codename``."""
+    date: datetime
+    valid_until: datetime | None
+    hashes: Mapping[str, tuple[str, int]]
+
+    @property
+    def written_date(self) -> str:
+        """The date as a lock has it: in UTC, so that dates sort as texts do."""
+        return self.date.strftime(DATE_FORMAT)
+
+
+def _date(text: str) -> datetime:
+    date = parsedate_to_datetime(text)
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+
+
+def parse_release(text: str) -> SignedRelease:
+    """Read the signed text of a ``Release`` file; raises ``ValueError`` or ``KeyError``."""
+    fields: dict[str, str] = {}
     hashes: dict[str, tuple[str, int]] = {}
     section = ""
     for line in text.splitlines():
         if not line.startswith(" "):
-            section = line.partition(":")[0]
+            section, _, value = line.partition(":")
+            fields[section] = value.strip()
         elif section == "SHA256":
             digest, size, path = line.split()
             hashes[path] = (digest, int(size))
-    return hashes
+    names = tuple(fields[each] for each in ("Suite", "Codename") if each in fields)
+    until = fields.get("Valid-Until")
+    return SignedRelease(names, _date(fields["Date"]), None if until is None else _date(until), hashes)
+
+
+def check_release(release: SignedRelease, suite: str, *, locked_date: str = "", now: datetime | None = None) -> None:
+    """Raise ``DebianIndexError`` for a release of another suite, of the past or of the future.
+
+    ``locked_date`` is that of the newest release that the lock was made with. A signature never expires: whoever
+    answers for a mirror can serve another suite's release, or an old one with packages that have known holes.
+    """
+    check_suite(release, suite)
+    now = now or datetime.now(UTC)
+    clock = f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC"
+    older = "if a package index of the past is wanted: nexis-eval lock --older-index"
+    if release.date > now + CLOCK_TOLERANCE:
+        raise DebianIndexError(
+            f"the package index of Debian {suite} is of the future: {release.written_date}",
+            hint=f"{clock}: correct it if it is wrong",
+        )
+    if release.valid_until is not None and release.valid_until < now:
+        raise DebianIndexError(
+            f"the package index of Debian {suite} was valid until {release.valid_until.strftime(DATE_FORMAT)}",
+            hint=f"the mirror may no longer be updated: use another; {clock}; {older}",
+        )
+    if release.written_date < locked_date:
+        raise DebianIndexError(
+            f"the package index of Debian {suite} is of {release.written_date}, which is older than the one that "
+            f"nexis.lock was made with ({locked_date})",
+            hint=f"the mirror may be behind: try another, or later; {older}",
+        )
+
+
+def check_suite(release: SignedRelease, suite: str) -> None:
+    """Raise ``DebianIndexError`` for a release of another suite."""
+    if suite not in release.names:
+        raise DebianIndexError(
+            f"what the mirror has as Debian {suite} is signed as '{' or '.join(map(said, release.names))}'",
+            hint="another mirror may help; if it persists, somebody may be tampering with the connection",
+        )
+
+
+def gpgv_says(text: str) -> str:
+    """The lines of gpgv, which repeats what strangers wrote into their keys."""
+    return "\n".join(said(line) for line in text.strip().splitlines()[:20])
 
 
 def verify_release(file: Path, keyrings: Sequence[Path] = KEYRINGS) -> str:
@@ -227,33 +306,77 @@ def verify_release(file: Path, keyrings: Sequence[Path] = KEYRINGS) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise DebianIndexError(
-            f"the signature of Debian's package index is not good:\n{result.stderr.strip()}",
+            f"the signature of Debian's package index is not good:\n{gpgv_says(result.stderr)}",
             hint="another mirror may help; if it persists, somebody may be tampering with the connection",
         )
-    return plain.read_text(encoding="utf-8")
+    return plain.read_text(encoding="utf-8", errors="replace")
 
 
 async def load_index(
-    suite: str, arch: str, cache: Path, *, mirrors: Mirrors, client: httpx.AsyncClient, component: str = "main"
+    suite: str,
+    arch: str,
+    cache: Path,
+    *,
+    mirrors: Mirrors,
+    client: httpx.AsyncClient,
+    component: str = "main",
+    locked_date: str = "",
+    any_date: bool = False,
 ) -> Index:
-    """Download (or take from ``cache``, by hash) the index of a suite; its signature is checked first."""
+    """Download (or take from ``cache``, by hash) the index of a suite.
+
+    Its signature, its suite and its dates are checked first; ``any_date`` leaves out the dates. Raises ``FetchError``
+    and ``DebianIndexError``.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    release = cache / f"{suite}.InRelease"
-    await download((f"{ARCHIVE}/dists/{suite}/InRelease",), release, mirrors=mirrors, client=client)
-    hashes = release_hashes(verify_release(release))
+    with tempfile.TemporaryDirectory(prefix="release-", dir=cache) as directory:
+        file = Path(directory) / "InRelease"
+        url = f"{ARCHIVE}/dists/{suite}/InRelease"
+        await download((url,), file, mirrors=mirrors, client=client, limit=MAX_RELEASE_BYTES)
+        text = await asyncio.to_thread(verify_release, file)
+    try:
+        release = parse_release(text)
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(suite, error) from None
+    if any_date:
+        check_suite(release, suite)
+    else:
+        check_release(release, suite, locked_date=locked_date)
     path = f"{component}/binary-{arch}/Packages.xz"
-    if path not in hashes:
+    if path not in release.hashes:
         raise DebianIndexError(f"Debian {suite} has no packages for {arch}", hint="another suite may: debian_suite = …")
-    digest, _ = hashes[path]
+    digest, size = release.hashes[path]
     kept = cache / f"{digest}.xz"
-    if not kept.exists() or hashlib.sha256(kept.read_bytes()).hexdigest() != digest:
-        directory = path.rpartition("/")[0]
-        by_hash = f"{ARCHIVE}/dists/{suite}/{directory}/by-hash/SHA256/{digest}"
-        received = await download((by_hash,), kept, mirrors=mirrors, client=client)
-        if received.hash != digest:
-            kept.unlink()
-            raise FetchError(
-                f"the package index of Debian {suite} has another hash than its signed release says",
-                hint="the mirror may be in the middle of an update: try again in a few minutes",
-            )
-    return Index(suite, arch, parse_index(lzma.decompress(kept.read_bytes()).decode()))
+    if not kept.exists() or await asyncio.to_thread(_sha256, kept) != digest:
+        by_hash = f"{ARCHIVE}/dists/{suite}/{path.rpartition('/')[0]}/by-hash/SHA256/{digest}"
+        # Others may want the same at this moment: each writes a file of its own.
+        with tempfile.TemporaryDirectory(prefix="index-", dir=cache) as directory:
+            file = Path(directory) / "Packages.xz"
+            received = await download((by_hash,), file, mirrors=mirrors, client=client, limit=size)
+            if received.hash != digest:
+                raise FetchError(
+                    f"the package index of Debian {suite} has another hash than its signed release says",
+                    hint="the mirror may be in the middle of an update: try again in a few minutes",
+                )
+            file.replace(kept)
+    # Seconds of work: other downloads go on meanwhile.
+    try:
+        return await asyncio.to_thread(_read_index, suite, arch, kept, release.written_date)
+    except (KeyError, ValueError, lzma.LZMAError, EOFError) as error:
+        raise _damaged(suite, error) from None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_index(suite: str, arch: str, path: Path, date: str) -> Index:
+    return Index(suite, arch, parse_index(lzma.decompress(path.read_bytes()).decode()), date)
+
+
+def _damaged(suite: str, error: Exception) -> DebianIndexError:
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    return DebianIndexError(
+        f"the package index of Debian {suite} is signed, but cannot be read: {said(reason)}",
+        hint="it may be of another kind of archive: name another suite or mirror",
+    )

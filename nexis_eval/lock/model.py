@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from nexis_eval.config.origin import shown_path
 from nexis_eval.config.values import VERSION_PATTERN
-from nexis_eval.sri import from_sri, is_sri
+from nexis_eval.lock.reading import PinTable, read_pins
+from nexis_eval.sri import LENGTHS, from_sri, is_sri
 from nexis_eval.templates import file_name
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError, Place
@@ -103,6 +104,8 @@ class Lock:
     debian: Mapping[tuple[str, str], tuple[LockedDeb, ...]] = field(default_factory=dict)
     requests: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """What was asked of Debian for each entry of ``debian``; a change makes the entry stale."""
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """When the newest package index of each suite was signed that the entries are from: never again an older one."""
 
     def with_source(self, source: LockedSource) -> Lock:
         """The same with one source added or replaced."""
@@ -122,6 +125,7 @@ class Lock:
             {key: value for key, value in self.sources.items() if key[0] != package},
             {key: value for key, value in self.debian.items() if key[0] != package},
             {key: value for key, value in self.requests.items() if key[0] != package},
+            self.releases,
         )
 
 
@@ -159,6 +163,11 @@ def format_debs(table: str, owner: list[tuple[str, object]], debs: tuple[LockedD
 _VERSION = re.compile(VERSION_PATTERN).fullmatch
 _DEB_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*").fullmatch
 _DEB_VERSION = re.compile(r"[A-Za-z0-9.+~:-]+").fullmatch
+_SIZE = re.compile(r"[0-9]{1,18}").fullmatch
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://.+", re.DOTALL).fullmatch
+_HEXADECIMAL = re.compile(r"[0-9a-f]+").fullmatch
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}").fullmatch
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z").fullmatch
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
@@ -170,11 +179,18 @@ def _check_file_name(url: str) -> None:
 
 def parse_deb(line: str) -> LockedDeb:
     """One line of such a table; raises ``ValueError``."""
-    name, version, arch, size, sha256, *urls = line.split(" ")
-    if not (urls and _SHA256(sha256) and _DEB_NAME(name) and _DEB_VERSION(version) and _DEB_NAME(arch)):
-        raise ValueError(f"not a Debian package entry: {line!r}")
+    name, version, arch, size, sha256, *urls = [*line.split(" "), "", "", "", "", ""][: max(5, line.count(" ") + 1)]
+    if not (urls and _SHA256(sha256) and _DEB_NAME(name) and _DEB_VERSION(version) and _DEB_NAME(arch) and _SIZE(size)):
+        raise ValueError(f"'{shown(line[:80])}' is not NAME VERSION ARCHITECTURE SIZE SHA256 URL…")
+    for url in urls:
+        _check_url(url)
     _check_file_name(urls[0])
     return LockedDeb(name, version, arch, tuple(urls), sha256, int(size))
+
+
+def _check_url(url: str) -> None:
+    if not _URL(url):
+        raise ValueError(f"'{shown(url[:80])}' is not a URL")
 
 
 def format_lock(lock: Lock) -> str:
@@ -207,63 +223,125 @@ def format_lock(lock: Lock) -> str:
         if request := lock.requests.get((package, arch)):
             owner.append(("request", request))
         parts.append(format_debs("debian", owner, lock.debian[package, arch]))
+    parts += format_releases(lock.releases)
     return "\n".join(parts)
 
 
-def _source(table: Mapping[str, Any]) -> LockedSource:
-    written = table.get("hash", "")
+def format_releases(releases: Mapping[str, str]) -> list[str]:
+    """A table for each suite."""
+    return [_table("release", [("suite", suite), ("date", releases[suite])]) for suite in sorted(releases)]
+
+
+SOURCE_KEYS = frozenset(
+    {"package", "field", "arch", "version", "tag", "urls", "commit", "submodules"}
+    | {"hash", "hashes", "size", "tree", "absent"}
+)
+DEBIAN_KEYS = frozenset({"package", "arch", "request", "debs"})
+LOCK_KEYS = frozenset({"format", "source", "debian", "release"})
+FIELDS = ("source", "prebuilt")
+
+
+def _hash(written: str) -> tuple[str, str]:
+    """Algorithm and digest; raises ``ValueError``."""
     algorithm, _, digest = (from_sri(written) if is_sri(written) else written).partition(":")
-    package, field_name, urls = table["package"], table["field"], tuple(table["urls"])
-    if table.get("version") and not _VERSION(table["version"]):
-        raise ValueError(f"'{shown(table['version'][:80])}' is not a version")
-    if urls and not table.get("commit"):
-        _check_file_name(urls[0])
+    if algorithm not in LENGTHS or not _HEXADECIMAL(digest) or len(digest) != 2 * LENGTHS[algorithm]:
+        raise ValueError(f"'{shown(written[:80])}' is not a hash: ALGORITHM:HEXADECIMAL, of {', '.join(LENGTHS)}")
+    return algorithm, digest
+
+
+def _source(table: PinTable) -> LockedSource:
+    table.only(SOURCE_KEYS)
+    pinned_field = table.text("field")
+    if pinned_field not in FIELDS:
+        table.fail("field", f"'field' must be {' or '.join(FIELDS)}")
+    urls = table.texts("urls")
+    for index, url in enumerate(urls):
+        table.checked("urls", partial(_check_url, url), index)
+    version, commit, absent = table.text("version", ""), table.text("commit", ""), table.text("absent", "")
+    if version and not _VERSION(version):
+        table.fail("version", f"'{shown(version[:80])}' is not a version")
+    if commit and not _COMMIT(commit):
+        table.fail("commit", f"'{shown(commit[:80])}' is not the name of a commit")
+    if not commit:
+        table.checked("urls", lambda: _check_file_name(urls[0]), 0)
+    algorithm = digest = ""
+    if "hash" in table.values:
+        algorithm, digest = table.checked("hash", lambda: _hash(table.text("hash")))
+    others = table.texts("hashes", needed=False)
+    for index, each in enumerate(others):
+        table.checked("hashes", partial(_hash, each), index)
+    tree = table.checked("tree", lambda: TreeDigest.parse(table.text("tree"))) if "tree" in table.values else None
+    if commit and tree is None:
+        table.fail("commit", "a commit needs its 'tree'")
+    if not (commit or digest or absent):
+        table.fail("package", "nothing is pinned: one of 'hash', 'commit' and 'absent' is needed")
     return LockedSource(
-        package=package,
-        field=field_name,
-        arch=table.get("arch", ""),
+        package=table.text("package"),
+        field=pinned_field,
+        arch=table.text("arch", ""),
         urls=urls,
         algorithm=algorithm,
         hash=digest,
-        others=tuple(table.get("hashes", ())),
-        size=table.get("size"),
-        version=table.get("version", ""),
-        tag=table.get("tag", ""),
-        commit=table.get("commit", ""),
-        submodules=table.get("submodules", False),
-        absent=table.get("absent", ""),
-        tree=TreeDigest.parse(table["tree"]) if "tree" in table else None,
+        others=others,
+        size=table.size("size"),
+        version=version,
+        tag=table.text("tag", ""),
+        commit=commit,
+        submodules=table.flag("submodules"),
+        absent=absent,
+        tree=tree,
     )
 
 
-def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
-    """Read the text of a lock file; raises ``LockFormatError``."""
-    import tomli
+def read_debs(table: PinTable) -> tuple[LockedDeb, ...]:
+    """The Debian packages of a table; raises ``MalformedPinsError``."""
+    lines = table.texts("debs")
+    return tuple([table.checked("debs", partial(parse_deb, line), index) for index, line in enumerate(lines)])
 
-    hint = "remove the file and run 'nexis-eval lock' to make it again"
+
+def read_releases(file: PinTable) -> dict[str, str]:
+    """The dates of the package indexes by suite; raises ``MalformedPinsError``."""
+    releases: dict[str, str] = {}
+    for table in file.tables("release"):
+        table.only({"suite", "date"})
+        date, suite = table.text("date"), table.text("suite")
+        if not _DATE(date):
+            table.fail("date", "'date' must be a time in UTC: 2024-11-09T10:06:43Z")
+        if suite in releases:
+            table.fail("suite", f"'{shown(suite[:80])}' is there twice")
+        releases[suite] = date
+    return releases
+
+
+def _lock(file: PinTable) -> Lock:
+    file.only(LOCK_KEYS)
+    found = file.values.get("format")
+    if type(found) is not int or found != FORMAT:
+        file.fail("format", f"'format' must be {FORMAT}; another version of this program may have made it")
+    sources: dict[tuple[str, str, str], LockedSource] = {}
+    for table in file.tables("source"):
+        source = _source(table)
+        key = (source.package, source.field, source.arch)
+        if key in sources:
+            table.fail("package", f"the {source.field} of '{shown(source.package[:80])}' is pinned twice")
+        sources[key] = source
+    debian: dict[tuple[str, str], tuple[LockedDeb, ...]] = {}
+    requests: dict[tuple[str, str], str] = {}
+    for table in file.tables("debian"):
+        table.only(DEBIAN_KEYS)
+        scope = (table.text("package"), table.text("arch"))
+        if scope in debian:
+            table.fail("package", f"the Debian packages of '{shown(scope[0][:80])}' are pinned twice")
+        debian[scope], requests[scope] = read_debs(table), table.text("request", "")
+    return Lock(sources, debian, requests, read_releases(file))
+
+
+def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
+    """Read the text of a lock file; raises ``LockFormatError`` with the line and column of what is wrong."""
+    hint = "take it from version control again, or remove it and run 'nexis-eval lock' to make it again"
     if "\n<<<<<<< " in f"\n{text}":
         hint = "it holds a merge conflict: 'nexis-eval lock' keeps what both sides have"
-    try:
-        value = tomli.loads(text)
-        if value["format"] != FORMAT:
-            raise LockFormatError(
-                f"format {value['format']} is not known to this version", hint=hint, place=Place(file)
-            )
-        sources = [_source(table) for table in value.get("source", [])]
-        debian = {
-            (table["package"], table["arch"]): tuple(parse_deb(line) for line in table["debs"])
-            for table in value.get("debian", [])
-        }
-        requests = {(table["package"], table["arch"]): table.get("request", "") for table in value.get("debian", [])}
-    except tomli.TOMLDecodeError as error:
-        place = Place(file, error.lineno, error.colno)
-        raise LockFormatError(f"not a lock file: {error.msg}", hint=hint, place=place) from None
-    except RecursionError:
-        raise LockFormatError("not a lock file: it is nested too deeply", hint=hint, place=Place(file)) from None
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise LockFormatError(f"not a lock file: {reason}", hint=hint, place=Place(file)) from None
-    return Lock({(each.package, each.field, each.arch): each for each in sources}, debian, requests)
+    return read_pins(text, file, LockFormatError, "a lock file", hint, _lock)
 
 
 def load_lock(path: Path) -> Lock:

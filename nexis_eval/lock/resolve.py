@@ -81,8 +81,12 @@ class Resolver:
         tell: Tell,
         keep: Keep | None = None,
         verified: Collection[str] = (),
+        older_index: bool = False,
     ) -> None:
-        """``verified`` are packages whose files are compared with the hashes of the configuration, too."""
+        """``verified`` are packages whose files are compared with the hashes of the configuration, too.
+
+        With ``older_index`` a package index may have expired, or be older than the one the lock was made with.
+        """
         self._sources = dict(lock.sources)
         self._debian = dict(lock.debian)
         self._requests = dict(lock.requests)
@@ -91,7 +95,9 @@ class Resolver:
         self._tell = tell
         self._keep_download = keep
         self._verified = verified
+        self._older_index = older_index
         self._indexes: dict[tuple[str, str], asyncio.Task[Index]] = {}
+        self._dates = dict(lock.releases)
         self._releases: dict[str, Release] = {}
         self._live = Lock(self._sources, self._debian, self._requests)
         self._used: set[tuple[str, str, str]] = set()
@@ -100,16 +106,33 @@ class Resolver:
     @property
     def lock(self) -> Lock:
         """The lock so far."""
-        return Lock(dict(self._sources), dict(self._debian), dict(self._requests))
+        suites = {request.partition(" ")[0] for request in self._requests.values()}
+        dates = {suite: date for suite, date in self._dates.items() if suite in suites}
+        return Lock(dict(self._sources), dict(self._debian), dict(self._requests), dates)
+
+    @property
+    def dates(self) -> dict[str, str]:
+        """When the package index of each suite was signed."""
+        return dict(self._dates)
 
     async def index(self, suite: str, arch: str) -> Index:
         """The index of a suite for one of Debian's architectures; read once."""
         if (suite, arch) not in self._indexes:
             self._tell(f"reading the package index of Debian {suite} for {arch}")
             self._indexes[suite, arch] = asyncio.create_task(
-                load_index(suite, arch, cache_directory("debian"), mirrors=self._mirrors, client=self._client)
+                load_index(
+                    suite,
+                    arch,
+                    cache_directory("debian"),
+                    mirrors=self._mirrors,
+                    client=self._client,
+                    locked_date=self._dates.get(suite, ""),
+                    any_date=self._older_index,
+                )
             )
-        return await self._indexes[suite, arch]
+        index = await self._indexes[suite, arch]
+        self._dates[suite] = index.date
+        return index
 
     async def package(self, config: Config, package: Package, platform: Platform) -> None:
         """Pin what is not pinned of ``package`` for ``platform`` in the system ``config``; raises ``NexisError``."""
@@ -478,12 +501,13 @@ async def resolve(
     mirrors: Mirrors,
     tell: Tell = lambda _: None,
     keep: Keep | None = None,
+    older_index: bool = False,
 ) -> Resolution:
     """Pin for ``configs`` (one an architecture) what ``old`` lacks; what cannot be pinned does not keep the rest.
 
     Entries of the packages in ``update`` are made anew; what a hash of the configuration pins is compared for those in
     ``verified``; entries of packages that no longer exist are dropped. ``keep`` gets each download, so that it need not
-    be made again for the build.
+    be made again for the build. With ``older_index`` package indexes of the past are taken.
     """
     lock = old
     names = {name for config in configs for name in config.packages}
@@ -493,7 +517,7 @@ async def resolve(
     slots = asyncio.Semaphore(PARALLEL)
     uses = uses_of(configs)
     async with new_client() as client:
-        resolver = Resolver(lock, mirrors, client, tell, keep, verified)
+        resolver = Resolver(lock, mirrors, client, tell, keep, verified, older_index)
 
         async def pin(name: str) -> None:
             async with slots:
@@ -511,13 +535,13 @@ async def resolve(
 
 
 async def resolve_toolchain(
-    toolchain: Toolchain, *, mirrors: Mirrors, tell: Tell = lambda _: None
-) -> dict[str, tuple[LockedDeb, ...]]:
-    """The pins of every tool set: its closure, less what the sets it extends hold."""
+    toolchain: Toolchain, *, mirrors: Mirrors, tell: Tell = lambda _: None, older_index: bool = False
+) -> tuple[dict[str, tuple[LockedDeb, ...]], dict[str, str]]:
+    """The pins of every tool set: its closure, less what the sets it extends hold; and the dates of the indexes."""
     closures: dict[str, set[str]] = {}
     pins: dict[str, tuple[LockedDeb, ...]] = {}
     async with new_client() as client:
-        resolver = Resolver(Lock(), mirrors, client, tell)
+        resolver = Resolver(Lock(releases=toolchain.releases), mirrors, client, tell, older_index=older_index)
         for name in reversed(toolchain.with_extended(sorted(toolchain.sets))):
             toolset = toolchain.set(name)
             inherited = {each for base in toolchain.with_extended(toolset.extends) for each in closures[base]}
@@ -529,4 +553,5 @@ async def resolve_toolchain(
             closures[name] = {package.name for package in found}
             pins[name] = tuple(package.lock() for package in found)
             tell(f"pinned {name}: {len(found)} packages, {sum(package.size for package in found) / 1e6:.1f} MB")
-    return pins
+        dates = resolver.dates
+    return pins, dates

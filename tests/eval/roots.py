@@ -106,7 +106,7 @@ def make_rules(directory: Path, names: Sequence[str] = ("core", "c")) -> Path:
     rules.mkdir()
     for each in ("build", "system"):
         (rules / each).symlink_to(RULES / each)
-    (rules / "toolchain.lock").write_text(format_pins(toolchain.pins))
+    (rules / "toolchain.lock").write_text(format_pins(toolchain.pins, {}))
     (rules / "toolchain.toml").write_text(
         "".join(
             f'[toolset.{name}]\ndoc = "{name}"\nsuite = "none"\npackages = ["tools"]\nextends = {list(each.extends)}\n'

@@ -56,7 +56,7 @@ def test_pins_name_the_main_archive_by_mirror_set(toolchain: Toolchain) -> None:
 
 
 def test_the_lock_is_written_as_it_is_read(toolchain: Toolchain) -> None:
-    assert format_pins(toolchain.pins) == (RULES / PINS).read_text()
+    assert format_pins(toolchain.pins, toolchain.releases) == (RULES / PINS).read_text()
 
 
 def test_the_core_set_is_a_usable_root(toolchain: Toolchain) -> None:

@@ -8,13 +8,27 @@ import lzma
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
+from nexis_eval.config.model import Config, Package
 from nexis_eval.fetch.client import FetchError, new_client
 from nexis_eval.lock import debian
-from nexis_eval.lock.debian import DebianIndexError, Index, compare_versions, load_index, parse_index, release_hashes
+from nexis_eval.lock.debian import (
+    DebianIndexError,
+    Index,
+    check_release,
+    compare_versions,
+    load_index,
+    parse_index,
+    parse_release,
+)
+from nexis_eval.lock.model import Lock, format_lock, parse_lock
+from nexis_eval.lock.resolve import Resolution, resolve
 from nexis_eval.mirrors import Mirrors
 from tests.eval.fetch.servers import Site
 
@@ -161,6 +175,17 @@ def test_the_lock_names_a_mirror_set_and_no_host(index: Index) -> None:
 # A whole archive
 
 
+def release_head(
+    codename: str = "bookworm", suite: str = "stable", age_days: float = 1, valid_days: float | None = None
+) -> str:
+    """How a release begins; ``valid_days`` from now on."""
+    now = datetime.now(UTC)
+    head = f"Suite: {suite}\nCodename: {codename}\nDate: {format_datetime(now - timedelta(days=age_days))}\n"
+    if valid_days is not None:
+        head += f"Valid-Until: {format_datetime(now + timedelta(days=valid_days))}\n"
+    return head
+
+
 class Archive:
     """A Debian archive on the loopback interface, signed by a key of its own."""
 
@@ -177,23 +202,31 @@ class Archive:
         command = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--homedir", str(self.home), *arguments]
         return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
-    def publish(self, packages: str, *, served: str | None = None, by: Archive | None = None) -> None:
+    def publish(
+        self, packages: str, *, served: str | None = None, by: Archive | None = None, head: str | None = None
+    ) -> None:
         """Sign an index; ``served`` is what the server then has in its place, ``by`` who signs it."""
+        head = release_head() if head is None else head
         data = lzma.compress(packages.encode())
         digest = hashlib.sha256(data).hexdigest()
-        release = (
-            f"Suite: stable\nMD5Sum:\n 00 1 main/x\nSHA256:\n {digest} {len(data)} main/binary-amd64/Packages.xz\n"
-        )
+        release = f"{head}MD5Sum:\n 00 1 main/x\nSHA256:\n {digest} {len(data)} main/binary-amd64/Packages.xz\n"
         signed = (by or self).gpg("--passphrase", "", "--clearsign", data=release.encode())
         self.site.page("/debian/dists/bookworm/InRelease", signed)
         body = data if served is None else lzma.compress(served.encode())
         self.site.page(f"/debian/dists/bookworm/main/binary-amd64/by-hash/SHA256/{digest}", body)
 
-    def index(self, arch: str = "amd64") -> Index:
+    def index(self, arch: str = "amd64", **settings: object) -> Index:
         async def run() -> Index:
             async with new_client() as client:
                 mirrors = Mirrors({"debian": (f"{self.site.url}/debian",)})
-                return await load_index("bookworm", arch, self.cache, mirrors=mirrors, client=client)
+                return await load_index(
+                    "bookworm",
+                    arch,
+                    self.cache,
+                    mirrors=mirrors,
+                    client=client,
+                    **settings,  # type: ignore[arg-type]
+                )
 
         return asyncio.run(run())
 
@@ -270,6 +303,108 @@ def test_without_a_keyring_there_is_no_trust(archive: Archive, tmp_path: Path) -
     assert "debian-archive-keyring" in (caught.value.hint or "")
 
 
-def test_hashes_of_a_release() -> None:
-    text = "MD5Sum:\n 00 1 a\nSHA256:\n aa 7 main/a\n bb 8 main/b\nSHA512:\n cc 9 main/a\n"
-    assert release_hashes(text) == {"main/a": ("aa", 7), "main/b": ("bb", 8)}
+HASHES = "MD5Sum:\n 00 1 a\nSHA256:\n aa 7 main/a\n bb 8 main/b\nSHA512:\n cc 9 main/a\n"
+
+
+def test_what_a_release_says() -> None:
+    release = parse_release(f"Suite: stable\nCodename: x\nDate: Sat, 09 Nov 2024 10:06:43 UTC\n{HASHES}")
+    assert release.hashes == {"main/a": ("aa", 7), "main/b": ("bb", 8)}
+    assert release.names == ("stable", "x")
+    assert release.written_date == "2024-11-09T10:06:43Z"
+    assert release.valid_until is None
+
+
+REFUSED = [
+    (release_head("trixie", "testing"), "", "what the mirror has as Debian bookworm is signed as 'testing or trixie'"),
+    (release_head("", ""), "", "is signed as"),
+    (release_head(age_days=9, valid_days=-1), "", "the package index of Debian bookworm was valid until"),
+    (release_head(age_days=-3), "", "is of the future"),
+    (release_head(age_days=9), "2999-01-01T00:00:00Z", "which is older than the one that nexis.lock was made with"),
+]
+
+
+@pytest.mark.parametrize(("head", "locked", "why"), REFUSED, ids=["suite", "nothing", "expired", "future", "older"])
+def test_a_release_of_another_suite_or_time(head: str, locked: str, why: str) -> None:
+    with pytest.raises(DebianIndexError) as caught:
+        check_release(parse_release(head + HASHES), "bookworm", locked_date=locked)
+    assert why in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("suite", ["stable", "bookworm"])
+def test_a_release_as_it_should_be(suite: str) -> None:
+    release = parse_release(release_head(valid_days=1) + HASHES)
+    check_release(release, suite, locked_date=release.written_date)
+
+
+def test_signed_releases_of_another_suite_or_of_the_past_are_refused(archive: Archive) -> None:
+    """Debian's own signature is on all of them."""
+    archive.publish(PACKAGES, head=release_head("trixie", "testing"))
+    with pytest.raises(DebianIndexError, match="is signed as 'testing or trixie'"):
+        archive.index()
+    with pytest.raises(DebianIndexError, match="is signed as 'testing or trixie'"):
+        archive.index(any_date=True)
+    archive.publish(PACKAGES)
+    newest = archive.index().date
+    for head in (release_head(age_days=100), release_head(age_days=1, valid_days=-0.5)):
+        archive.publish(PACKAGES, head=head)
+        with pytest.raises(DebianIndexError) as caught:
+            archive.index(locked_date=newest)
+        assert "nexis-eval lock --older-index" in (caught.value.hint or "")
+        assert archive.index(locked_date=newest, any_date=True).package("shell")
+
+
+@pytest.mark.parametrize(
+    ("head", "packages"),
+    [
+        ("", PACKAGES),
+        ("Suite: stable\nCodename: bookworm\nDate: yesterday\n", PACKAGES),
+        (release_head() + "SHA256:\n one two\n", PACKAGES),
+        (None, PACKAGES.replace("Size: 10", "Size: ten")),
+        (None, PACKAGES.replace("Version: 1.0-1\n", "")),
+        (None, PACKAGES.replace("Version: 1~rc1", "Version: x:1")),
+    ],
+    ids=["empty", "date", "hashes", "size", "no version", "epoch"],
+)
+def test_a_signed_index_that_cannot_be_read(archive: Archive, head: str | None, packages: str) -> None:
+    archive.publish(packages, head=head)
+    with pytest.raises(DebianIndexError, match="is signed, but cannot be read"):
+        archive.index()
+
+
+def test_two_architectures_of_one_suite_are_read_at_once(archive: Archive) -> None:
+    archive.publish(PACKAGES)
+
+    async def run() -> None:
+        async with new_client() as client:
+            mirrors = Mirrors({"debian": (f"{archive.site.url}/debian",)})
+            await asyncio.gather(
+                *(load_index("bookworm", "amd64", archive.cache, mirrors=mirrors, client=client) for _ in range(8))
+            )
+
+    asyncio.run(run())
+    assert [each.suffix for each in archive.cache.iterdir()] == [".xz"]
+
+
+def test_the_lock_remembers_the_date_and_takes_no_older_index(archive: Archive) -> None:
+    def pin(lock: Lock, *wanted: str, older_index: bool = False) -> Resolution:
+        packages = {name: Package(name, debian=(name,), debian_suite="bookworm") for name in wanted}
+        file = Path("system.toml")
+        configured = Config(file=file, files=(file,), arch="x86_64", packages=packages, place=lambda _: None)
+        mirrors = Mirrors({"debian": (f"{archive.site.url}/debian",)})
+        return asyncio.run(resolve([configured], lock, mirrors=mirrors, older_index=older_index))
+
+    archive.publish(PACKAGES)
+    first = pin(Lock(), "present")
+    assert first.errors == ()
+    assert set(first.lock.releases) == {"bookworm"}
+    assert parse_lock(format_lock(first.lock)) == first.lock
+    archive.publish(PACKAGES, head=release_head(age_days=100))
+    assert pin(first.lock, "present") == first, "what is pinned needs no index"
+    (error,) = pin(first.lock, "present", "data").errors
+    assert "older than the one that nexis.lock was made with" in error.message
+    older = pin(first.lock, "present", "data", older_index=True)
+    assert older.errors == ()
+    assert older.lock.releases["bookworm"] < first.lock.releases["bookworm"]
+    # A lock of before, without dates, takes any.
+    assert pin(replace(first.lock, releases={}), "present", "data").errors == ()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,10 @@ SOURCES = st.builds(
     tag=TEXT,
     commit=st.sampled_from(["", "1" * 40]),
     submodules=st.booleans(),
-    tree=st.none() | st.binary(max_size=4).map(TreeDigest.of),
+    tree=st.binary(max_size=4).map(TreeDigest.of),
     absent=TEXT,
 )
+DATES = st.datetimes(datetime(1993, 1, 1), datetime(2093, 1, 1)).map(lambda date: date.strftime("%Y-%m-%dT%H:%M:%SZ"))
 DEBS = st.lists(
     st.builds(
         LockedDeb,
@@ -43,6 +46,7 @@ DEBS = st.lists(
         sha256=st.just("cd" * 32),
         size=st.integers(0, 2**40),
     ),
+    min_size=1,
     max_size=4,
     unique_by=lambda deb: deb.name,
 ).map(lambda debs: tuple(sorted(debs, key=lambda deb: deb.name)))
@@ -55,7 +59,7 @@ def locks(draw: st.DrawFn) -> Lock:
         lock = lock.with_source(source)
     for package in draw(st.lists(WORD, max_size=3)):
         lock = lock.with_debs(package, "x86_64", draw(DEBS), draw(TEXT))
-    return lock
+    return replace(lock, releases=draw(st.dictionaries(WORD, DATES, max_size=2)))
 
 
 @given(locks())
