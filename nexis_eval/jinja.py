@@ -206,7 +206,7 @@ def _check_growth(name: str, value: Any, rest: tuple[Any, ...], named: Mapping[s
         raise TemplateRuntimeError("'sum' adds numbers")
 
 
-_FORMAT_WIDTH = re.compile(r"\d{4,}|\*|:[^{}]*\{")
+_FORMAT_WIDTH = re.compile(r"\d{4,}|\*|:[^{}:]*\{")
 
 
 def _check_format(text: str, values: object) -> None:

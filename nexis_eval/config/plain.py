@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(
-    r"(?:([A-Za-z0-9_-]+) ?= ?"
+    r"(?:([A-Za-z0-9_-]++) ?= ?"
     r'(?:"([^"\\\x00-\x1f\x7f]*)"'
     r'|\[ ?((?:"[^"\\\x00-\x1f\x7f]*"(?:, ?"[^"\\\x00-\x1f\x7f]*")*)?) ?\]'
     r"|(true|false|0|[1-9][0-9]{0,17}))"
@@ -28,9 +28,8 @@ def read(text: str) -> dict[str, object] | None:
     table = root
     end = 0
     lists: dict[str, list[dict[str, object]]] = {}
-    for match in _LINE.finditer(text):
-        if match.start() != end:
-            return None
+    # Each begins where the last one ended, so that nothing is looked for where it cannot be.
+    for match in iter(_LINE.scanner(text).match, None):  # type: ignore[attr-defined]  # as old as ``re`` itself
         end = match.end()
         key, string, items, word, each, name, child = match.groups()
         if key is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from nexis_eval.config import plain
 from nexis_eval.config.errors import EncodingError, Note, TomlSyntaxError
+from nexis_eval.config.model import KeyPath
 from nexis_store.errors import Place
 
 _BOM = b"\xef\xbb\xbf"
@@ -47,6 +49,12 @@ _SAID = (
 _TWICE = ("Cannot overwrite a value", "Duplicate inline table key", "Cannot declare")
 _CONFLICT = re.compile(r"<{7} |={7}$|>{7} ", re.MULTILINE)
 _LONG_NUMBER = re.compile(r"[=\[,]\s*[+-]?(\d[\d_]{1000,})")
+MAX_DEPTH = 64
+"""How deep lists and tables may be nested."""
+_MAX_INTEGER = 1 << 63
+_BRACKETS = re.compile(
+    r'''"""(?:[^"\\]|\\.|"{1,2}(?!"))*+"{3,5}|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|\#[^\n]*+|[\[{]|[\]}]''', re.DOTALL
+)
 _WORD = re.compile(r"[^\s,\]}#\"']+")
 
 
@@ -70,6 +78,66 @@ def _said(problem: str, text: str, offset: int) -> tuple[str, str]:
     elif problem.startswith("Expected newline") and text[offset - 1 : offset] == "0":
         message, cure = "not valid TOML: a number cannot start with 0", "leave the 0 out, or write the value in quotes"
     return message, cure
+
+
+def _check(values: dict[str, object], text: str, shown: str) -> None:
+    """Refuse what TOML allows and nothing here can hold: integers beyond 64 bits, and what is nested without end."""
+    pending: list[tuple[KeyPath, object]] = [((), values)]
+    while pending:
+        path, value = pending.pop()
+        if type(value) is dict:
+            below: Iterable[tuple[str | int, object]] = value.items()
+        elif type(value) is list:
+            below = enumerate(value)
+        else:
+            continue
+        if len(path) > MAX_DEPTH:
+            raise _too_deep(text, shown, path)
+        for key, each in below:
+            if type(each) is int:
+                if not -_MAX_INTEGER <= each < _MAX_INTEGER:
+                    place, length = _place(text, shown, (*path, key))
+                    raise TomlSyntaxError(
+                        "not readable: an integer of more than 64 bits",
+                        hint="is it a string?",
+                        place=place,
+                        length=length,
+                    )
+            elif type(each) is dict or type(each) is list:
+                pending.append(((*path, key), each))
+
+
+def _place(text: str, shown: str, path: KeyPath) -> tuple[Place, int]:
+    from nexis_eval.config.positions import Positions, line_and_column
+
+    span = Positions(text).find(path)
+    if span is None:
+        return Place(shown), 0
+    return Place(shown, *line_and_column(text, span.start)), min(span.end - span.start, 60)
+
+
+def _too_deep(text: str, shown: str, path: KeyPath = ()) -> TomlSyntaxError:
+    from nexis_eval.config.positions import line_and_column
+
+    depth, at = 0, -1
+    for token in _BRACKETS.finditer(text):
+        depth += token[0] in ("[", "{")
+        depth -= token[0] in ("]", "}")
+        if depth > MAX_DEPTH:
+            at = token.start()
+            break
+    if at < 0:
+        # Dotted keys: the line that has the most of them.
+        lines = [line.split("#")[0].split("=")[0].count(".") for line in text.split("\n")]
+        place = Place(shown, lines.index(max(lines)) + 1, 1)
+    else:
+        place = Place(shown, *line_and_column(text, at))
+    return TomlSyntaxError(
+        f"not readable: lists or tables are nested more than {MAX_DEPTH} deep",
+        hint="flatten them",
+        place=place,
+        length=1,
+    )
 
 
 def _twice(text: str, shown: str) -> TomlSyntaxError | None:
@@ -125,7 +193,9 @@ def parse(text: str, shown: str) -> dict[str, object]:
     import tomli
 
     try:
-        return tomli.loads(text)
+        values = tomli.loads(text)
+        _check(values, text, shown)
+        return values
     except tomli.TOMLDecodeError as error:
         from nexis_eval.config.positions import line_and_column
 
@@ -149,9 +219,7 @@ def parse(text: str, shown: str) -> dict[str, object]:
         at = Place(shown, *line_and_column(text, number.start(1))) if number else Place(shown)
         raise TomlSyntaxError("not readable: a number of that many digits", hint="is it a string?", place=at) from None
     except RecursionError:
-        raise TomlSyntaxError(
-            "not readable: lists or tables are nested too deeply", hint="flatten them", place=Place(shown)
-        ) from None
+        raise _too_deep(text, shown) from None
 
 
 def read_text(path: Path, shown: str) -> str:

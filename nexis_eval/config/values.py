@@ -380,7 +380,7 @@ SERVICE_PATH = text(
 GECOS = text("a text of one line without ':'", pattern=f"[^:{UNPRINTABLE}]+", hint="in /etc/passwd ':' ends a field")
 COMMAND = text(
     "a command of one line without '$'",
-    pattern=f"[^${UNPRINTABLE}]*[^ ${UNPRINTABLE}][^${UNPRINTABLE}]*",
+    pattern=f" *[^ ${UNPRINTABLE}][^${UNPRINTABLE}]*",
     hint="no shell reads it: write a script, and run that",
 )
 KERNEL_MODULE = text(

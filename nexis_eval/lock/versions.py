@@ -33,7 +33,7 @@ def split_tag(tag: str) -> tuple[str, str] | None:
 
 def sort_key(version: str) -> list[tuple[int, int, str]]:
     """Puts versions in the order of their release: numbers count as numbers, letters after a number come later."""
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in _PARTS.findall(version)]
+    return [(1, int(part[:1000]), "") if part.isdigit() else (0, 0, part) for part in _PARTS.findall(version)]
 
 
 def newest(versions: Collection[str]) -> str | None:

@@ -87,3 +87,9 @@ def test_it_agrees_with_tomli_or_says_nothing(text: str) -> None:
     values = read(text)
     if values is not None:
         assert values == tomli.loads(text)
+
+
+def test_a_long_token_takes_no_longer_than_others() -> None:
+    # Quadratic, each of these takes hours.
+    for text in ("x" * 1_000_000, "x = " + "y" * 1_000_000, '"' * 1_000_000, "[" + "x" * 1_000_000, "x = [" * 200_000):
+        assert read(text) is None
