@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nexis_eval.execute.contested import contested_error
+from nexis_eval.execute.required import check_required
 from nexis_eval.graph.derivation import Derivation, Files, Input, Local, Union, Unpack
 from nexis_store.digest import DerivationId, TreeDigest
-from nexis_store.errors import NexisError, PathConflictError
+from nexis_store.errors import NexisError, PathConflictError, Place
 from nexis_store.store import Artifact, Store
 from nexis_store.tree import Attributes
 
@@ -39,6 +40,7 @@ def realise_builtin(
     derivation: Derivation,
     resolve: Callable[[Input], TreeDigest],
     names: Mapping[DerivationId, str],
+    place: Callable[[str], Place | None] = lambda _: None,
 ) -> Artifact:
     """Perform a step of one of these kinds. ``resolve`` gives the tree of an input, ``names`` what to call it."""
     builder = derivation.builder
@@ -50,7 +52,7 @@ def realise_builtin(
         return realise_unpack(store, derivation, builder, resolve(derivation.inputs[0]))
     assert isinstance(builder, Union)
     resolved = {(item.derivation, item.output): resolve(item) for item in derivation.inputs}
-    return realise_union(store, derivation, builder, resolved, names)
+    return realise_union(store, derivation, builder, resolved, names, place)
 
 
 def realise_local(store: Store, derivation: Derivation, builder: Local) -> Artifact:
@@ -106,12 +108,16 @@ def realise_union(
     builder: Union,
     inputs: Mapping[tuple[DerivationId, str], TreeDigest],
     names: Mapping[DerivationId, str],
+    place: Callable[[str], Place | None] = lambda _: None,
 ) -> Artifact:
     """Merge the trees of all inputs, in order."""
     parts = [(names[each.derivation], inputs[each.derivation, each.output]) for each in derivation.inputs]
     try:
-        return store.union(
+        artifact = store.union(
             derivation.name, parts, winners=builder.winners, later_wins=builder.later_wins, exclude=builder.exclude
         )
     except PathConflictError as error:
         raise contested_error(derivation, error) from None
+    if builder.required:
+        check_required(store.manifest(artifact.digest), builder.required, place)
+    return artifact

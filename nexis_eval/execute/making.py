@@ -21,14 +21,14 @@ from nexis_eval.execute.log import kept
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import ID_DIGITS, Workspace, build_name, remove_tree
 from nexis_eval.graph.closures import Closures, Outputs
-from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.dag import DerivationGraph, LateOrigins
 from nexis_eval.graph.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script, Use
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule.jobserver import TokenPool
 from nexis_eval.schedule.memory import MemoryPool
 from nexis_eval.schedule.plan import chosen
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
-from nexis_store.errors import NexisError
+from nexis_store.errors import NexisError, Place
 from nexis_store.realisation import INPUTS, Realisation, inputs_of
 from nexis_store.store import Store
 
@@ -242,6 +242,13 @@ class Maker:
         with self._slots.standing_by():
             return await self._means.committer.commit(land, cleanup, hurry=self._slots.free)
 
+    def _place(self, key: str) -> Place | None:
+        """Where the configuration sets ``SECTION.NAME.KEY``; names may have dots."""
+        section, _, rest = key.partition(".")
+        name, _, last = rest.rpartition(".")
+        origins = self._graph.origins
+        return origins.place((section, name, last)) if isinstance(origins, LateOrigins) else None
+
     def _resolve(self, each: Input) -> TreeDigest:
         return self._outputs[each.derivation][each.output]
 
@@ -255,7 +262,7 @@ class Maker:
             artifact = await self._fetching.fetch_git(begun.id, derivation, builder)
         else:
             names = {item.derivation: self._graph.derivations[item.derivation].name for item in derivation.inputs}
-            artifact = await asyncio.to_thread(realise_builtin, store, derivation, self._resolve, names)
+            artifact = await asyncio.to_thread(realise_builtin, store, derivation, self._resolve, names, self._place)
         return await self._commit(slot, lambda: ((), self._realisation(begun, {"out": artifact.digest})))
 
     @asynccontextmanager

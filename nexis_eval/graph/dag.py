@@ -106,6 +106,10 @@ class LateOrigins(Mapping[DerivationId, Place]):
     def __iter__(self) -> Iterator[DerivationId]:
         return (self._nodes.ids[number] for number in self._paths)
 
+    def place(self, path: KeyPath) -> Place | None:
+        """Where a key of the configuration is set."""
+        return self._place(path)
+
     def beside(self, each: DerivationId, keys: Mapping[str, str]) -> tuple[str, Place] | None:
         """The key that ``keys`` pairs with the one that asked for a derivation, and its place."""
         path = self._paths.get(self._nodes.index[each], ())

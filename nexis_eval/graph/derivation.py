@@ -250,10 +250,14 @@ class Union:
     winners: tuple[tuple[str, str], ...] = ()
     later_wins: bool = False
     exclude: tuple[str, ...] = ()
+    required: tuple[tuple[str, str], ...] = ()
+    """Paths that the result must have, each with the key of the configuration that names it."""
 
     def fields(self) -> Iterator[Field]:
         """What the derivation id covers."""
         yield "later-wins", str(self.later_wins)
+        for path, key in self.required:
+            yield f"required {path}", key
         for path, winner in self.winners:
             yield f"winner {path}", winner
         for index, prefix in enumerate(self.exclude):

@@ -221,7 +221,10 @@ def _builder_strings(builder: Builder) -> Iterable[str]:
             return (builder.format, str(builder.strip), builder.prefix, *builder.exclude)
         case Union():
             winners = (text for pair in builder.winners for text in pair)
-            return (_flag(builder.later_wins), str(len(builder.winners)), *winners, *builder.exclude)
+            required = (text for pair in builder.required for text in pair)
+            # Most unions require nothing: their encoding is that of a time when none did.
+            count = f"{len(builder.winners)}+{len(builder.required)}" if builder.required else str(len(builder.winners))
+            return (_flag(builder.later_wins), count, *winners, *required, *builder.exclude)
         case Script():
             return _script_strings(builder)
         case Choice():
@@ -321,8 +324,10 @@ def _unpack(reader: _Reader, _notes: list[str], _call: Call) -> Builder:
 
 def _union(reader: _Reader, _notes: list[str], _call: Call) -> Builder:
     later_wins = bool(reader.take())
-    winners = tuple((reader.take(), reader.take()) for _ in range(int(reader.take())))
-    return Union(winners, later_wins, reader.rest())
+    number, _, others = reader.take().partition("+")
+    winners = tuple((reader.take(), reader.take()) for _ in range(int(number)))
+    required = tuple((reader.take(), reader.take()) for _ in range(int(others or 0)))
+    return Union(winners, later_wins, reader.rest(), required)
 
 
 def _script(reader: _Reader, _notes: list[str], call: Call) -> Builder:

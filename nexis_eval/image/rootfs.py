@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nexis_eval.config.model import Config
 from nexis_eval.graph.derivation import PACKAGES, Derivation, Input, Union, Use
 from nexis_eval.system.steps import RECENT, Tools
 from nexis_store.digest import DerivationId
@@ -43,11 +44,26 @@ def rootfs(tools: Tools, packages: DerivationId, modules: DerivationId, parts: S
     return tools.system.builder.add(
         Derivation(
             "rootfs",
-            Union(later_wins=True),
+            Union(later_wins=True, required=required_programs(tools.system.config)),
             platform=tools.system.platform.arch,
             inputs=tuple(Input(each, Use.LAYER, "/") for each in trees),
         )
     )
+
+
+STATIC = ("/bin/", "/etc/", "/lib/", "/opt/", "/sbin/", "/usr/")
+"""What is below these is in the image; other directories are filled while the system runs."""
+
+
+def required_programs(config: Config) -> tuple[tuple[str, str], ...]:
+    """Programs that the configuration names by their paths, with the keys that do: shells, commands of services."""
+    named = [(user.shell, f"users.{name}.shell") for name, user in config.users.items()]
+    for name, service in config.services.items():
+        for key, command in (("command", service.command), ("stop_command", service.stop_command)):
+            program = (command or "").lstrip().partition(" ")[0]
+            if command and service.type != "internal" and not set(program) & set("\\\"'$"):
+                named.append((program, f"dinit_services.{name}.{key}"))
+    return tuple(sorted(each for each in named if each[0].startswith(STATIC)))
 
 
 def squashfs(tools: Tools, tree: DerivationId) -> DerivationId:

@@ -93,7 +93,12 @@ def test_the_key_covers_every_field_that_can_change_the_output(kind: str) -> Non
         "local": {"path"},
         "script": {"call"},
     }.get(kind, set())
-    empty_tuples = {"env": (("A", "b"),), "attributes": (Attribute("usr/bin/x"),), "winners": (("a", "b"),)}
+    empty_tuples = {
+        "env": (("A", "b"),),
+        "attributes": (Attribute("usr/bin/x"),),
+        "winners": (("a", "b"),),
+        "required": (("a", "b"),),
+    }
     for field in fields(builder):
         value = getattr(builder, field.name)
         other = empty_tuples.get(field.name, changed(value)) if value == () else changed(value)
