@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from nexis_eval.execute.elf import ET_DYN, ET_EXEC, MAGIC, VIRTUAL_MACHINES, Elf, parse_elf
+from nexis_eval.elf import ET_DYN, ET_EXEC, MAGIC, VIRTUAL_MACHINES, Elf, parse_elf
 from nexis_eval.platforms import Platform
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError

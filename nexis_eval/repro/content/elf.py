@@ -7,90 +7,58 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from functools import partial
 
-from nexis_eval.repro.content.base import MAX_EXPANDED_BYTES, Data, FormatError, Parsed, Part
+from nexis_eval.elf import Header, Section, read_header, read_sections
+from nexis_eval.repro.content.base import DAMAGE, MAX_EXPANDED_BYTES, Data, FormatError, Parsed, Part
 
 TYPES = {1: "relocatable", 2: "executable", 3: "shared object", 4: "core"}
 SYMBOLS, STRINGS, NOBITS, DYNAMIC_SYMBOLS = 2, 3, 8, 11
 COMPRESSED = 0x800
 DEBUG_STRINGS = (".debug_str", ".debug_line_str")
 """Paths and names, one after the other: shown as lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    name: str
-    kind: int
-    flags: int
-    address: int
-    offset: int
-    size: int
-    link: int
-    entry_size: int
+_MAX_BUILD_ID = 256
 
 
 def elf_file(data: Data) -> Parsed:
     """Sections as parts, the header as fields; raises ``FormatError`` if it is damaged."""
     raw = bytes(data)
     try:
-        return _parse(raw)
-    except (struct.error, IndexError, ValueError, UnicodeDecodeError) as error:
+        header = read_header(memoryview(raw))
+        sections = read_sections(memoryview(raw), header)
+    except DAMAGE as error:
         raise FormatError(str(error)) from None
-
-
-def _parse(raw: bytes) -> Parsed:
-    wide, order = raw[4] == 2, "<" if raw[5] == 1 else ">"
-    layout = order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH")
-    kind, machine, _, entry, _, section_at, flags, _, _, _, entry_size, count, names = struct.unpack_from(
-        layout, raw, 16
-    )
     fields = [
-        ("type", TYPES.get(kind, str(kind))),
-        ("machine", str(machine)),
-        ("entry address", f"{entry:#x}"),
-        ("flags", f"{flags:#x}"),
+        ("type", TYPES.get(header.kind, str(header.kind))),
+        ("machine", str(header.machine)),
+        ("entry address", f"{header.entry:#x}"),
+        ("flags", f"{header.flags:#x}"),
     ]
-    sections = _sections(raw, order, wide, section_at, entry_size, count, names)
     parts = []
     for section in sections:
         if section.kind in (0, NOBITS):
             continue
-        body = raw[section.offset : section.offset + section.size]
-        if section.flags & COMPRESSED:
-            body = _expand(body, order, wide)
         if section.name == ".note.gnu.build-id":
-            fields.append(("build id", body[16:].hex()))
+            note = raw[section.offset : section.offset + min(section.size, _MAX_BUILD_ID)]
+            fields.append(("build id", note[16:].hex()))
             continue
-        if section.kind in (SYMBOLS, DYNAMIC_SYMBOLS):
-            strings = sections[section.link]
-            body = _symbols(body, raw[strings.offset : strings.offset + strings.size], order, wide, sections)
-        if section.name in DEBUG_STRINGS:
-            body = body.replace(b"\0", b"\n")
         about = (("flags", f"{section.flags:#x}"),)
-        parts.append(Part(section.name, body, about))
+        # Sections of a file that lies may overlap: each is read only when it is compared.
+        parts.append(Part(section.name, partial(_body, raw, header, sections, section), about))
     return Parsed("elf", tuple(fields), tuple(parts))
 
 
-def _sections(
-    raw: bytes, order: str, wide: bool, start: int, entry_size: int, count: int, names: int
-) -> list[_Section]:
-    layout = order + ("IIQQQQIIQQ" if wide else "IIIIIIIIII")
-    rows = [struct.unpack_from(layout, raw, start + index * entry_size) for index in range(count)]
-    table = raw[rows[names][4] : rows[names][4] + rows[names][5]] if rows else b""
-    return [
-        _Section(
-            table[row[0] : table.index(b"\0", row[0])].decode(errors="replace"),
-            row[1],
-            row[2],
-            row[3],
-            row[4],
-            row[5],
-            row[6],
-            row[9],
-        )
-        for row in rows
-    ]
+def _body(raw: bytes, header: Header, sections: list[Section], section: Section) -> bytes:
+    body = raw[section.offset : section.offset + section.size]
+    if section.flags & COMPRESSED:
+        body = _expand(body, header.order, header.wide)
+    if section.kind in (SYMBOLS, DYNAMIC_SYMBOLS):
+        strings = sections[section.link]
+        text = raw[strings.offset : strings.offset + strings.size]
+        body = _symbols(body, text, header.order, header.wide, sections)
+    if section.name in DEBUG_STRINGS:
+        body = body.replace(b"\0", b"\n")
+    return body
 
 
 def _expand(body: bytes, order: str, wide: bool) -> bytes:
@@ -101,7 +69,7 @@ def _expand(body: bytes, order: str, wide: bool) -> bytes:
     return zlib.decompressobj().decompress(body[24 if wide else 12 :], MAX_EXPANDED_BYTES)
 
 
-def _symbols(body: bytes, strings: bytes, order: str, wide: bool, sections: list[_Section]) -> bytes:
+def _symbols(body: bytes, strings: bytes, order: str, wide: bool, sections: list[Section]) -> bytes:
     """A symbol table as lines: value, size, kind, section, name. Values of relocatable files are offsets."""
     layout = struct.Struct(order + ("IBBHQQ" if wide else "IIIBBH"))
     lines = []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import struct
 import subprocess
@@ -10,7 +11,9 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexis_eval.execute.elf import ET_DYN, ET_REL, parse_elf
+from nexis_eval.elf import ET_DYN, ET_REL, parse_elf, read_header, read_sections
+from nexis_eval.repro.content.base import FormatError
+from nexis_eval.repro.content.elf import elf_file
 
 
 def compiler() -> str:
@@ -67,17 +70,59 @@ def test_a_32_bit_file_of_the_other_byte_order_is_read_too() -> None:
     assert (elf.machine_name, elf.bits, elf.end) == ("ppc", 32, 52 + 3 * 40)
 
 
+def look_everywhere(data: bytes) -> None:
+    """Read it in every way there is; only the one error of each may come out."""
+    parse_elf(data)
+    try:
+        parts = elf_file(data).parts
+    except FormatError:
+        return
+    for part in parts[:50]:
+        with contextlib.suppress(FormatError):
+            part.read()
+
+
+@pytest.mark.parametrize("at", range(16, 64))
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 255])
+def test_no_number_of_the_header_makes_it_raise(made_bytes: bytes, at: int, value: int) -> None:
+    look_everywhere(made_bytes[:at] + bytes((value,)) + made_bytes[at + 1 :])
+
+
+def test_tables_that_lie_behind_the_end_are_no_reason_to_count(made_bytes: bytes) -> None:
+    far = made_bytes[:40] + struct.pack("<Q", 1 << 63) + made_bytes[48:]
+    assert parse_elf(far) is not None, "a loader does not look at the sections"
+    with pytest.raises(FormatError, match="lies behind its end"):
+        elf_file(far)
+    many = made_bytes[:32] + struct.pack("<Q", 64) + made_bytes[40:54] + struct.pack("<HH", 0, 65534) + made_bytes[58:]
+    assert parse_elf(many) is None
+
+
+def test_more_sections_than_the_header_can_count(made: Path) -> None:
+    source = "".join(f".section .s{number}\n.byte 1\n" for number in range(66_000))
+    subprocess.run(
+        [compiler(), "-c", "-x", "assembler", "-", "-o", "many.o"], cwd=made, input=source.encode(), check=True
+    )
+    data = memoryview((made / "many.o").read_bytes())
+    header = read_header(data)
+    sections = read_sections(data, header)
+    with (made / "many.o").open("rb") as file:
+        assert len(sections) == ELFFile(file).num_sections() > 66_000
+    assert sections[header.names_section].name == ".shstrtab"
+
+
 @given(st.binary(max_size=400), st.binary(max_size=8))
 def test_no_damage_makes_it_raise(tail: bytes, ident: bytes) -> None:
-    parse_elf(tail)
-    parse_elf(b"\x7fELF" + ident + tail)
+    look_everywhere(tail)
+    look_everywhere(b"\x7fELF" + ident + tail)
 
 
 @given(st.data())
 def test_a_program_with_one_wrong_number_does_not_raise(made_bytes: bytes, data: st.DataObject) -> None:
-    changed = bytearray(made_bytes[:4096])
-    changed[data.draw(st.integers(4, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    parse_elf(bytes(changed))
+    changed = bytearray(made_bytes)
+    ends = st.one_of(st.integers(4, 63), st.integers(64, 1200), st.integers(len(changed) - 2000, len(changed) - 1))
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(ends)] = data.draw(st.sampled_from([0, 1, 2, 3, 6, 11, 127, 128, 255]))
+    look_everywhere(bytes(changed[: data.draw(st.sampled_from([len(changed), 4096, 1000]))]))
 
 
 @pytest.fixture(scope="module")
