@@ -47,8 +47,8 @@ def check_contents(
     everything = digests is None
     chosen = _names(store, digests)
     if everything and resume:
-        with contextlib.suppress(FileNotFoundError, ValueError), open(note, encoding="ascii") as file:
-            last = TreeDigest.parse(file.read())
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            last = TreeDigest.parse(fs.read_whole(note).decode("ascii"))
             # A note that names nothing was damaged, or is very old.
             if any(digest == last for digest, _ in chosen):
                 chosen = [each for each in chosen if each[0] > last]

@@ -61,7 +61,7 @@ class Contents:
 
     def copy(self, source: str, place: str, mode: int) -> None:
         """A file of its own with the bytes of another: shared blocks where the file system can, else a copy."""
-        with open(source, "rb", buffering=0) as stream:
+        with open(fs.open_regular(source), "rb", buffering=0) as stream:
             fd = fs.create(place)
             try:
                 fs.copy(stream.fileno(), fd, place)
@@ -78,7 +78,7 @@ class Contents:
 
     def from_path(self, place: str, source: str, executable: bool, *, looked: bool = False) -> tuple[FileDigest, int]:
         """Copy a file; returns its digest and its size. ``looked`` says that ``look_for_large`` found nothing."""
-        with open(source, "rb", buffering=0) as stream:
+        with open(fs.open_regular(source, follow=True), "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size <= SMALL:
                 return self.from_stream(place, stream, executable)

@@ -127,7 +127,7 @@ class Database:
         self._overlay = Overlay()
         self._format = f"{directory}/format.json"
         self._format_seen = _identity(self._format)
-        self._lock_fd = -1 if readonly else os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._lock_fd = -1 if readonly else fs.open_regular(f"{directory}/lock", os.O_RDWR | os.O_CREAT)
         try:
             self._segment = self._reload()
         except BaseException:

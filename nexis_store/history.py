@@ -45,7 +45,7 @@ def _append(path: str, made: Changes) -> None:
         # Damaged in the middle: what is readable behind it must not be cut off.
         rewrite(path, _changed(_decode(data), made))
         return
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = fs.open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         if end != len(data):
             fs.truncate(fd, end, path)

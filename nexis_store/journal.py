@@ -146,7 +146,7 @@ class Segment:
     def __init__(self, directory: str, number: int, *, readonly: bool = False) -> None:
         self.number = number
         self.path = segment_path(directory, number)
-        self.fd = os.open(self.path, (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC)
+        self.fd = fs.open_regular(self.path, os.O_RDONLY if readonly else os.O_RDWR)
         header = os.pread(self.fd, _HEADER.size, 0)
         if header != _HEADER.pack(MAGIC, number):
             os.close(self.fd)

@@ -26,11 +26,8 @@ BACKENDS = ("lmdb", "rocksdb")
 
 def backend_of(layout: Layout) -> str:
     """The backend that the format file names, or what ``auto`` would take if it is damaged or gone."""
-    with (
-        contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError),
-        open(layout.format_file, "rb") as file,
-    ):
-        name = json.loads(file.read())["backend"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        name = json.loads(fs.read_whole(layout.format_file))["backend"]
         if name in BACKENDS:
             return str(name)
     return backend_for(layout.root, "auto")
@@ -38,8 +35,8 @@ def backend_of(layout: Layout) -> str:
 
 def recover(layout: Layout) -> Recovery:
     """Rebuild the database from descriptions, roots, history and journal, without looking at the old one."""
-    with contextlib.suppress(FileNotFoundError, ValueError, AttributeError), open(layout.format_file, "rb") as file:
-        version = json.loads(file.read()).get("version")
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        version = json.loads(fs.read_whole(layout.format_file)).get("version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise StoreError(
                 f"the store at {layout.root} has version {version}, this program knows {FORMAT_VERSION}",

@@ -24,10 +24,9 @@ def backend_named(layout: Layout, profile: str | None) -> str:
     Raises ``NotInStoreError``, ``DamagedStoreError``, and ``StoreError`` for a store of another version.
     """
     try:
-        with open(layout.format_file, "rb") as file:
-            found = json.loads(file.read())
-            if not isinstance(found, dict):
-                raise ValueError
+        found = json.loads(fs.read_whole(layout.format_file))
+        if not isinstance(found, dict):
+            raise ValueError
     except (FileNotFoundError, NotADirectoryError):
         if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
             raise StoreError(f"{layout.root} is no directory", hint=_ANOTHER_PLACE) from None
@@ -85,8 +84,8 @@ def _create(layout: Layout, profile: str) -> dict[str, object]:
 
 def _fill(layout: Layout, profile: str) -> dict[str, object]:
     with locked(layout.commit_lock):
-        with contextlib.suppress(FileNotFoundError), open(layout.format_file, "rb") as file:
-            there: dict[str, object] = json.loads(file.read())
+        with contextlib.suppress(FileNotFoundError):
+            there: dict[str, object] = json.loads(fs.read_whole(layout.format_file))
             return there
         _refuse_headless(layout)
         # A creation that was cut short may have left half a database. There is no artifact, so it says nothing.

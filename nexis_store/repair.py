@@ -158,8 +158,7 @@ def rebuild(layout: Layout, backend: Backend, realisations: dict[bytes, bytes]) 
     found: dict[TreeDigest, tuple[TreeDigest, ...]] = {}
     for digest, path in descriptions(layout):
         try:
-            with open(path, "rb") as file:
-                sidecar = decode_sidecar(file.read(), digest)
+            sidecar = decode_sidecar(fs.read_whole(path), digest)
         except (DamagedStoreError, OSError, ValueError, KeyError):
             damaged.append(path)
             continue
@@ -227,8 +226,7 @@ def repair_problem(layout: Layout, database: Database, problem: Problem, fetch: 
         return False
     stored = database.get(ARTIFACT + problem.digest)
     try:
-        with open(layout.sidecar(problem.digest), "rb") as file:
-            manifest = decode_sidecar(file.read(), problem.digest).manifest
+        manifest = decode_sidecar(fs.read_whole(layout.sidecar(problem.digest)), problem.digest).manifest
     except (OSError, DamagedStoreError):
         return False
     entry = manifest.get(problem.path)
@@ -325,8 +323,7 @@ def _other_copies(layout: Layout, database: Database, digest: FileDigest) -> Ite
     for key, value in database.scan(ARTIFACT):
         tree = TreeDigest(key[1:])
         try:
-            with open(layout.sidecar(tree), "rb") as file:
-                manifest = decode_sidecar(file.read(), tree).manifest
+            manifest = decode_sidecar(fs.read_whole(layout.sidecar(tree)), tree).manifest
         except (OSError, DamagedStoreError):
             continue
         place = layout.artifact(tree, ArtifactRecord.decode(value).name)

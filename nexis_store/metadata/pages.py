@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from nexis_store import fs
+
 MAGIC = 0xBEEFC0DE
 VERSION = 1
 
@@ -64,7 +66,7 @@ def check(path: str, sum_key: bytes) -> None:
     The value of ``sum_key``, if there is one, must be the sum (``pair_sum``) over all other pairs. Others may write
     meanwhile. A file of another version is left to the library.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = fs.open_regular(path)
     try:
         for _ in range(_ATTEMPTS):
             meta = _newest(fd)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nexis_store import roots
+from nexis_store import fs, roots
 from nexis_store.archive import write_tar
 from nexis_store.cli.main import run
 from nexis_store.errors import DamagedStoreError, StoreError
@@ -298,3 +298,21 @@ def test_reading_roots_names_the_directory_that_cannot_be_listed(place: Path) ->
             os.chmod(f"{store.layout.roots}/work", 0o755)
 
     somebody(check)
+
+
+@pytest.mark.parametrize("command", ["ls", "gc", "verify", "recover"])
+@pytest.mark.parametrize("name", ["format.json", "lock", "journal/0000000001.log", "history.log", "data.mdb", "boot"])
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory"])
+def test_nobody_waits_for_what_stands_in_the_database(tmp_path: Path, kind: str, name: str, command: str) -> None:
+    with Store.open(tmp_path / "store", profile="desktop") as store:
+        store.set_root("a", add(store, "a", {"a": b"x"}).digest)
+        database = Path(store.layout.database)
+    fs.remove_tree(str(database / name))
+    make(kind, database / name, tmp_path)
+    try:
+        assert run([command, "--store", str(tmp_path / "store")]) in (0, 4)
+    except StoreError as error:
+        assert error.hint
+    except OSError as error:
+        # Told by the command line as the place and the reason.
+        assert error.filename is not None
