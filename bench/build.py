@@ -30,11 +30,11 @@ import uuid
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
 from nexis_eval.graph.derivation import Derivation, Input, Local, Script, Use
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.realise import Options, Outcome
 from nexis_eval.schedule.plan import make_plan
 from nexis_store.digest import DerivationId
 from nexis_store.hashing import tree_of_path
@@ -98,14 +98,11 @@ def run(store: Store, graph: DerivationGraph, roots: list[DerivationId], jobs: i
             failures.append(event)
 
     async def work() -> tuple[float, Outcome]:
-        executor = LocalExecutor()
-        try:
-            started = time.perf_counter()
-            plan = make_plan(graph, roots, store.realised, store.realisation)
-            outcome = await realise(graph, roots, plan, store, executor, Mirrors({}), Options(jobs=jobs), emit)
+        started = time.perf_counter()
+        plan = make_plan(graph, roots, store.realised, store.realisation)
+        async with open_engine(store, Mirrors({}), Options(jobs=jobs), emit) as engine:
+            outcome = await engine.realise(graph, roots, plan)
             return time.perf_counter() - started, outcome
-        finally:
-            await executor.close()
 
     result = asyncio.run(work())
     assert not failures, failures[0]

@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nexis_eval.execute.base import BuildRequest
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import SandboxRun, SandboxRunner
 from nexis_eval.sandbox.check import available
 from nexis_eval.sandbox.spec import Bind, Limits, Overlay, SandboxSpec
 
@@ -60,14 +59,14 @@ def show(what: str, values: list[float]) -> None:
 
 async def measure(spec: SandboxSpec, log: Path, count: int, jobs: int) -> None:
     """Run ``count`` builds in each way."""
-    executor = LocalExecutor()
+    runner = SandboxRunner()
     started = time.perf_counter()
-    await executor.execute(BuildRequest("first", spec, log))
+    await runner.run(SandboxRun(spec, log))
     first = (time.perf_counter() - started) * 1e3
     wall, cpu = [], []
     for _ in range(count):
         started = time.perf_counter()
-        result = await executor.execute(BuildRequest("one", spec, log))
+        result = await runner.run(SandboxRun(spec, log))
         wall.append((time.perf_counter() - started) * 1e3)
         cpu.append(result.cpu_ns / 1e6)
         assert result.ok
@@ -81,12 +80,12 @@ async def measure(spec: SandboxSpec, log: Path, count: int, jobs: int) -> None:
 
     async def gated() -> None:
         async with gate:
-            await executor.execute(BuildRequest("one", spec, log))
+            await runner.run(SandboxRun(spec, log))
 
     started = time.perf_counter()
     await asyncio.gather(*(gated() for _ in range(count)))
     together = (time.perf_counter() - started) * 1e3 / count
-    await executor.close()
+    await runner.close()
     print(f"{'ms a build':<34}{'least':>9}{'median':>9}{'95 %':>9}")
     show("sandboxed, wall-clock", wall)
     show("sandboxed, processor", cpu)

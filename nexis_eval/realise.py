@@ -9,38 +9,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from nexis_eval import events
 from nexis_eval.execute.adopt import adopt
-from nexis_eval.execute.base import BuildResult, Executor
-from nexis_eval.execute.committer import Committer
 from nexis_eval.execute.contested import ConflictWatch
 from nexis_eval.execute.failed import ScriptFailedError, reason
 from nexis_eval.execute.fetching import Fetching
-from nexis_eval.execute.making import MAX_FETCHES, Begun, Emit, Maker, Means, Slots
-from nexis_eval.execute.workspace import Workspace
+from nexis_eval.execute.making import MAX_FETCHES, EngineResources, Maker, Slots, StepRun
+from nexis_eval.execute.runner import RunResult
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Choice, Derivation
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.sandbox.spec import Limits
-from nexis_eval.schedule.jobserver import TokenPool
-from nexis_eval.schedule.memory import MemoryPool
 from nexis_eval.schedule.order import Schedule, State
 from nexis_eval.schedule.plan import Plan, chosen, make_plan, resolve_inputs
 from nexis_eval.schedule.timeline import Timeline
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
 from nexis_store.realisation import Realisation
-from nexis_store.store import Store
 
 MAX_UNCOMMITTED = 256
-JOBS_MISUSED = (
-    "one of the builds that run now puts back more job tokens than it took: the others may run more processes than "
-    "there are jobs until they end; builds that start from now on do not share tokens with them"
-)
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.02, 0.25
 """How often to look whether another engine has finished what both want."""
 
@@ -80,21 +71,28 @@ class Outcome:
     """Alternatives of choices that could not be had although something else can stand in for them."""
 
 
-class Engine:
+class _Round:
     """Realises one plan. Use ``realise``; the class only holds what the steps share."""
 
-    def __init__(self, graph: DerivationGraph, means: Means, mirrors: Mirrors, options: Options, plan: Plan) -> None:
+    def __init__(
+        self, graph: DerivationGraph, resources: EngineResources, mirrors: Mirrors, options: Options, plan: Plan
+    ) -> None:
         self._graph = graph
-        self._means = means
-        self._store = means.store
-        self._emit = means.emit
+        self._resources = resources
+        self._store = resources.store
+        self._emit = resources.emit
         self._options = options
         self._plan = plan
         self._outputs: dict[DerivationId, Outputs] = dict(plan.done)
         self._closures = Closures(graph.derivations, self._outputs)
-        self._slots = Slots(options.jobs)
-        self._fetching = Fetching(means.store, mirrors, means.workspace, graph, means.emit, offline=options.offline)
-        self._maker = Maker(graph, means, self._slots, self._fetching, self._outputs, self._closures, plan.unavailable)
+        self._jobs = resources.executor.capacity.total
+        self._slots = Slots(self._jobs)
+        self._fetching = Fetching(
+            resources.store, mirrors, resources.workspace, graph, resources.emit, offline=options.offline
+        )
+        self._maker = Maker(
+            graph, resources, self._slots, self._fetching, self._outputs, self._closures, plan.unavailable
+        )
 
     async def run(self) -> Outcome:
         """Run every pending step of the plan; returns what came out. A failed step does not raise: see ``failed``."""
@@ -110,7 +108,7 @@ class Engine:
         schedule = Schedule(plan.pending, self._usual_duration, plan.needs)
         watch = ConflictWatch(self._store, plan, lambda each: self._graph.derivations[each].name)
         self._emit(events.PlanReady(len(plan.pending) + len(plan.done), len(plan.done)))
-        self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
+        self._emit(events.Estimate(*schedule.estimate(self._jobs)))
         running: dict[asyncio.Task[str], DerivationId] = {}
 
         def fail(each: DerivationId, error: NexisError) -> None:
@@ -144,7 +142,7 @@ class Engine:
                 if not running:
                     break
                 if self._slots.free:
-                    self._means.committer.hurry()
+                    self._resources.committer.hurry()
                 finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in finished:
                     each = running.pop(task)
@@ -158,7 +156,7 @@ class Engine:
                     if not isinstance(error, NexisError):
                         raise error
                     fail(each, error)
-                self._emit(events.Estimate(*schedule.estimate(self._options.jobs)))
+                self._emit(events.Estimate(*schedule.estimate(self._jobs)))
         finally:
             await _end(running)
             await self._fetching.close()
@@ -174,7 +172,7 @@ class Engine:
 
     def _has_room(self) -> bool:
         """Whether another step may begin. The first ``jobs`` of them build, the rest fetch or stand in line."""
-        return self._slots.working < self._options.jobs + MAX_FETCHES and self._slots.taken < MAX_UNCOMMITTED
+        return self._slots.working < self._jobs + MAX_FETCHES and self._slots.taken < MAX_UNCOMMITTED
 
     def _before(self, derivation: Derivation) -> Realisation | None:
         return self._store.last_realisation(derivation.label, derivation.platform)
@@ -206,7 +204,7 @@ class Engine:
         self, each: DerivationId, error: NexisError, blocked: Iterable[DerivationId], *, replaced: bool = False
     ) -> None:
         derivation = self._graph.derivations[each]
-        result = error.result if isinstance(error, ScriptFailedError) else BuildResult(1, 0)
+        result = error.result if isinstance(error, ScriptFailedError) else RunResult(1, 0)
         self._emit(
             events.StepFailed(
                 each,
@@ -239,7 +237,7 @@ class Engine:
                         known = self._store.realisation(key)
                         if known is not None:
                             return self._take(each, derivation, known)
-                        made = await self._maker.make(Begun(each, derivation, key, before), slot)
+                        made = await self._maker.make(StepRun(each, derivation, key, before), slot)
                         self._outputs[each] = made.outputs
                         return "fetched" if derivation.builder.kind in ("fetch", "git") else "built"
                     finally:
@@ -277,58 +275,38 @@ async def realise(
     graph: DerivationGraph,
     roots: Sequence[DerivationId],
     plan: Plan,
-    store: Store,
-    executor: Executor,
+    resources: EngineResources,
     mirrors: Mirrors,
     options: Options,
-    emit: Emit,
 ) -> Outcome:
-    """Run ``plan``, made for ``roots``. A failed step does not raise: ``Outcome.failed`` names it, ``emit`` tells why.
+    """Run ``plan``, made for ``roots``. A failed step does not raise: ``Outcome.failed`` names it, an event says why.
 
     Where an alternative of a choice cannot be had, another round is planned with the next one. Cancelling the task
     stops every build and leaves nothing behind but finished, recorded steps.
     """
     clock = time.monotonic_ns()
     cut_off = len(plan.cut_off)
-    timeline = Timeline(emit)
-    async with AsyncExitStack() as stack:
-        workspace = stack.enter_context(Workspace(store.root / ".build"))
-        tokens = stack.enter_context(
-            TokenPool(workspace.path, options.jobs, lambda: timeline(events.Warned(JOBS_MISUSED)))
+    timeline = Timeline(resources.emit)
+    told, store = replace(resources, emit=timeline), resources.store
+    total = Outcome({})
+    while True:
+        outcome = await _Round(graph, told, mirrors, options, plan).run()
+        total = Outcome(
+            {**total.outputs, **outcome.outputs},
+            built=total.built + outcome.built,
+            fetched=total.fetched + outcome.fetched,
+            cached=len(plan.done),
+            cut_off=total.cut_off + outcome.cut_off,
+            failed=outcome.failed,
+            blocked=outcome.blocked,
+            left=outcome.left,
+            exit_code=outcome.exit_code,
+            unavailable={**total.unavailable, **outcome.unavailable},
         )
-        committer = await stack.enter_async_context(Committer(store))
-        means = Means(
-            store,
-            executor,
-            workspace,
-            tokens,
-            MemoryPool(options.max_memory_bytes),
-            committer,
-            timeline,
-            jobs=options.jobs,
-            limits=options.limits,
-            keep_failed=options.keep_failed,
-            selection=options.selection,
-        )
-        total = Outcome({})
-        while True:
-            outcome = await Engine(graph, means, mirrors, options, plan).run()
-            total = Outcome(
-                {**total.outputs, **outcome.outputs},
-                built=total.built + outcome.built,
-                fetched=total.fetched + outcome.fetched,
-                cached=len(plan.done),
-                cut_off=total.cut_off + outcome.cut_off,
-                failed=outcome.failed,
-                blocked=outcome.blocked,
-                left=outcome.left,
-                exit_code=outcome.exit_code,
-                unavailable={**total.unavailable, **outcome.unavailable},
-            )
-            if outcome.failed or not outcome.unavailable:
-                break
-            plan = make_plan(graph, roots, store.realised, store.realisation, total.unavailable)
-    emit(
+        if outcome.failed or not outcome.unavailable:
+            break
+        plan = make_plan(graph, roots, store.realised, store.realisation, total.unavailable)
+    resources.emit(
         events.Finished(
             built=total.built,
             fetched=total.fetched,

@@ -48,6 +48,15 @@ class Part(Writer):
         if error is not None:
             super().__exit__(kind, error, traceback)
 
+    def refer_to(self, references: Iterable[TreeDigest]) -> None:
+        """Let the artifact have these references."""
+        self.wanted = tuple(dict.fromkeys(references))
+
+    @property
+    def tree(self) -> Path:
+        """Where its files are until it is committed."""
+        return Path(f"{self._staging}/tree")
+
     def close(self) -> None:
         """Remove what is left of the staged tree."""
         super().__exit__(None, None, None)

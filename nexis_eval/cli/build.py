@@ -146,9 +146,9 @@ def _realise(
 ) -> int:
     """Run the plan; returns the exit code."""
     from nexis_eval.cli.stopping import run_stoppable
-    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.engine import open_engine
     from nexis_eval.mirrors import default_mirrors
-    from nexis_eval.realise import Options, Outcome, realise
+    from nexis_eval.realise import Options, Outcome
     from nexis_eval.sandbox.check import available
     from nexis_eval.ui.trace import Trace
 
@@ -166,18 +166,14 @@ def _realise(
     )
 
     async def work() -> Outcome:
-        executor = LocalExecutor()
-        try:
-            with progress_view(args.log_format) as view:
-                mirrors = default_mirrors(evaluation.summary.mirrors)
-                trace = Trace(view)
-                try:
-                    return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, trace)
-                finally:
-                    if args.trace is not None:
-                        _save(trace, args.trace)
-        finally:
-            await executor.close()
+        with progress_view(args.log_format) as view:
+            trace = Trace(view)
+            try:
+                async with open_engine(store, default_mirrors(evaluation.summary.mirrors), options, trace) as engine:
+                    return await engine.realise(evaluation.graph, roots, plan)
+            finally:
+                if args.trace is not None:
+                    _save(trace, args.trace)
 
     return run_stoppable(work()).exit_code
 

@@ -22,7 +22,9 @@ from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stopping import run_stoppable
 from nexis_eval.cli.stores import open_store
 from nexis_eval.evaluation.result import Evaluation
-from nexis_eval.execute.adopt import adopt_cut_off, prepare_checked, references
+from nexis_eval.execute.action import action_of
+from nexis_eval.execute.adopt import adopt_cut_off, check_run_time, references
+from nexis_eval.execute.land import prepare
 from nexis_eval.execute.staging import stage
 from nexis_eval.execute.workspace import Workspace
 from nexis_eval.graph.closures import Closures, Outputs, visible
@@ -112,20 +114,17 @@ def staged(args: argparse.Namespace, *, to_run: bool = False) -> Iterator[Room]:
                 store.temporary_root(digest)
         with Workspace(store.root / ".build") as workspace:
             directory = workspace.directory(derivation.name)
-            spec = stage(
-                derivation,
-                script,
-                store,
-                closures.trees,
-                directory,
-                jobs=args.jobs,
-            )
+            action = action_of(derivation, script, closures.trees)
+            spec = stage(action, store, directory, jobs=args.jobs)
 
             def check_outputs() -> None:
-                needed = references(derivation, outputs)
-                prepared = prepare_checked(store, evaluation.graph, derivation, script, directory, needed)
-                for part in prepared.values():
-                    part.close()
+                parts = prepare(store, action, directory)
+                try:
+                    needed = references(derivation, outputs)
+                    check_run_time(store, evaluation.graph, derivation, parts["out"].tree, needed)
+                finally:
+                    for part in parts.values():
+                        part.close()
 
             yield Room(derivation, spec, directory, check_outputs)
 
@@ -146,9 +145,9 @@ def _script_of(graph: DerivationGraph, each: DerivationId, name: str) -> Derivat
 def _realise_inputs(
     store: Store, evaluation: Evaluation, derivation: Derivation, args: argparse.Namespace, *, to_run: bool
 ) -> Mapping[DerivationId, Outputs]:
-    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.engine import open_engine
     from nexis_eval.mirrors import default_mirrors
-    from nexis_eval.realise import Options, Outcome, realise
+    from nexis_eval.realise import Options, Outcome
     from nexis_eval.ui.plain import PlainView
 
     roots = [*visible(evaluation.graph.derivations, derivation), *(derivation.runtime if to_run else ())]
@@ -160,13 +159,10 @@ def _realise_inputs(
     options = Options(jobs=args.jobs, selection=selection(args))
 
     async def work() -> Outcome:
-        executor = LocalExecutor()
         mirrors = default_mirrors(evaluation.summary.mirrors)
-        try:
-            with PlainView(sys.stderr) as view:
-                return await realise(evaluation.graph, roots, plan, store, executor, mirrors, options, view)
-        finally:
-            await executor.close()
+        with PlainView(sys.stderr) as view:
+            async with open_engine(store, mirrors, options, view) as engine:
+                return await engine.realise(evaluation.graph, roots, plan)
 
     outcome = run_stoppable(work())
     if outcome.failed:

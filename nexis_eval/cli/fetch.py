@@ -140,9 +140,9 @@ def _unbundle(bundle: Path, store: Store, evaluation: Evaluation, sources: Seque
 
 
 def _download(args: argparse.Namespace, store: Store, evaluation: Evaluation, sources: Sequence[DerivationId]) -> None:
-    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.engine import open_engine
     from nexis_eval.mirrors import default_mirrors
-    from nexis_eval.realise import Options, realise
+    from nexis_eval.realise import Options
 
     plan = make_plan(evaluation.graph, sources, store.realised, store.realisation)
     adopt_cut_off(store, evaluation.graph, plan)
@@ -150,13 +150,10 @@ def _download(args: argparse.Namespace, store: Store, evaluation: Evaluation, so
         return
 
     async def work() -> Outcome:
-        executor = LocalExecutor()
-        try:
-            with progress_view(args.log_format) as view:
-                mirrors = default_mirrors(evaluation.summary.mirrors)
-                options = Options(keep_going=True, offline=getattr(args, "offline", False))
-                return await realise(evaluation.graph, sources, plan, store, executor, mirrors, options, view)
-        finally:
-            await executor.close()
+        mirrors = default_mirrors(evaluation.summary.mirrors)
+        options = Options(keep_going=True, offline=getattr(args, "offline", False))
+        with progress_view(args.log_format) as view:
+            async with open_engine(store, mirrors, options, view) as engine:
+                return await engine.realise(evaluation.graph, sources, plan)
 
     asyncio.run(work())

@@ -190,13 +190,13 @@ async def _check_all(
     tools: Tools,
     options: CheckOptions,
 ) -> list[Subject]:
-    from nexis_eval.execute.local import LocalExecutor
+    from nexis_eval.execute.runner import SandboxRunner
 
-    executor = LocalExecutor()
+    runner = SandboxRunner()
     subjects = []
     closures = Closures(evaluation.graph.derivations, outputs)
     try:
-        with Laboratory(store.root / ".build", executor, tools, args.jobs) as laboratory:
+        with Laboratory(store.root / ".build", runner, tools, args.jobs) as laboratory:
             for each in steps:
                 derivation = evaluation.graph.derivations[each]
                 assert isinstance(derivation.builder, Script)
@@ -210,7 +210,7 @@ async def _check_all(
                 _say(f"{derivation.label}: done{note}")
                 subjects.append(subject)
     finally:
-        await executor.close()
+        await runner.close()
     return subjects
 
 

@@ -157,8 +157,8 @@ def realise_what_can_be(
     keep_going: bool = True,
 ) -> tuple[Mapping[DerivationId, Outputs], tuple[str, ...]]:
     """As ``realise_steps``, but what fails is named in the second value and does not keep the rest from being built."""
-    from nexis_eval.execute.local import LocalExecutor
-    from nexis_eval.realise import Options, Outcome, realise
+    from nexis_eval.engine import open_engine
+    from nexis_eval.realise import Options, Outcome
     from nexis_eval.ui.plain import PlainView
 
     plan = make_plan(graph, roots, store.realised, store.realisation)
@@ -169,12 +169,9 @@ def realise_what_can_be(
     options = Options(jobs=jobs, keep_going=keep_going)
 
     async def work() -> Outcome:
-        executor = LocalExecutor()
-        try:
-            with PlainView(sys.stderr) as view:
-                return await realise(graph, roots, plan, store, executor, mirrors, options, view)
-        finally:
-            await executor.close()
+        with PlainView(sys.stderr) as view:
+            async with open_engine(store, mirrors, options, view) as engine:
+                return await engine.realise(graph, roots, plan)
 
     outcome = run_to_the_end(work())
     return outcome.outputs, outcome.failed

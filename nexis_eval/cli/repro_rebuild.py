@@ -92,12 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _work(args: argparse.Namespace, record: BuildRecord, files: Path, store: Store) -> Rebuilt:
-    from nexis_eval.execute.local import LocalExecutor
     from nexis_eval.ui.plain import PlainView
 
-    executor = LocalExecutor()
-    try:
-        with PlainView(sys.stderr) as view:
-            return await rebuild(record, files, store, executor, default_mirrors(record.mirrors), args.jobs, view)
-    finally:
-        await executor.close()
+    with PlainView(sys.stderr) as view:
+        return await rebuild(record, files, store, default_mirrors(record.mirrors), args.jobs, view)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nexis_eval.execute.land import prepare
 from nexis_eval.execute.linkage import check_linkage
 from nexis_eval.graph.closures import Outputs
 from nexis_eval.graph.dag import DerivationGraph
@@ -19,26 +18,11 @@ from nexis_eval.platforms import platform_named
 from nexis_eval.schedule.plan import Plan
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.store import Store
-from nexis_store.together import Part
 
 
 def references(derivation: Derivation, outputs: Mapping[DerivationId, Outputs]) -> list[TreeDigest]:
     """What the outputs of ``derivation`` refer to; ``outputs`` has those of all that it needs at run time."""
     return [outputs[each]["out"] for each in derivation.runtime]
-
-
-def prepare_checked(
-    store: Store,
-    graph: DerivationGraph,
-    derivation: Derivation,
-    script: Script,
-    directory: Path,
-    needed: Sequence[TreeDigest],
-) -> dict[str, Part]:
-    """``prepare`` of what the build in ``directory`` left, where that can run with what it declares to need."""
-    several = len(derivation.outputs) > 1
-    check_run_time(store, graph, derivation, directory / "out" / "out" if several else directory / "out", needed)
-    return prepare(store, derivation, script, directory, needed)
 
 
 def check_run_time(

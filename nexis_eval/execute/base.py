@@ -1,48 +1,90 @@
-"""The seam between deciding to build and building: request in, result out, here or on another machine."""
+"""The seam between deciding to run and running: an action goes in, trees come out, from whichever machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from nexis_eval.sandbox.spec import SandboxSpec
+from nexis_eval.execute.action import Action
+from nexis_eval.execute.runner import RunResult
+from nexis_store.digest import TreeDigest
+from nexis_store.errors import NexisError
+from nexis_store.together import Part
+
+LANDING = "landing"
+"""The last phase of each action: what it left becomes trees of a store."""
 
 
 @dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """A build with all paths settled. ``name`` is for people; ``log`` receives stdout and stderr as they come."""
+class Capacity:
+    """How many actions an executor runs at a time, by the platform that they run on."""
 
-    name: str
-    spec: SandboxSpec
+    slots: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """On all platforms together."""
+        return sum(self.slots.values())
+
+
+class Watch(Protocol):
+    """What the engine knows of a run and is told about it; none of it may change what comes out."""
+
+    @property
+    def usual_memory_bytes(self) -> int:
+        """How much memory it took the last time; 0 if that is not known."""
+        ...
+
+    def started(self, log: Path | None) -> None:
+        """It runs from now on. ``log`` is a file that grows with it, where there is one on this machine."""
+        ...
+
+    def phase(self, name: str) -> None:
+        """The script entered a phase, or ``LANDING`` has begun."""
+        ...
+
+
+@dataclass(slots=True)
+class Result:
+    """How an action ended, and what it left. ``close`` must follow, whatever became of it."""
+
+    run: RunResult
     log: Path
-    on_phase: Callable[[str], None] | None = None
-    """Called with the phase's name whenever the script enters one (a line ``@nexis phase NAME`` on descriptor 3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """How it ended. ``exit_code`` is the script's, or 128 + signal; ``reason`` names the limit that ended it."""
-
-    exit_code: int
-    duration_ns: int
-    cpu_ns: int = 0
-    max_rss_bytes: int = 0
-    phase: str = ""
-    reason: str = ""
+    """All that it printed; there until ``close``."""
+    outputs: Mapping[str, TreeDigest] = field(default_factory=dict)
+    """Its trees, by output; none if it failed."""
+    pending: Mapping[str, Part] = field(default_factory=dict)
+    """Those of them that the store holds once ``Store.record_together`` has recorded them."""
+    error: NexisError | None = None
+    """Why what a script that succeeded has left cannot become trees."""
+    keep: Callable[[], Path] | None = None
+    """Moves the directory of the build to where it stays, and returns that place; for builds of this machine."""
+    on_close: Callable[[], None] = lambda: None
 
     @property
     def ok(self) -> bool:
-        """Whether the build succeeded."""
-        return self.exit_code == 0
+        """Whether the action succeeded."""
+        return self.run.ok
+
+    def close(self) -> None:
+        """Remove what the executor kept for it, and outputs that nobody recorded."""
+        for part in self.pending.values():
+            part.abandon()
+        self.on_close()
 
 
 class Executor(Protocol):
-    """Runs builds. Cancelling the task kills the build and everything it started before ``execute`` returns."""
+    """Runs actions. Cancelling the task ends the action and everything it started before ``execute`` returns."""
 
-    async def execute(self, request: BuildRequest) -> BuildResult:
-        """Run one build to its end."""
+    @property
+    def capacity(self) -> Capacity:
+        """What it can run side by side."""
+        ...
+
+    async def execute(self, action: Action, watch: Watch) -> Result:
+        """Run one action to its end. Raises ``NexisError`` where it could not be run at all."""
         ...
 
     async def close(self) -> None:

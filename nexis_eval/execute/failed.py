@@ -7,8 +7,9 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nexis_eval.execute.base import BuildResult
+from nexis_eval.execute.base import Result
 from nexis_eval.execute.log import kept, last_lines
+from nexis_eval.execute.runner import RunResult
 from nexis_eval.graph.derivation import Derivation
 from nexis_store.digest import BuildKey
 from nexis_store.errors import NexisError
@@ -43,7 +44,7 @@ class ScriptFailedError(NexisError):
     code = "B0002"
 
     def __init__(
-        self, message: str, *, result: BuildResult, tail: tuple[str, ...], command: str = "", hint: str | None = None
+        self, message: str, *, result: RunResult, tail: tuple[str, ...], command: str = "", hint: str | None = None
     ) -> None:
         super().__init__(message, hint=hint)
         self.result = result
@@ -71,18 +72,18 @@ def script_failed(
     store: Store,
     derivation: Derivation,
     key: BuildKey,
-    result: BuildResult,
-    directory: Path,
-    keep: Callable[[Path], Path] | None,
+    ended: Result,
+    keep: Callable[[], Path] | None,
     called: str,
 ) -> ScriptFailedError:
-    """Put the log of the build in ``directory`` by, and return the error that tells what went wrong.
+    """Put the log of a build that failed by, and return the error that tells what went wrong.
 
-    ``keep`` moves the directory to where it stays, and returns that place; without it nothing but the log is kept.
+    ``keep`` moves its directory to where it stays, and returns that place; without it nothing but the log is kept.
     ``called`` is what names the build to a command: its target, after what chose the system.
     """
-    store.put_log(key, kept(directory / "log", result.reason))
-    lines = last_lines(directory / "log")
+    result = ended.run
+    store.put_log(key, kept(ended.log, result.reason))
+    lines = last_lines(ended.log)
     command = next((found[1] for line in reversed(lines) if (found := _FAILED_AT.match(line))), "")
     tail = tuple(line for line in lines[-LOG_TAIL_LINES:] if not _FAILED_AT.match(line))
     where = f" in phase '{result.phase}'" if result.phase else ""
@@ -99,7 +100,7 @@ def script_failed(
     else:
         hints.append(f"{look}, 'nexis-eval debug {called}' opens a shell where it failed")
     if keep is not None:
-        hints.append(f"its directory was kept, for you to remove: {keep(directory)}")
+        hints.append(f"its directory was kept, for you to remove: {keep()}")
     return ScriptFailedError(
         f"{derivation.label} failed{where}: {why}",
         result=result,

@@ -1,118 +1,84 @@
-"""From a recipe and the trees of its inputs to what the sandbox is told: layers, binds, environment."""
+"""From an action to what the sandbox of this machine is told: directories to stack, files to bind, an environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nexis_eval.graph.derivation import Derivation, Input, Script, Use
-from nexis_eval.sandbox.spec import Bind, Identity, Limits, Overlay, SandboxSpec
+from nexis_eval.execute.action import Action, BoundArchive, BoundFile, Layer, environment, trees_of
+from nexis_eval.sandbox.spec import Bind, Overlay, SandboxSpec
 from nexis_store.archive import write_cpio, write_tar
-from nexis_store.digest import TreeDigest
 from nexis_store.store import Store
 
-SCRIPT_AT = "/in/script"
 
-BASE_ENVIRONMENT = {
-    "PATH": "/usr/bin:/usr/sbin",
-    "TMPDIR": "/tmp",
-    "SHELL": "/bin/bash",
-    "TERM": "dumb",
-    "SOURCE_DATE_EPOCH": "1",
-}
-"""What every script gets, beside what the identity sets. A change here must raise ``SANDBOX_VERSION``."""
-
-
-def environment(script: Script, identity: Identity, jobs: int, run_time: Mapping[str, str]) -> dict[str, str]:
-    """The complete environment of a build. ``jobs`` and ``run_time`` are outside the build key by design."""
-    return {
-        **BASE_ENVIRONMENT,
-        "HOME": identity.home,
-        "USER": identity.user,
-        "LOGNAME": identity.user,
-        "LANG": identity.locale,
-        "LC_ALL": identity.locale,
-        "TZ": identity.timezone,
-        **dict(script.env),
-        "NEXIS_JOBS": str(jobs),
-        **run_time,
-    }
-
-
-def root_overlays(inputs: list[tuple[Input, Path]]) -> tuple[Overlay, ...]:
+def root_overlays(layers: Sequence[tuple[Layer, Path]]) -> tuple[Overlay, ...]:
     """Stack the layers: the first one listed is topmost, and one that comes again is there already.
 
     A layer below the root (``/usr/<triplet>``) hides the directory it is mounted on, so what the root's own layers have
     there is stacked under it.
     """
     mounts: dict[str, dict[Path, None]] = {"/": {}}
-    for each, tree in inputs:
-        layer = tree / each.subdir if each.subdir else tree
-        if each.at == "/" or layer.is_dir():
-            mounts.setdefault(each.at, {}).setdefault(layer)
+    for layer, tree in layers:
+        directory = tree / layer.subdir if layer.subdir else tree
+        if layer.at == "/" or directory.is_dir():
+            mounts.setdefault(layer.at, {}).setdefault(directory)
     root = mounts["/"]
     overlays = [Overlay("/", tuple(root))]
     for at in sorted(mounts):
         if at != "/":
-            below = (layer / at.lstrip("/") for layer in root)
-            overlays.append(Overlay(at, (*mounts[at], *(layer for layer in below if layer.is_dir()))))
+            below = (directory / at.lstrip("/") for directory in root)
+            overlays.append(Overlay(at, (*mounts[at], *(directory for directory in below if directory.is_dir()))))
     return tuple(overlays)
 
 
-def _archive(store: Store, each: Input, digest: TreeDigest, directory: Path, index: int) -> Bind:
-    write = write_tar if each.use is Use.TAR else write_cpio
-    file = directory / f"archive-{index}"
-    with file.open("wb") as out:
-        write(store.manifest(digest), store.path(digest), out)
-    return Bind(each.at, file)
+def writes_archives(action: Action) -> bool:
+    """Whether laying out ``action`` takes its time."""
+    return any(isinstance(bind, BoundArchive) for bind in action.binds)
 
 
 def stage(
-    derivation: Derivation,
-    script: Script,
+    action: Action,
     store: Store,
-    resolve: Callable[[Input], Sequence[TreeDigest]],
     directory: Path,
     *,
     jobs: int,
-    identity: Identity | None = None,
-    limits: Limits | None = None,
     run_time: Mapping[str, str] | None = None,
     jobserver: Path | None = None,
 ) -> SandboxSpec:
-    """Lay out ``directory`` (fresh, the build's own) and describe the sandbox of ``derivation``.
+    """Lay out ``directory`` (fresh, the action's own) and describe the sandbox.
 
-    ``resolve`` gives the trees of an input: one, or all layers of a closure, topmost first.
+    ``jobs`` and ``run_time`` (the environment of the jobserver) are outside of every identity by design.
     """
-    identity = identity or (Identity(user="root", uid=0, gid=0) if script.as_root else Identity())
-    build, out, extra = directory / "build", directory / "out", directory / "in"
-    for each in (build, out, extra):
-        each.mkdir()
-    for output in derivation.outputs if len(derivation.outputs) > 1 else ():
-        (out / output).mkdir()
-    file = extra / "script"
-    file.write_text(script.script, encoding="utf-8")
-    binds = [Bind(SCRIPT_AT, file)]
-    trees: list[tuple[Input, Path]] = []
-    resolved = [(item, resolve(item)) for item in derivation.inputs]
     # What was damaged on the disk must not be built from: the result would be stored as if it were right.
-    store.check_intact(digest for _, digests in resolved for digest in digests)
-    for index, (item, digests) in enumerate(resolved):
-        if item.use in (Use.TAR, Use.CPIO):
-            binds.append(_archive(store, item, digests[0], extra, index))
-        elif item.use is Use.BIND:
-            path = store.path(digests[0])
-            binds.append(Bind(item.at, path / item.subdir if item.subdir else path))
+    store.check_intact(trees_of(action))
+    build, out, extra = directory / "build", directory / "out", directory / "in"
+    for path in (build, out, extra):
+        path.mkdir()
+    for output in action.outputs:
+        if output.path:
+            (out / output.path).mkdir()
+    binds = []
+    for index, bind in enumerate(action.binds):
+        file = extra / str(index)
+        if isinstance(bind, BoundFile):
+            file.write_bytes(bind.content)
+        elif isinstance(bind, BoundArchive):
+            write = write_tar if bind.format == "tar" else write_cpio
+            with file.open("wb") as archive:
+                write(store.manifest(bind.tree), store.path(bind.tree), archive)
         else:
-            trees.extend((item, store.path(digest)) for digest in digests)
+            file = store.path(bind.tree)
+            file = file / bind.subdir if bind.subdir else file
+        binds.append(Bind(bind.at, file))
+    variables = {**environment(action), "NEXIS_JOBS": str(jobs), **(run_time or {})}
     return SandboxSpec(
-        overlays=root_overlays(trees),
+        overlays=root_overlays([(layer, store.path(layer.tree)) for layer in action.root]),
         build_directory=build,
         out_directory=out,
-        argv=("/bin/bash", SCRIPT_AT),
-        env=tuple(sorted(environment(script, identity, jobs, run_time or {}).items())),
+        argv=action.argv,
+        env=tuple(sorted(variables.items())),
         binds=tuple(binds),
-        identity=identity,
-        limits=limits or Limits(),
+        identity=action.identity,
+        limits=action.limits,
         jobserver=jobserver,
     )

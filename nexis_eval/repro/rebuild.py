@@ -13,9 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from nexis_eval.execute.base import BuildRequest, BuildResult, Executor
-from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.execute.log import last_lines
+from nexis_eval.execute.runner import RunResult, SandboxRun, SandboxRunner
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.surroundings import Surroundings
@@ -59,7 +58,7 @@ class Built:
 
     trees: Mapping[str, Tree]
     surroundings: Surroundings
-    result: BuildResult
+    result: RunResult
     log_tail: tuple[str, ...] = ()
 
     @property
@@ -71,10 +70,10 @@ class Built:
 class Laboratory:
     """Where rebuilds happen: work directories and a store of its own, both gone at the end. A context manager."""
 
-    def __init__(self, parent: Path, executor: Executor, tools: Tools, jobs: int) -> None:
+    def __init__(self, parent: Path, runner: SandboxRunner, tools: Tools, jobs: int) -> None:
         self._parent = parent
         self._stack = ExitStack()
-        self._executor = executor
+        self._runner = runner
         self.tools = tools
         self._jobs = jobs
         self.machine = Machine()
@@ -106,7 +105,7 @@ class Laboratory:
             spec = await asyncio.to_thread(recipe.stage, directory / "b", given.identity, given.jobs, given.run_time)
             spec = await asyncio.to_thread(prepare, spec, given, self.tools, directory)
             log = directory / "log"
-            result = await self._execute(recipe.label, spec, given, log)
+            result = await self._run(spec, given, log)
             self._last_end = time.time()
             surroundings = replace(
                 given.surroundings,
@@ -126,10 +125,10 @@ class Laboratory:
         finally:
             await asyncio.to_thread(remove_tree, directory)
 
-    async def _execute(self, label: str, spec: SandboxSpec, given: Conditions, log: Path) -> BuildResult:
+    async def _run(self, spec: SandboxSpec, given: Conditions, log: Path) -> RunResult:
         options = disorder(given)
         if self.tools.disorderfs is None or not options:
-            return await self._executor.execute(BuildRequest(label, spec, log))
+            return await self._runner.run(SandboxRun(spec, log))
         source = spec.build_directory.parent
         place = source.with_name(f"{source.name}-disordered")
         place.mkdir(0o700)
@@ -138,11 +137,11 @@ class Laboratory:
             build_directory=place / spec.build_directory.relative_to(source),
             out_directory=place / spec.out_directory.relative_to(source),
         )
-        executor = LocalExecutor((*map(os.fspath, (self.tools.disorderfs, source, place)), *options))
+        runner = SandboxRunner((*map(os.fspath, (self.tools.disorderfs, source, place)), *options))
         try:
-            return await executor.execute(BuildRequest(label, spec, log))
+            return await runner.run(SandboxRun(spec, log))
         finally:
-            await executor.close()
+            await runner.close()
 
     def _move_on(self) -> None:
         """Use up some inode numbers: a build that gets those of the last one back would hide that it records them."""

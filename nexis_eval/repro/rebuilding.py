@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.execute.base import Executor
+from nexis_eval.engine import open_engine
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Local
 from nexis_eval.graph.target import parse_target
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, realise
+from nexis_eval.realise import Options
 from nexis_eval.repro.record import BuildRecord, RecordError, Step
 from nexis_eval.repro.recording import steps_of
 from nexis_eval.repro.report import Status, Subject
@@ -94,7 +94,6 @@ async def rebuild(
     record: BuildRecord,
     directory: Path,
     store: Store,
-    executor: Executor,
     mirrors: Mirrors,
     jobs: int,
     emit: Emit,
@@ -109,7 +108,8 @@ async def rebuild(
     plan = make_plan(graph, roots, store.realised, store.realisation)
     if plan.pending:
         options = Options(jobs=jobs, keep_going=True)
-        await realise(graph, roots, plan, store, executor, mirrors, options, failures)
+        async with open_engine(store, mirrors, options, failures) as engine:
+            await engine.realise(graph, roots, plan)
     outputs = {}
     for each in graph.derivations:
         known = store.realised(each)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nexis_eval.execute.action import Action, action_of, identity_of
 from nexis_eval.execute.land import land
 from nexis_eval.execute.staging import stage
 from nexis_eval.graph.closures import Closures
@@ -32,27 +33,22 @@ class ScriptRecipe:
         return self.derivation.label
 
     @property
+    def action(self) -> Action:
+        """What running it is."""
+        return action_of(self.derivation, self.script, self.closures.trees, limits=self.limits)
+
+    @property
     def identity(self) -> Identity:
         """Who the build is when nothing is varied."""
-        return Identity(user="root", uid=0, gid=0) if self.script.as_root else Identity()
+        return identity_of(self.script)
 
     def stage(self, directory: Path, identity: Identity, jobs: int, run_time: Mapping[str, str]) -> SandboxSpec:
         """Lay out ``directory`` and describe the sandbox."""
-        return stage(
-            self.derivation,
-            self.script,
-            self.store,
-            self.closures.trees,
-            directory,
-            jobs=jobs,
-            identity=identity,
-            limits=self.limits,
-            run_time=run_time,
-        )
+        return stage(replace(self.action, identity=identity), self.store, directory, jobs=jobs, run_time=run_time)
 
     def land(self, store: Store, directory: Path, *, move: bool) -> Mapping[str, TreeDigest]:
         """Take the outputs into ``store``; references are no part of a tree and are left out."""
-        return land(store, self.derivation, self.script, directory, (), move=move)
+        return land(store, self.action, directory, move=move)
 
 
 def script_steps(graph: DerivationGraph, roots: Iterable[DerivationId], *, whole: bool) -> list[DerivationId]:

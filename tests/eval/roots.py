@@ -6,6 +6,7 @@ No toolchain is the point of these tests; what matters is that a real script run
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -42,7 +43,24 @@ def _libraries(program: Path) -> list[Path]:
     return [Path(each) for each in re.findall(r"(/\S+) \(0x", listing)]
 
 
-RULE_TOOLS = (*TOOLS, "find", "grep", "gzip", "install", "ls", "mv", "od", "patch", "rmdir", "sed", "tar", "tr", "wc")
+RULE_TOOLS = (
+    *TOOLS,
+    "find",
+    "grep",
+    "gzip",
+    "head",
+    "install",
+    "ls",
+    "mv",
+    "od",
+    "patch",
+    "perl",
+    "rmdir",
+    "sed",
+    "tar",
+    "tr",
+    "wc",
+)
 """What the scripts of rules call beside a compiler."""
 
 
@@ -64,6 +82,9 @@ def make_root(directory: Path, tools: Sequence[str] = TOOLS) -> Path:
             place = root / ("usr/lib64" if "/lib64/" in str(library) else "usr/lib") / library.name
             if not place.exists():
                 shutil.copy(library.resolve(), place)
+    if "perl" in tools:
+        modules = Path(f"usr/lib/{os.uname().machine}-linux-gnu/perl-base")
+        shutil.copytree("/" / modules, root / modules, dirs_exist_ok=True)
     (root / "usr/bin/sh").symlink_to("bash")
     return root
 

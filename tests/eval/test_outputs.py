@@ -12,12 +12,12 @@ import pytest
 
 from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.load import load
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.model import Lock
 from nexis_eval.lock.resolve import resolve
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, realise
+from nexis_eval.realise import Options
 from nexis_eval.schedule.plan import make_plan
 from nexis_eval.ui.plain import PlainView
 from nexis_store.store import Store
@@ -82,12 +82,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str,
         async def work() -> None:
             roots = [graph.targets.packages["lib"], graph.targets.packages["tool"]]
             plan = make_plan(graph, roots, store.realised, store.realisation)
-            executor = LocalExecutor()
-            try:
-                emit = PlainView(log)
-                outcome = await realise(graph, roots, plan, store, executor, Mirrors({}), Options(), emit)
-            finally:
-                await executor.close()
+            async with open_engine(store, Mirrors({}), Options(), PlainView(log)) as engine:
+                outcome = await engine.realise(graph, roots, plan)
             assert outcome.failed == (), (top / "log").read_text()
 
         with (top / "log").open("w") as log:

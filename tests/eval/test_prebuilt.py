@@ -14,14 +14,14 @@ import pytest
 from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import instantiate
 from nexis_eval.lock.model import Lock
 from nexis_eval.lock.resolve import resolve
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.packages.errors import PackageError
-from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.realise import Options, Outcome
 from nexis_eval.schedule.plan import make_plan
 from nexis_eval.toolchain import Toolchain
 from nexis_eval.ui.plain import PlainView
@@ -68,12 +68,8 @@ class Vim:
         async def work() -> Outcome:
             roots = [graph.targets.packages["vim"]]
             plan = make_plan(graph, roots, self.store.realised, self.store.realisation)
-            executor = LocalExecutor()
-            try:
-                emit = PlainView(self.shown)
-                return await realise(graph, roots, plan, self.store, executor, Mirrors({}), Options(), emit)
-            finally:
-                await executor.close()
+            async with open_engine(self.store, Mirrors({}), Options(), PlainView(self.shown)) as engine:
+                return await engine.realise(graph, roots, plan)
 
         return asyncio.run(work())
 

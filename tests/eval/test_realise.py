@@ -12,14 +12,14 @@ import pytest
 import tomli
 
 from nexis_eval import events
+from nexis_eval.engine import open_engine
 from nexis_eval.execute import committer
 from nexis_eval.execute.adopt import adopt_cut_off
 from nexis_eval.execute.linkage import MissingLibraryError
-from nexis_eval.execute.local import LocalExecutor
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder, layers
 from nexis_eval.graph.derivation import Choice, Derivation, Entry, Fetch, Files, Input, Script, Union, Use
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.realise import Options, Outcome
 from nexis_eval.schedule.plan import Plan, make_plan
 from nexis_store.digest import DerivationId
 from nexis_store.queries import built_from
@@ -59,14 +59,9 @@ class Bench:
         return make_plan(self.graph(), roots, self.store.realised, self.store.realisation)
 
     async def realise(self, *roots: DerivationId, options: Options | None = None) -> Outcome:
-        executor = LocalExecutor()
-        try:
-            plan = self.plan(*roots)
-            chosen = options or Options(jobs=2)
-            emit = self.seen.append
-            return await realise(self.graph(), roots, plan, self.store, executor, Mirrors({}), chosen, emit)
-        finally:
-            await executor.close()
+        plan = self.plan(*roots)
+        async with open_engine(self.store, Mirrors({}), options or Options(jobs=2), self.seen.append) as engine:
+            return await engine.realise(self.graph(), roots, plan)
 
     def build(self, *roots: DerivationId, options: Options | None = None) -> Outcome:
         return asyncio.run(self.realise(*roots, options=options))

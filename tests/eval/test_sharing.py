@@ -99,11 +99,11 @@ LARGE = """
 import asyncio, json, resource, sys, time
 from pathlib import Path
 from nexis_eval.graph.derivation import Derivation, Entry, Files, Union
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.schedule.plan import make_plan
-from nexis_eval.realise import Options, realise
+from nexis_eval.realise import Options
 from nexis_store.store import Store
 
 shape, count = sys.argv[2], int(sys.argv[3])
@@ -119,11 +119,9 @@ graph = builder.finish()
 roots = made[-1:] if shape == "deep" else made
 
 async def work(store):
-    executor = LocalExecutor()
     plan = make_plan(graph, roots, store.realised, store.realisation)
-    outcome = await realise(graph, roots, plan, store, executor, Mirrors({}), Options(jobs=2), lambda event: None)
-    await executor.close()
-    return outcome
+    async with open_engine(store, Mirrors({}), Options(jobs=2)) as engine:
+        return await engine.realise(graph, roots, plan)
 
 started = time.monotonic()
 with Store.open(Path(sys.argv[1])) as store:

@@ -8,11 +8,11 @@ import io
 from pathlib import Path
 
 from nexis_eval import events
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Fetch, Input, Union, Unpack, Use
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, Outcome, realise
+from nexis_eval.realise import Options, Outcome
 from nexis_eval.schedule.plan import make_plan
 from nexis_eval.sources import keep, present, root_name, sources_of, take
 from nexis_store.digest import DerivationId
@@ -43,13 +43,10 @@ def run(
     store: Store, graph: DerivationGraph, roots: list[DerivationId], seen: list[events.Event], *, offline: bool = False
 ) -> Outcome:
     async def work() -> Outcome:
-        executor = LocalExecutor()
-        try:
-            plan = make_plan(graph, roots, store.realised, store.realisation)
-            options = Options(keep_going=True, offline=offline)
-            return await realise(graph, roots, plan, store, executor, Mirrors({}), options, seen.append)
-        finally:
-            await executor.close()
+        plan = make_plan(graph, roots, store.realised, store.realisation)
+        options = Options(keep_going=True, offline=offline)
+        async with open_engine(store, Mirrors({}), options, seen.append) as engine:
+            return await engine.realise(graph, roots, plan)
 
     return asyncio.run(work())
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import SandboxRunner
 from nexis_eval.repro.rebuild import Laboratory
 from nexis_eval.repro.vary import Tools
 from nexis_eval.sandbox.spec import Bind, Identity, Overlay, SandboxSpec
@@ -149,11 +149,11 @@ class Bench:
 
     def run(self, work: Callable[[Laboratory], Coroutine[Any, Any, T]], **changes: Any) -> T:
         async def inside() -> T:
-            executor = LocalExecutor()
+            runner = SandboxRunner()
             try:
-                with Laboratory(self.path / "work", executor, replace(self.tools, **changes), jobs=2) as laboratory:
+                with Laboratory(self.path / "work", runner, replace(self.tools, **changes), jobs=2) as laboratory:
                     return await work(laboratory)
             finally:
-                await executor.close()
+                await runner.close()
 
         return asyncio.run(inside())

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from nexis_eval.execute.base import BuildResult
+from nexis_eval.execute.runner import RunResult
 from nexis_eval.repro.check import CheckOptions, check
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.rebuild import Built, Laboratory, Recipe
@@ -36,8 +36,8 @@ class MadeUp:
         text = self.content(setup, self.seen.count(setup.varied))
         self.seen.append(setup.varied)
         if text is None:
-            return Built({}, Surroundings(), BuildResult(1, 0))
-        return Built({"out": self.trees[text]}, Surroundings(), BuildResult(0, 0))
+            return Built({}, Surroundings(), RunResult(1, 0))
+        return Built({"out": self.trees[text]}, Surroundings(), RunResult(0, 0))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import SandboxRunner
 from nexis_eval.repro.rebuild import ELSEWHERE, Laboratory
 from nexis_eval.repro.vary import Setup, Tools
 from nexis_store.store import default_store_root
@@ -37,7 +37,7 @@ def test_what_a_killed_check_left_on_another_file_system_is_removed(tmp_path: Pa
     (dead / "b").chmod(0o555)
     with (living / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Laboratory(tmp_path / "work", LocalExecutor(), Tools(other_file_system=elsewhere), 1) as room:
+        with Laboratory(tmp_path / "work", SandboxRunner(), Tools(other_file_system=elsewhere), 1) as room:
             own = room.tools.other_file_system
             assert own is not None and own.parent == elsewhere and own.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in elsewhere.iterdir()} == {living.name, others.name, f"{ELSEWHERE}link"}

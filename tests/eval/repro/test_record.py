@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from nexis_eval import events
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Local
 from nexis_eval.graph.target import SystemPart
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, realise
+from nexis_eval.realise import Options
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.diff import Side, diff_records
 from nexis_eval.repro.findings import Cause
@@ -50,9 +50,8 @@ def built(store: Store, graph: DerivationGraph) -> BuildRecord:
     plan = make_plan(graph, roots, store.realised, store.realisation)
 
     async def work() -> None:
-        outcome = await realise(
-            graph, roots, plan, store, LocalExecutor(), Mirrors({}), Options(jobs=1), lambda event: None
-        )
+        async with open_engine(store, Mirrors({}), Options(jobs=1)) as engine:
+            outcome = await engine.realise(graph, roots, plan)
         assert not outcome.failed
 
     asyncio.run(work())
@@ -188,7 +187,7 @@ def test_rebuilt_from_the_record_alone(tmp_path: Path, hook: Path) -> None:
     hook.unlink()
     seen: list[events.Event] = []
     with Store.open(tmp_path / "fresh") as store:
-        rebuilt = asyncio.run(rebuild(record, tmp_path / "files", store, LocalExecutor(), Mirrors({}), 1, seen.append))
+        rebuilt = asyncio.run(rebuild(record, tmp_path / "files", store, Mirrors({}), 1, seen.append))
         report = diff_records(side("record", record), side("again", rebuilt.record, store))
     assert rebuilt.failures == ()
     assert report.exit_code == 0
@@ -200,7 +199,7 @@ def test_a_missing_file_of_the_users_is_named(tmp_path: Path, hook: Path) -> Non
         record = replace(built(store, system(hook)), locals={})
     hook.write_text("changed\n")
     with Store.open(tmp_path / "fresh") as store, pytest.raises(RecordError, match=r"hook.*hook\.sh"):
-        asyncio.run(rebuild(record, tmp_path / "f", store, LocalExecutor(), Mirrors({}), 1, lambda event: None))
+        asyncio.run(rebuild(record, tmp_path / "f", store, Mirrors({}), 1, lambda event: None))
 
 
 def test_a_missing_source_is_named(tmp_path: Path, hook: Path) -> None:
@@ -210,9 +209,7 @@ def test_a_missing_source_is_named(tmp_path: Path, hook: Path) -> None:
     builder.parts[SystemPart.IMAGES] = source
     record = BuildRecord("demo", "x86_64", builder.finish(), {}, roots=("images",))
     with Store.open(tmp_path / "fresh") as store:
-        rebuilt = asyncio.run(
-            rebuild(record, tmp_path / "f", store, LocalExecutor(), Mirrors({}), 1, lambda event: None)
-        )
+        rebuilt = asyncio.run(rebuild(record, tmp_path / "f", store, Mirrors({}), 1, lambda event: None))
     (failure,) = rebuilt.failures
     assert failure.status is Status.FAILED
     assert url in " ".join(failure.notes)

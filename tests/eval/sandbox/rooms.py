@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from nexis_eval.execute.base import BuildRequest, BuildResult
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import RunResult, SandboxRun, SandboxRunner
 from nexis_eval.sandbox.check import available
 from nexis_eval.sandbox.errors import SandboxError
 from nexis_eval.sandbox.spec import Overlay, SandboxSpec
@@ -78,17 +77,17 @@ class Room:
         )
         return replace(spec, **changes)
 
-    def request(self, script: str, on_phase: Callable[[str], None] | None = None, **changes: Any) -> BuildRequest:
-        return BuildRequest("test", self.spec(script, **changes), self.path / "log", on_phase)
+    def request(self, script: str, on_phase: Callable[[str], None] | None = None, **changes: Any) -> SandboxRun:
+        return SandboxRun(self.spec(script, **changes), self.path / "log", on_phase)
 
-    def run(self, script: str, on_phase: Callable[[str], None] | None = None, **changes: Any) -> BuildResult:
+    def run(self, script: str, on_phase: Callable[[str], None] | None = None, **changes: Any) -> RunResult:
         """Run ``script`` in a sandbox; its output is in ``log``."""
 
-        async def work() -> BuildResult:
-            executor = LocalExecutor()
+        async def work() -> RunResult:
+            runner = SandboxRunner()
             try:
-                return await executor.execute(self.request(script, on_phase, **changes))
+                return await runner.run(self.request(script, on_phase, **changes))
             finally:
-                await executor.close()
+                await runner.close()
 
         return asyncio.run(work())

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.execute.base import BuildRequest, BuildResult
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import RunResult, SandboxRun, SandboxRunner
 from nexis_eval.sandbox import seccomp
 from nexis_eval.sandbox.defaults import OUTPUT_BYTES, counts_processes_by_namespace, machine_memory, resolved
 from nexis_eval.sandbox.spec import Identity, Limits, Overlay
@@ -286,14 +285,14 @@ def test_each_build_has_processes_of_its_own(room: Room, tmp_path: Path) -> None
         pytest.skip("before Linux 5.14 all processes of a user count together")
     rooms = [Room.make(tmp_path / str(number)) for number in range(3)]
 
-    async def work() -> list[BuildResult]:
-        executor = LocalExecutor()
+    async def work() -> list[RunResult]:
+        runner = SandboxRunner()
         script = "for i in {1..40}; do sleep 2 & done; wait"
         try:
             requests = [each.request(script, limits=Limits(processes=60)) for each in rooms]
-            return await asyncio.gather(*map(executor.execute, requests))
+            return await asyncio.gather(*map(runner.run, requests))
         finally:
-            await executor.close()
+            await runner.close()
 
     assert [(each.exit_code, each.reason) for each in asyncio.run(work())] == [(0, "")] * 3
 
@@ -376,8 +375,8 @@ def test_root_without_another_user_to_build_as(room: Room, tmp_path: Path) -> No
     place.mkdir()
     other = Room(place)
 
-    async def work() -> BuildResult:
-        executor = LocalExecutor((program, str(room.path), str(place), "--sort-dirents=yes"))
+    async def work() -> RunResult:
+        runner = SandboxRunner((program, str(room.path), str(place), "--sort-dirents=yes"))
         script = """
             for file in /proc/*; do
                 [[ $file == /proc/[0-9]* || -L $file ]] || ! chmod 0666 "$file" 2>/dev/null || echo "changed $file"
@@ -387,9 +386,9 @@ def test_root_without_another_user_to_build_as(room: Room, tmp_path: Path) -> No
         """
         spec = replace(room.spec(script), build_directory=other.build, out_directory=other.out)
         try:
-            return await executor.execute(BuildRequest("test", spec, room.path / "log"))
+            return await runner.run(SandboxRun(spec, room.path / "log"))
         finally:
-            await executor.close()
+            await runner.close()
 
     assert asyncio.run(work()).ok
     assert room.log == ""

@@ -21,8 +21,7 @@ PACKAGES = Path(nexis_eval.__file__).parent.parent
 PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from nexis_eval.execute.base import BuildRequest
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import SandboxRun, SandboxRunner
 from nexis_eval.sandbox.spec import Identity, Overlay, SandboxSpec
 
 room = Path(sys.argv[1])
@@ -35,11 +34,11 @@ spec = SandboxSpec(
 )
 
 async def work():
-    executor = LocalExecutor()
+    runner = SandboxRunner()
     try:
-        return (await executor.execute(BuildRequest("test", spec, room / "log"))).exit_code
+        return (await runner.run(SandboxRun(spec, room / "log"))).exit_code
     finally:
-        await executor.close()
+        await runner.close()
 
 print(json.dumps([asyncio.run(work()), (room / "log").read_text().split()]))
 """

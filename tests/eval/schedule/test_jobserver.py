@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.runner import SandboxRunner
 from nexis_eval.schedule.jobserver import TokenPool
 from tests.eval.sandbox.rooms import ENVIRONMENT, Room, require_sandbox
 
@@ -92,7 +92,7 @@ def test_builds_that_start_after_one_invented_tokens_keep_to_their_share(tmp_pat
     told: list[str] = []
 
     async def work() -> list[str]:
-        executor = LocalExecutor()
+        executor = SandboxRunner()
         good, bad = (Room.make(tmp_path / name) for name in ("good", "bad"))
         (good.build / "Makefile").write_text(makefile)
         with TokenPool(tmp_path, 3, lambda: told.append("misuse")) as pool:
@@ -102,7 +102,7 @@ def test_builds_that_start_after_one_invented_tokens_keep_to_their_share(tmp_pat
             async def build(room: Room, script: str) -> bool:
                 await pool.acquire()
                 try:
-                    return (await executor.execute(room.request(script, jobserver=pool.path, env=env))).ok
+                    return (await executor.run(room.request(script, jobserver=pool.path, env=env))).ok
                 finally:
                     pool.release()
 
@@ -134,7 +134,7 @@ def test_make_takes_part_in_two_sandboxes(tmp_path: Path) -> None:
     makefile = f"all: {targets}\n{targets}:\n\t@date +'+ %s%N' >>/out/times; sleep 0.1; date +'- %s%N' >>/out/times\n"
 
     async def work() -> list[str]:
-        executor = LocalExecutor()
+        runner = SandboxRunner()
         rooms = [Room.make(tmp_path / name) for name in ("one", "two")]
         with TokenPool(tmp_path, 3) as pool:
 
@@ -142,14 +142,14 @@ def test_make_takes_part_in_two_sandboxes(tmp_path: Path) -> None:
                 (room.build / "Makefile").write_text(makefile)
                 env = (*ENVIRONMENT, *pool.environment.items())
                 await pool.acquire()
-                result = await executor.execute(room.request("make", jobserver=pool.path, env=env))
+                result = await runner.run(room.request("make", jobserver=pool.path, env=env))
                 pool.release()
                 assert result.ok, room.log
                 assert not re.search("warning|jobserver", room.log), room.log
 
             await asyncio.gather(*map(build, rooms))
             assert tokens(pool) == 3
-        await executor.close()
+        await runner.close()
         return [line for room in rooms for line in (room.out / "times").read_text().splitlines()]
 
     running = most = 0

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nexis_eval.execute.base import BuildResult
-from nexis_eval.execute.local import LocalExecutor, PhaseReader
+from nexis_eval.execute.runner import PhaseReader, RunResult, SandboxRunner
 from nexis_eval.sandbox.errors import SandboxError, SandboxSpecError
 from nexis_eval.sandbox.spec import Bind, Limits, Overlay
 from tests.eval.processes import processes_with
@@ -44,15 +43,15 @@ def test_phases_are_told_as_they_begin(room: Room) -> None:
 
 
 def test_several_at_once_and_one_after_another(tmp_path: Path, room: Room) -> None:
-    async def work() -> list[BuildResult]:
-        executor = LocalExecutor()
+    async def work() -> list[RunResult]:
+        runner = SandboxRunner()
         rooms = [Room.make(tmp_path / str(index)) for index in range(6)]
         try:
             return await asyncio.gather(
-                *(executor.execute(each.request(f"sleep 0.1; exit {i}")) for i, each in enumerate(rooms))
+                *(runner.run(each.request(f"sleep 0.1; exit {i}")) for i, each in enumerate(rooms))
             )
         finally:
-            await executor.close()
+            await runner.close()
 
     assert [result.exit_code for result in asyncio.run(work())] == [0, 1, 2, 3, 4, 5]
 
@@ -60,17 +59,17 @@ def test_several_at_once_and_one_after_another(tmp_path: Path, room: Room) -> No
 def test_many_start_at_the_same_moment(tmp_path: Path, room: Room) -> None:
     """Also those whose start needs the spawner to start, and in several engines; none waits for another for ever."""
 
-    async def work() -> list[list[BuildResult]]:
+    async def work() -> list[list[RunResult]]:
         rooms = [Room.make(tmp_path / str(index)) for index in range(8)]
 
-        async def engine(share: list[Room]) -> list[BuildResult]:
-            executor = LocalExecutor()
+        async def engine(share: list[Room]) -> list[RunResult]:
+            runner = SandboxRunner()
             try:
                 requests = [each.request(f"echo {index} >/out/x; exit {index}") for index, each in enumerate(share)]
                 rounds = [request for request in requests for _ in range(12)]
-                return await asyncio.gather(*map(executor.execute, rounds))
+                return await asyncio.gather(*map(runner.run, rounds))
             finally:
-                await executor.close()
+                await runner.close()
 
         return await asyncio.wait_for(asyncio.gather(engine(rooms[:4]), engine(rooms[4:])), 60)
 
@@ -81,18 +80,18 @@ def test_many_start_at_the_same_moment(tmp_path: Path, room: Room) -> None:
 
 def test_cancelling_leaves_no_process(room: Room) -> None:
     async def work() -> None:
-        executor = LocalExecutor()
+        runner = SandboxRunner()
         script = (
             "(trap '' TERM INT HUP; setsid sleep 98765 & setsid nohup sleep 98765) & touch /out/up; wait; sleep 98765"
         )
-        task = asyncio.create_task(executor.execute(room.request(script)))
+        task = asyncio.create_task(runner.run(room.request(script)))
         while not (room.out / "up").exists():
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert processes_with("98765") == []
-        await executor.close()
+        await runner.close()
 
     asyncio.run(work())
 
@@ -104,12 +103,12 @@ def test_what_a_build_leaves_running_ends_with_it(room: Room) -> None:
 
 def test_the_engine_dying_kills_the_build(room: Room) -> None:
     async def work() -> None:
-        executor = LocalExecutor()
-        task = asyncio.create_task(executor.execute(room.request("touch /out/up; sleep 98763")))
+        runner = SandboxRunner()
+        task = asyncio.create_task(runner.run(room.request("touch /out/up; sleep 98763")))
         while not (room.out / "up").exists():
             await asyncio.sleep(0.01)
         # What a killed engine does to the spawner: the channel closes and nobody says goodbye.
-        await executor.close()
+        await runner.close()
         task.cancel()
         await asyncio.wait((task,), timeout=0)
 
@@ -122,22 +121,22 @@ def test_nothing_piles_up(room: Room) -> None:
     """Descriptors and namespaces of both processes after many builds, some of which used their network."""
 
     async def work() -> None:
-        executor = LocalExecutor()
+        runner = SandboxRunner()
         script = "exec 4<>/dev/udp/127.0.0.1/9; echo x >&4"
-        await executor.execute(room.request(script))
-        process = executor._spawner._process
+        await runner.run(room.request(script))
+        process = runner._spawner._process
         assert process is not None
         places = [Path("/proc/self/fd"), Path(f"/proc/{process.pid}/fd")]
         before = [len(list(place.iterdir())) for place in places]
         for _ in range(10):
-            await executor.execute(room.request(script))
-            await executor.execute(room.request("true"))
-        await asyncio.gather(*(executor.execute(room.request("true")) for _ in range(4)))
-        await executor.execute(room.request("true"))
+            await runner.run(room.request(script))
+            await runner.run(room.request("true"))
+        await asyncio.gather(*(runner.run(room.request("true")) for _ in range(4)))
+        await runner.run(room.request("true"))
         after = [len(list(place.iterdir())) for place in places]
         assert after[0] == before[0]
         assert after[1] <= before[1] + 4
-        await executor.close()
+        await runner.close()
 
     asyncio.run(work())
 
@@ -176,20 +175,20 @@ def test_a_missing_command_is_named(room: Room) -> None:
 
 
 def test_the_spawner_dying_is_an_error_and_not_the_end(room: Room) -> None:
-    async def work() -> BuildResult:
-        executor = LocalExecutor()
-        task = asyncio.create_task(executor.execute(room.request("touch /out/up; sleep 98762")))
+    async def work() -> RunResult:
+        runner = SandboxRunner()
+        task = asyncio.create_task(runner.run(room.request("touch /out/up; sleep 98762")))
         while not (room.out / "up").exists():
             await asyncio.sleep(0.01)
-        process = executor._spawner._process
+        process = runner._spawner._process
         assert process is not None
         process.kill()
         with pytest.raises(SandboxError, match="ended"):
             await task
         await asyncio.sleep(0.2)
         assert processes_with("98762") == [], "a killed spawner takes its builds along"
-        result = await executor.execute(room.request("true"))
-        await executor.close()
+        result = await runner.run(room.request("true"))
+        await runner.close()
         return result
 
     assert asyncio.run(work()).ok
