@@ -134,10 +134,26 @@ def format_pins(pins: Mapping[str, tuple[LockedDeb, ...]], releases: Mapping[str
     return "\n".join((HEADER, *sets, *format_releases(releases)))
 
 
+def _check_that_pins_fit(toolchain: Toolchain, name: str) -> None:
+    """Raise ``ToolchainError`` if the pins lack a package that the set names, or have another version than it names."""
+    versions = {
+        deb.name: deb.version for each in toolchain.with_extended([name]) for deb in toolchain.pins.get(each, ())
+    }
+    for package in toolchain.set(name).packages:
+        wanted, _, version = package.partition("=")
+        if wanted not in versions or (version and versions[wanted] != version):
+            raise ToolchainError(
+                f"the pins of the tool set '{name}' are out of date: rules/{DEFINITION} names '{package}', and "
+                f"rules/{PINS} has {versions.get(wanted, 'nothing of it')}",
+                hint="run 'nexis-eval lock --toolchain'",
+            )
+
+
 def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platform: str) -> DerivationId:
     toolset = toolchain.set(name)
     if name not in toolchain.pins:
         raise ToolchainError(f"the tool set '{name}' is not pinned", hint="run 'nexis-eval lock --toolchain'")
+    _check_that_pins_fit(toolchain, name)
     parts = []
     for deb in toolchain.pins[name]:
         archive = builder.add(

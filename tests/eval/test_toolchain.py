@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,12 @@ def test_damaged_pins_have_a_place(tmp_path: Path) -> None:
         load_toolchain(tmp_path)
     assert caught.value.place is not None
     assert caught.value.place.file == str(tmp_path / PINS)
+
+
+@pytest.mark.parametrize("wanted", ["nothing-of-the-kind", "gzip=0"])
+def test_pins_that_are_out_of_date_are_told(toolchain: Toolchain, wanted: str) -> None:
+    core = toolchain.set("core")
+    changed = replace(toolchain, sets={**toolchain.sets, "core": replace(core, packages=(*core.packages, wanted))})
+    with pytest.raises(ToolchainError, match=f"out of date: rules/toolchain.toml names '{wanted}'") as caught:
+        toolsets(GraphBuilder(), changed, ["c"], "x86_64")
+    assert "lock --toolchain" in (caught.value.hint or "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from nexis_store.digest import TreeDigest
 from nexis_store.hashing import tree_of_path
 from nexis_store.store import Store
 from tests.eval.graphs import union
+from tests.eval.lock.test_mutants import STRANGE, places
 
 
 def system(hook: Path, banner: str = "hello", version: str = "1") -> DerivationGraph:
@@ -251,3 +254,33 @@ def test_signatures(tmp_path: Path) -> None:
     signature_of(record).write_text("damaged")
     with pytest.raises(SignatureError, match=r"record\.json\.sig is no signature"):
         verify(record, signers, "record.json")
+
+
+def test_every_mutant_of_a_record_is_read_or_refused_in_words(tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\n")
+    with Store.open(tmp_path / "store") as store:
+        value = json.loads(encode_record(built(store, system(hook))))
+    refused = 0
+    for text in mutants_of_json(value):
+        try:
+            decode_record(text)
+        except RecordError as error:
+            refused += 1
+            assert error.hint
+    assert refused > 500
+
+
+def mutants_of_json(value: object) -> Iterator[str]:
+    """The document with each thing in it replaced by something strange, or removed."""
+    for at in places(value):
+        for change in (*STRANGE, None):
+            whole = copy.deepcopy(value)
+            parent: object = whole
+            for key in at[:-1]:
+                parent = parent[key]  # type: ignore[index]
+            if change is None:
+                del parent[at[-1]]  # type: ignore[attr-defined]
+            else:
+                parent[at[-1]] = change  # type: ignore[index]
+            yield json.dumps(whole)
