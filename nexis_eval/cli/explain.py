@@ -15,6 +15,8 @@ from nexis_eval.config.explain import Explanation, UnknownKeyPathError, explain,
 from nexis_eval.config.model import KeyPath, LocalPath
 from nexis_eval.config.origin import Origins
 from nexis_eval.config.reference import toml_text
+from nexis_eval.config.settings import Setting
+from nexis_eval.secrets import HIDDEN, hidden
 
 _TABLE = "(a table)"
 _WIDTH = 100
@@ -74,27 +76,31 @@ def _table(origins: Origins, keys: list[KeyPath], as_json: bool) -> int:
     return 0
 
 
-def _value(value: object, key: str) -> str:
+def _value(value: object, key: str, setting: Setting | None) -> str:
+    if setting is not None and setting.secret and isinstance(value, str):
+        return HIDDEN
     if key.endswith(".mode") and isinstance(value, int):
         return f'"{value:04o}"'
-    return toml_text(value)
+    return hidden(toml_text(value))
 
 
 def _shown(explanation: Explanation) -> str:
     if explanation.value is dataclasses.MISSING or explanation.value is None:
         return "(not set)"
-    return _value(explanation.value, explanation.key)
+    return _value(explanation.value, explanation.key, explanation.setting)
 
 
 def _text(explanation: Explanation) -> str:
     lines = [f"{explanation.key} = {_shown(explanation)}", f"  {explanation.rule}"]
     for step in explanation.steps:
         mark = "->" if step.counts else "  "
-        lines.append(f"  {mark} {step.place}  ({step.strength})  {_value(step.value, explanation.key)}")
+        lines.append(
+            f"  {mark} {step.place}  ({step.strength})  {_value(step.value, explanation.key, explanation.setting)}"
+        )
         lines += [f"       included from {place}" for place in step.included_from]
     if explanation.default is not dataclasses.MISSING and explanation.default is not None:
         mark = "  " if explanation.is_set else "->"
-        lines.append(f"  {mark} built-in default  {_value(explanation.default, explanation.key)}")
+        lines.append(f"  {mark} built-in default  {_value(explanation.default, explanation.key, None)}")
     setting = explanation.setting
     if setting is not None:
         use = f"used by {setting.used_by}" if setting.used_by else "it has no effect yet"
@@ -114,6 +120,9 @@ def _plain(value: object) -> object:
 
 def _json(explanation: Explanation) -> dict[str, object]:
     setting = explanation.setting
+    if setting is not None and setting.secret:
+        steps = tuple([dataclasses.replace(step, value=HIDDEN) for step in explanation.steps])
+        explanation = dataclasses.replace(explanation, value=HIDDEN if explanation.is_set else None, steps=steps)
     return {
         "key": explanation.key,
         "value": _plain(explanation.value),

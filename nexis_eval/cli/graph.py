@@ -15,6 +15,7 @@ from nexis_eval.cli.evaluation import default_names, evaluate, find_target, name
 from nexis_eval.drawing.selection import Drawing, select
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.json import graph_to_json
+from nexis_eval.secrets import hidden
 from nexis_eval.ui.text import few
 from nexis_store.errors import NexisError
 
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 def _printed(graph: DerivationGraph, drawing: Drawing, form: str, title: str) -> str:
     if form == "json":
         chosen = {each: graph.derivations[each] for each in drawing.edges}
-        return json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False)
+        return hidden(json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False))
     if form == "html":
         from nexis_eval.drawing.html import to_html
 

@@ -9,6 +9,7 @@ from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, take_tar
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.drawing.recipe import recipe_lines
 from nexis_eval.graph.json import graph_to_json
+from nexis_eval.secrets import hidden
 
 EXAMPLES = """\
 examples:
@@ -32,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
     roots = named_roots(evaluation, named or default_names(evaluation))
     chosen = graph.closure(roots) if args.recursive else {root: graph.derivations[root] for root in roots}
     if args.json:
-        print(json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False))
+        print(hidden(json.dumps(graph_to_json(graph, chosen), indent=2, ensure_ascii=False)))
         return 0
     for index, each in enumerate(chosen):
         if index:
             print()
-        print("\n".join(recipe_lines(graph, each)))
+        print(hidden("\n".join(recipe_lines(graph, each))))
     return 0

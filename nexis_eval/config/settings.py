@@ -43,6 +43,8 @@ class Setting:
     required: bool = False
     identity: bool = False
     """The key that tells the tables of a list apart; or that must repeat the name of a named table."""
+    secret: bool = False
+    """Whether no command may show its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ USERS = Section(
             "The password as `crypt(5)` has it (`$argon2id$…`, `$6$…`, `$y$…`); without it no password is "
             "accepted, with `!` OpenSSH accepts no key either.",
             "system.users",
+            secret=True,
         ),
         Setting("authorized_keys", values.SSH_KEYS, "Public SSH keys that may log in.", "system.users"),
         Setting("uid", integer(0, 4294967294), "User number; chosen from the name where left out.", "system.users"),

@@ -115,4 +115,4 @@ def _needed_changes(before: DerivationGraph, after: DerivationGraph, pair: Pair)
         ("brings along for builds", _names(before, old.propagates), _names(after, new.propagates)),
     ):
         if was != now:
-            yield Change(field, was, now)
+            yield Change.of(field, was, now)

@@ -13,6 +13,7 @@ from difflib import unified_diff
 
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.derivation import Derivation, Input, Script, Union, walk
+from nexis_eval.secrets import hidden, secrets_in
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 StepName = tuple[str, str, str]
@@ -29,6 +30,12 @@ class Change:
     field: str
     before: str | None
     after: str | None
+
+    @classmethod
+    def of(cls, field: str, before: str | None, after: str | None) -> Change:
+        """The difference of two values, without the secrets in them."""
+        known = None if before is None else secrets_in(before)
+        return cls(field, None if before is None else hidden(before), None if after is None else hidden(after, known))
 
     def describe(self) -> str:
         """One line, or the changed lines of a text."""
@@ -105,7 +112,7 @@ def _fields(graph: DerivationGraph, derivation: Derivation) -> dict[str, str]:
 
 def _changes(was: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Change]:
     found = [
-        Change(label, was.get(label), now.get(label))
+        Change.of(label, was.get(label), now.get(label))
         for label in dict.fromkeys((*was, *now))
         if was.get(label) != now.get(label)
     ]

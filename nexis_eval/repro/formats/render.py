@@ -12,6 +12,7 @@ from nexis_eval.repro.formats.markdown import to_markdown
 from nexis_eval.repro.formats.sarif import to_sarif
 from nexis_eval.repro.formats.text import to_text
 from nexis_eval.repro.report import Report
+from nexis_eval.secrets import hidden
 
 FORMATS: dict[str, Callable[[Report], str]] = {
     "text": to_text,
@@ -40,4 +41,4 @@ def format_of(path: PurePath) -> str:
 
 def render(report: Report, name: str, *, colour: bool = False) -> str:
     """The document in the format called ``name``; only text knows colours."""
-    return to_text(report, colour=colour) if name == "text" else FORMATS[name](report)
+    return hidden(to_text(report, colour=colour) if name == "text" else FORMATS[name](report))
