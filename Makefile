@@ -8,6 +8,8 @@ STORE   ?=
 REPORTS ?= reports/$(ARCH)
 TARGETS ?=
 ROUNDS  ?= 1
+MINUTES ?= 5
+READERS ?=
 PYTEST_ARGS ?=
 FEATURES ?= python lock tests $(QEMU)
 
@@ -30,7 +32,7 @@ QEMU  := qemu-x86_64 qemu-aarch64 qemu-riscv64
 BUILD_FLAGS := $(if $(JOBS),--jobs $(JOBS)) $(if $(STORE),--store $(STORE))
 
 .DEFAULT_GOAL := iso
-.PHONY: iso run-qemu test lint types fmt boot repro cross crash peers bench setup venv pins clean distclean help
+.PHONY: iso run-qemu test lint types fmt boot repro cross crash fuzz peers bench setup venv pins clean distclean help
 
 iso: $(VENV)/.runtime ## Build kernel, root file system, ISO and run-qemu.sh for ARCH (default x86_64)
 	$(BIN)/nexis-eval build $(CONFIG) --arch $(ARCH) $(BUILD_FLAGS) --output $(IMAGES)
@@ -70,6 +72,10 @@ crash: $(VENV)/.dev ## Kill the store at every system call that writes (slow)
 	$(call needs,tests)
 	$(BIN)/pytest -m crash -ra $(PYTEST_ARGS)
 
+fuzz: $(VENV)/.dev ## Look for bytes that a reader answers with a fault; MINUTES=5; new ones each time
+	$(call needs,tests)
+	$(BIN)/python -m tests.fuzz.explore --minutes $(MINUTES) $(READERS)
+
 peers: $(VENV)/.dev ## Compare with other tools, where they are installed
 	$(call needs,tests)
 	$(BIN)/pytest -m peers -ra $(PYTEST_ARGS)
@@ -89,7 +95,7 @@ pins: ## Refresh the pinned Python packages (requirements/*.txt)
 	  --strip-extras --allow-unsafe --extra build --extra dev -o requirements/dev.txt pyproject.toml
 
 clean: ## Remove the images and the caches of the tools (the store stays: 'nexis-store gc')
-	rm -rf buildroot_backup_imgs reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf buildroot_backup_imgs reports .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment as well
@@ -99,7 +105,7 @@ help: ## This list
 	@echo "make [TARGET] [ARCH=x86_64|aarch64|riscv64] [CONFIG=system.toml] [JOBS=N] [STORE=DIR]"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo "repro also takes TARGETS=\"NAME…\", ROUNDS=N and REPORTS=DIR; test, boot, cross, crash and peers take"
-	@echo "PYTEST_ARGS=\"…\", setup takes FEATURES=\"…\" (tools/missing-packages lists them), all of them PYTHON=/path/to/python3."
+	@echo "PYTEST_ARGS=\"…\", fuzz takes MINUTES=N and READERS=\"…\", setup takes FEATURES=\"…\" (tools/missing-packages lists them), all of them PYTHON=/path/to/python3."
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	$(PYTHON_FROM_DEBIAN)

@@ -104,7 +104,12 @@ def load_toolchain(directory: Path) -> Toolchain:
     tables = definition["toolset"]
     sets = {name: _toolset(name, table, tables) for name, table in tables.items()}
     path = directory / PINS
-    pins, releases = parse_pins(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ({}, {})
+    try:
+        pins, releases = parse_pins(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ({}, {})
+    except UnicodeDecodeError as error:
+        raise ToolchainError(
+            f"{path} is not UTF-8: {error.reason} at byte {error.start}", hint="run 'nexis-eval lock --toolchain'"
+        ) from None
     return Toolchain(sets, pins, tuple(definition.get("exclude", ())), releases)
 
 

@@ -12,9 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from nexis_store import fs
-from nexis_store.errors import DamagedStoreError, StoreError, cannot_write, writing
+from nexis_store.errors import RECOVER, DamagedStoreError, StoreError, cannot_write, writing
 from nexis_store.journal import (
-    RECOVER,
     SEAL,
     SYNCED,
     Segment,

@@ -71,6 +71,10 @@ class NotInStoreError(StoreError):
     code = "S0002"
 
 
+RECOVER = "run 'nexis-store recover': it takes back everything that is on disk"
+"""What to do about metadata that are damaged."""
+
+
 class DamagedStoreError(StoreError):
     """What is on disk contradicts its digest or the metadata.
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from blake3 import blake3
 
 from nexis_store import fs
-from nexis_store.errors import DamagedStoreError
+from nexis_store.errors import RECOVER, DamagedStoreError
 
 MAGIC = b"nexis journal\x01"
 NO_VALUE = 0xFFFFFFFF
@@ -25,7 +25,6 @@ SEAL = b""
 SYNCED = b"ssynced"
 """Key in a record, never in the database: all of this segment before that offset was synced when it was written."""
 
-RECOVER = "run 'nexis-store recover': it takes back everything that is on disk"
 
 _HEADER = struct.Struct(f">{len(MAGIC)}sQ")
 EMPTY_SIZE = _HEADER.size
@@ -50,7 +49,14 @@ def encode_changes(changes: Changes) -> bytes:
 
 
 def decode_changes(payload: bytes) -> dict[bytes, bytes | None]:
-    """The inverse."""
+    """The inverse; raises ``DamagedStoreError`` for anything else."""
+    try:
+        return _decode_changes(payload)
+    except struct.error:
+        raise DamagedStoreError("a record of the journal is damaged", hint=RECOVER) from None
+
+
+def _decode_changes(payload: bytes) -> dict[bytes, bytes | None]:
     (count,) = _COUNT.unpack_from(payload)
     position = _COUNT.size
     changes: dict[bytes, bytes | None] = {}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nexis_store.digest import DIGEST_SIZE, BuildKey, DerivationId, TreeDigest
+from nexis_store.errors import RECOVER, DamagedStoreError
 from nexis_store.names import encode
 from nexis_store.realisation import Realisation
 
@@ -67,9 +69,18 @@ class ArtifactRecord:
 
     @classmethod
     def decode(cls, value: bytes) -> ArtifactRecord:
-        """From a value of the table."""
-        fields = json.loads(value)
-        return cls(fields["name"], fields["size"], fields["entries"], fields["added_ns"])
+        """From a value of the table; raises ``DamagedStoreError`` for anything else."""
+        with _damage("an artifact"):
+            fields = json.loads(value)
+            return cls(fields["name"], fields["size"], fields["entries"], fields["added_ns"])
+
+
+@contextmanager
+def _damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedStoreError(f"the record of {what} cannot be read: {error}", hint=RECOVER) from None
 
 
 def pack_digests(digests: Iterable[bytes]) -> bytes:
@@ -120,18 +131,19 @@ def encode_realisation(realisation: Realisation) -> bytes:
 
 
 def decode_realisation(key: BuildKey, value: bytes) -> Realisation:
-    """The inverse; the key is not in the value."""
-    fields = json.loads(value)
-    return Realisation(
-        key=key,
-        derivation=DerivationId.parse(fields["derivation"]),
-        name=fields["name"],
-        outputs={name: TreeDigest.parse(text) for name, text in fields["outputs"].items()},
-        origin=fields["origin"],
-        builder=fields.get("builder", ""),
-        started_ns=fields.get("started_ns", 0),
-        duration_ns=fields.get("duration_ns", 0),
-        max_rss_bytes=fields.get("max_rss_bytes", 0),
-        note=fields.get("note", ""),
-        extra=fields.get("extra", {}),
-    )
+    """The inverse; the key is not in the value. Raises ``DamagedStoreError`` for anything else."""
+    with _damage("a build"):
+        fields = json.loads(value)
+        return Realisation(
+            key=key,
+            derivation=DerivationId.parse(fields["derivation"]),
+            name=fields["name"],
+            outputs={name: TreeDigest.parse(text) for name, text in fields["outputs"].items()},
+            origin=fields["origin"],
+            builder=fields.get("builder", ""),
+            started_ns=fields.get("started_ns", 0),
+            duration_ns=fields.get("duration_ns", 0),
+            max_rss_bytes=fields.get("max_rss_bytes", 0),
+            note=fields.get("note", ""),
+            extra=fields.get("extra", {}),
+        )

@@ -119,7 +119,7 @@ def _graph_of(path: Path) -> DerivationGraph:
         graph = graph_from_json(value.get("graph", value))
     except OSError as error:
         raise OperandError(f"cannot read {path}: {error.strerror}", hint="name an existing file") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OperandError(
             f"{path} holds no derivations", hint="make one with 'nexis-eval show-derivation --recursive --json'"
         ) from error

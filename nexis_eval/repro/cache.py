@@ -211,7 +211,7 @@ class Cache:
             return False
         try:
             found = json.loads(data)["format"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return False
         if found != FORMAT:
             raise CacheError(f"{self.name} is a '{found}', this program knows '{FORMAT}'", hint="use a newer program")
@@ -228,7 +228,7 @@ class Cache:
             if value["key"] != str(key):
                 raise ValueError("it is about another key")
             return {name: TreeDigest.parse(digest) for name, digest in value["outputs"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CacheError(f"{self.name}: {path} is damaged: {error}", hint="publish it again") from None
 
     def manifest(self, digest: TreeDigest) -> Manifest | None:

@@ -16,7 +16,17 @@ MAX_EXPANDED_BYTES = 1 << 30
 """No compressed part is expanded beyond this."""
 
 
-DAMAGE = (ValueError, IndexError, OverflowError, EOFError, struct.error, zlib.error, lzma.LZMAError)
+DAMAGE = (
+    ValueError,
+    IndexError,
+    ArithmeticError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
 """What reading bytes that lie about themselves may raise; ``FormatError`` is one of them."""
 
 
