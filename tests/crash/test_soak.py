@@ -54,7 +54,7 @@ def work(root: Path, number: int, deadline: float) -> None:
                         output = dice.choice(list(mine))
                         store.record(Realisation(key, DerivationId(key), "x", {"out": output}))
                         found = store.realisation(key)
-                        assert found is not None and found.outputs["out"] == output
+                        assert found is not None and found.outputs["out"] == output, (number, key, found, output)
                 case 6:
                     store.execute_gc(store.plan_gc())
                 case 7 if mine:
