@@ -127,7 +127,8 @@ def parse_pins(text: str, file: str) -> tuple[dict[str, tuple[LockedDeb, ...]], 
             name = each.text("name")
             if name in pins:
                 each.fail("name", f"'{name}' is there twice")
-            pins[name] = read_debs(each)
+            # A set may have all its packages from those that it extends.
+            pins[name] = read_debs(each, may_be_empty=True)
         return pins, read_releases(table)
 
     return read_pins(text, file, ToolchainError, "a file of pins", "run 'nexis-eval lock --toolchain'", read)

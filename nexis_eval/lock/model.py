@@ -293,9 +293,9 @@ def _source(table: PinTable) -> LockedSource:
     )
 
 
-def read_debs(table: PinTable) -> tuple[LockedDeb, ...]:
+def read_debs(table: PinTable, *, may_be_empty: bool = False) -> tuple[LockedDeb, ...]:
     """The Debian packages of a table; raises ``MalformedPinsError``."""
-    lines = table.texts("debs")
+    lines = () if may_be_empty and table.values.get("debs") == [] else table.texts("debs")
     return tuple([table.checked("debs", partial(parse_deb, line), index) for index, line in enumerate(lines)])
 
 
