@@ -104,6 +104,20 @@ def write_tar(manifest: Manifest, root: Path, out: BinaryIO, *, mtime: int = 1) 
     out.write(b"\0" * (-written % _TAR_BLOCK))
 
 
+def write_xattrs(manifest: Manifest, root: Path, out: BinaryIO) -> None:
+    """Write the xattrs of the tree, one a line: name, value in hexadecimal (``-`` if empty) and path, by blanks.
+
+    For tools whose way of reading archives drops them. ``root`` is not read. Raises ``StoreError`` for a name that has
+    no place in such a line.
+    """
+    for entry in manifest.entries():
+        for name, value in entry.attributes.xattrs:
+            if "\n" in entry.path or set(name) & set(" \n"):
+                raise StoreError(f"no line can have the xattr {name!r} of {entry.path!r}", hint="rename the file")
+            line = f"{name} {value.hex() or '-'} {entry.path}\n"
+            out.write(line.encode("utf-8", "surrogateescape"))
+
+
 def _tar_header(header: tarfile.TarInfo, entry: ManifestEntry, user: int, group: int, mtime: int) -> bytes:
     import tarfile
 

@@ -45,11 +45,11 @@ class BoundFile:
 
 @dataclass(frozen=True, slots=True)
 class BoundArchive:
-    """A tree as one archive with its owners and modes, shown read-only at ``at``."""
+    """A tree as one archive with its owners and modes, or the list of its xattrs, shown read-only at ``at``."""
 
     tree: TreeDigest
     at: str
-    format: Literal["tar", "cpio"]
+    format: Literal["tar", "cpio", "xattrs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,8 @@ def action_of(
             binds.append(BoundArchive(digests[0], item.at, "tar"))
         elif item.use is Use.CPIO:
             binds.append(BoundArchive(digests[0], item.at, "cpio"))
+        elif item.use is Use.XATTRS:
+            binds.append(BoundArchive(digests[0], item.at, "xattrs"))
         elif item.use is Use.BIND:
             binds.append(BoundTree(digests[0], item.at, item.subdir))
         else:

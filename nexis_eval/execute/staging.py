@@ -7,8 +7,10 @@ from pathlib import Path
 
 from nexis_eval.execute.action import Action, BoundArchive, BoundFile, Layer, environment, trees_of
 from nexis_eval.sandbox.spec import Bind, Overlay, SandboxSpec
-from nexis_store.archive import write_cpio, write_tar
+from nexis_store.archive import write_cpio, write_tar, write_xattrs
 from nexis_store.store import Store
+
+WRITERS = {"tar": write_tar, "cpio": write_cpio, "xattrs": write_xattrs}
 
 
 def root_overlays(layers: Sequence[tuple[Layer, Path]]) -> tuple[Overlay, ...]:
@@ -63,9 +65,8 @@ def stage(
         if isinstance(bind, BoundFile):
             file.write_bytes(bind.content)
         elif isinstance(bind, BoundArchive):
-            write = write_tar if bind.format == "tar" else write_cpio
             with file.open("wb") as archive:
-                write(store.manifest(bind.tree), store.path(bind.tree), archive)
+                WRITERS[bind.format](store.manifest(bind.tree), store.path(bind.tree), archive)
         else:
             file = store.path(bind.tree)
             file = file / bind.subdir if bind.subdir else file

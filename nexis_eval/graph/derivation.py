@@ -62,6 +62,8 @@ class Use(StrEnum):
     """A tar stream of the tree, with the owners, modes and xattrs of its manifest, as a file at ``at``."""
     CPIO = "cpio"
     """The same as a newc cpio archive."""
+    XATTRS = "xattrs"
+    """The xattrs of its manifest as a file at ``at``: one a line, name, value in hexadecimal and path, by blanks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,4 +90,5 @@ def ext2(tools: Tools, tree: DerivationId) -> DerivationId:
         "SIZE_MB": str(settings.root_size_mb),
         "UUID": _uuid(f"root {settings.hostname} {tools.system.platform.arch}"),
     }
-    return tools.step("ext2", "ext2.sh", (Input(tree, Use.TAR, "/in/rootfs.tar"),), env=env, tools=RECENT)
+    inputs = (Input(tree, Use.TAR, "/in/rootfs.tar"), Input(tree, Use.XATTRS, "/in/rootfs.xattrs"))
+    return tools.step("ext2", "ext2.sh", inputs, env=env, tools=RECENT)
