@@ -21,10 +21,13 @@ fi
 CFG
     for number in $(ls /in/generations | sort -rn); do
         generation=/in/generations/$number
-        target=$tree/nexisos/generations/$number
-        mkdir "$target"
-        cp "$generation"/{bzImage,initramfs,root.squashfs} "$target"
-        here=/nexisos/generations/$number
+        # Named by what it holds: whatever medium has this path has the same there.
+        id=$(cd "$generation" && sha256sum bzImage initramfs root.squashfs | sha256sum | cut -c 1-32)
+        here=/nexisos/generations/$id
+        if ! [ -d "$tree$here" ]; then
+            mkdir "$tree$here"
+            cp "$generation"/{bzImage,initramfs,root.squashfs} "$tree$here"
+        fi
         printf 'menuentry %s {\n' "$(quoted "$(cat "$generation/title") (generation $number)")"
         printf '  linux %s/bzImage nexis.system=%s/root.squashfs' "$here" "$here"
         read -ra parameters <"$generation/parameters"
@@ -32,6 +35,16 @@ CFG
         printf '\n  initrd %s/initramfs\n}\n' "$here"
     done
 } >$tree/nexisos/grub/grub.cfg
+
+# The program that UEFI loads lies on the EFI system partition, from where it finds the rest by the medium's own name.
+id=$(sha256sum <$tree/nexisos/grub/grub.cfg | cut -c 1-32)
+: >"$tree/nexisos/$id"
+mkdir -p /build/esp
+cat >/build/esp/grub.cfg <<CFG
+search --no-floppy --set=root --file /nexisos/$id
+set prefix=(\$root)/nexisos/grub
+configfile (\$root)/nexisos/grub/grub.cfg
+CFG
 
 # The EFI system partition: FAT, with room for the program and FAT's own tables.
 kilobytes=$(($(stat -c %s "/in/grub/$EFI_NAME") / 1024 + 256))
@@ -43,8 +56,9 @@ export TZ=UTC
 cp "/in/grub/$EFI_NAME" "/build/$EFI_NAME"
 find /build -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 mformat -i $tree/nexisos/grub/efi.img -N 4e455849 -v NEXISEFI -T $sectors -h 16 -s 32 ::
-mmd -i $tree/nexisos/grub/efi.img ::/EFI ::/EFI/BOOT
+mmd -i $tree/nexisos/grub/efi.img ::/EFI ::/EFI/BOOT ::/nexisos ::/nexisos/grub
 mcopy -m -i $tree/nexisos/grub/efi.img "/build/$EFI_NAME" ::/EFI/BOOT/
+mcopy -m -i $tree/nexisos/grub/efi.img /build/esp/grub.cfg ::/nexisos/grub/
 
 bios=()
 if [ -e /in/grub/eltorito.img ]; then
