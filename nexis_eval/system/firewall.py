@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nexis_eval.config.model import Firewall, Service
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.system.context import MissingPackageError, System
-from nexis_eval.system.templates import render
+from nexis_eval.system.templates import render, text
 from nexis_store.digest import DerivationId
 
 LOADER = "usr/libexec/nexis/firewall"
@@ -77,16 +77,18 @@ def firewall_modules(system: System) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _entries(settings: Firewall, dhcp: bool) -> Iterator[Entry]:
     yield Entry(LOADER, text=render("firewall.j2", backend=settings.backend), mode=0o755)
     if settings.backend == "nftables":
-        text = render("nftables.conf.j2", firewall=settings, dhcp=dhcp)
-        yield Entry("etc/nftables.conf", text=text, mode=0o640)
+        rules = render("nftables.conf.j2", firewall=settings, dhcp=dhcp)
+        yield Entry("etc/nftables.conf", text=rules, mode=0o640)
     elif settings.backend == "iptables":
         for version in (4, 6):
-            text = render("iptables.rules.j2", firewall=settings, dhcp=dhcp, six=version == 6)
-            yield Entry(f"etc/iptables/rules.v{version}", text=text, mode=0o640)
+            rules = render("iptables.rules.j2", firewall=settings, dhcp=dhcp, six=version == 6)
+            yield Entry(f"etc/iptables/rules.v{version}", text=rules, mode=0o640)
     else:
-        text = render("firewalld-zone.xml.j2", firewall=settings, dhcp=dhcp)
-        yield Entry("etc/firewalld/zones/nexis.xml", text=text, mode=0o640)
-        yield Entry("etc/firewalld/firewalld.conf", text="DefaultZone=nexis\nFirewallBackend=nftables\n", mode=0o640)
+        zone = render("firewalld-zone.xml.j2", firewall=settings, dhcp=dhcp)
+        yield Entry("etc/firewalld/zones/nexis.xml", text=zone, mode=0o640)
+        yield Entry("etc/firewalld/firewalld.conf", text=text("firewalld.conf"), mode=0o640)
+        yield Entry("etc/firewalld/policies/allow-host-ipv6.xml", text=text("firewalld-policy.xml"), mode=0o640)
+        yield Entry("etc/protocols", text=text("protocols"))
 
 
 def missing_loader(system: System) -> MissingPackageError | None:

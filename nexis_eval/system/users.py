@@ -89,6 +89,8 @@ def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[s
     }
     if installed(config, *OPENSSH):
         users.setdefault("sshd", User("sshd", system=True, shell=NO_LOGIN, home="/run/sshd"))
+    if installed(config, "firewalld", "dbus"):
+        users.setdefault("messagebus", User("messagebus", system=True, shell=NO_LOGIN, home="/run/dbus"))
     users["root"] = users["root"] if "root" in config.users else User("root", uid=0, gid=0)
     groups: dict[str, tuple[int, list[str]]] = {name: (number, []) for name, number in GROUPS.items()}
     groups.update({name: (group.gid, []) for name, group in config.groups.items() if group.gid is not None})

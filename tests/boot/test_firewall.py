@@ -50,20 +50,22 @@ NFT, LEGACY = "/usr/sbin/xtables-nft-multi", "/usr/sbin/xtables-legacy-multi"
         pytest.param("nftables", (), id="nftables"),
         pytest.param("iptables", (LEGACY,), id="iptables-nft"),
         pytest.param("iptables", (NFT,), id="iptables-legacy", marks=pytest.mark.thorough),
+        pytest.param("firewalld", (), id="firewalld", marks=pytest.mark.thorough),
     ],
 )
 def test_what_is_open_answers(images: Images, tmp_path: Path, system: str, lacking: tuple[str, ...]) -> None:
     ports = Ports()
     directory = edited(images("x86_64", system), tmp_path, dict.fromkeys(lacking))
-    with Console([str(directory / "run-qemu.sh"), *ports.options()]) as console:
+    with Console([str(directory / "run-qemu.sh"), "--memory", "1024", *ports.options()]) as console:
         machine = Machine(console)
         machine.log_in("root", "nexis")
-        machine.eventually("cat /run/service/network", r"^up$")
+        # firewalld takes half a minute where nothing else runs.
+        machine.eventually("cat /run/service/network", r"^up$", tries=600)
         ports.serve(machine)
         ports.hold()
         machine.run("ping -c 1 -W 10 10.0.2.2")
         # A restart keeps the rules, and what runs with restart = "false" is restarted at all.
-        assert machine.run("sv -w 60 restart firewall").startswith("ok: run: firewall")
+        assert machine.run("sv -w 900 restart firewall", seconds=900).startswith("ok: run: firewall")
         ports.hold()
         machine.run("sv -w 60 stop firewall")
         ports.hold()
