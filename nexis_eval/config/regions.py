@@ -101,7 +101,7 @@ Taiwanese; tz Swahili (Tanzania); ua Ukrainian; us English (US); uz Uzbek; vn Vi
 """
 """What the layouts are called, for those who look for one by its language."""
 _PLAIN = ("C", "POSIX", "C.UTF-8", "C.utf8")
-_LOCALE = re.compile(r"([^.@]+)(?:\.([^.@]+))?(@[^.@]+)?").fullmatch
+_LOCALE = re.compile(r"([A-Za-z_]+)(?:\.([A-Za-z0-9-]+))?(@[a-z]+)?").fullmatch
 _LAYOUT = re.compile(r"([A-Za-z0-9_]+)(?:[:(]([A-Za-z0-9_-]+)\)?)?").fullmatch
 
 

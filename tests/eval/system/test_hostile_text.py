@@ -27,6 +27,7 @@ from nexis_eval.config.errors import ConfigErrors, each_error
 from nexis_eval.config.kinds import InvalidValueError, Kind
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
+from nexis_eval.config.regions import LOCALE
 from nexis_eval.config.settings import SECTIONS, Form, Section
 from nexis_eval.config.values import COMMAND
 from nexis_eval.diagnostics import render as rendered
@@ -387,7 +388,10 @@ def test_a_text_is_refused_at_its_place_or_comes_out(section: Section, key: str 
             script = "/zq/run" if key == "command" else "/zq/finish"
             assert any(shlex.join(words) in (each or "") for path, each in made.items() if path.endswith(script)), text
             continue
-        if sample[0] == "/":
+        if kind is LOCALE:
+            # One character set has several names, of which one is written.
+            assert set(structure(made)) == set(expected), text
+        elif sample[0] == "/":
             if text.count("/") == sample.count("/"):
                 assert structure(made) == replaced(expected, sample[1:], text[1:]), text
         else:
