@@ -223,11 +223,13 @@ def forget(transaction: Transaction, digest: TreeDigest, name: str) -> None:
         value = transaction.get(REALISATION + build)
         if value is not None:
             realisation = decode_realisation(build, value)
-            transaction.delete(REALISATION + build)
-            latest = latest_key(realisation.name, realisation.extra.get("platform", ""))
-            for pointer in (DERIVATION + realisation.derivation, latest):
-                if transaction.get(pointer) == build:
-                    transaction.delete(pointer)
+            # It may have come out as something else since.
+            if digest in realisation.outputs.values():
+                transaction.delete(REALISATION + build)
+                latest = latest_key(realisation.name, realisation.extra.get("platform", ""))
+                for pointer in (DERIVATION + realisation.derivation, latest):
+                    if transaction.get(pointer) == build:
+                        transaction.delete(pointer)
         transaction.delete(key)
     transaction.put(DOOMED + digest, encode(name))
 

@@ -457,3 +457,16 @@ def test_what_was_built_from_damage_is_named(here: Path, capsys: pytest.CaptureF
     with Store.open(here / "store") as store:
         assert build("libc", [], []).digest == add_again
     assert run(["verify", "--contents"]) == 0
+
+
+def test_collecting_an_old_output_keeps_what_the_build_came_out_as_since(here: Path) -> None:
+    key = BuildKey.of(b"key")
+    with Store.open(here / "store") as store:
+        old, new = add(store, "old"), add(store, "new", program=True)
+        store.set_root("new", new.digest)
+        for artifact in (old, new):
+            store.record(Realisation(key, DerivationId(key), "x", {"out": artifact.digest}))
+    assert run(["gc"]) == 0
+    with Store.open(here / "store") as store:
+        known = store.realisation(key)
+        assert not store.has(old.digest) and known is not None and known.outputs == {"out": new.digest}
