@@ -157,6 +157,12 @@ def on_disk(layout: Layout) -> RootLinks:
             with os.scandir(directory) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except FileNotFoundError:
+            if not prefix and os.path.isdir(layout.root):
+                # Made with the store and never removed: that it is gone says nothing of what its links kept.
+                raise DamagedStoreError(
+                    f"the directory of roots {layout.roots} is gone",
+                    hint=f"put it back; or 'mkdir {layout.roots}', which ends all roots that were in it",
+                ) from None
             continue
         except OSError as error:
             raise cannot_read(error, f"the directory of roots {directory}") from error

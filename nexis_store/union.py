@@ -78,9 +78,14 @@ def merge(
     later_wins: bool,
     exclude: Sequence[str],
 ) -> tuple[dict[str, Owned], list[Contested]]:
-    """Decide for every path whose entry it gets; the second value lists those for which nothing says that."""
+    """Decide for every path whose entry it gets; the second value lists those for which nothing says that.
+
+    Being later decides between two files, or two directories: a file never replaces a directory, and all below it,
+    by its place in a list.
+    """
     owned: dict[str, Owned] = {}
     several: set[str] = set()
+    unlike: set[str] = set()
     hidden = excluded(exclude)
     wins = Winners(winners)
     for number, (_, digest) in enumerate(parts):
@@ -98,16 +103,18 @@ def merge(
                     owned[path] = Owned(entry, number)
             else:
                 several.add(path)
-                if later_wins:
+                if (there.entry.kind == "d") != (entry.kind == "d"):
+                    unlike.add(path)
+                elif later_wins:
                     owned[path] = Owned(entry, number)
     chosen = {path: wins.of(path) for path in sorted(several)}
-    undecided = [path for path, winner in chosen.items() if winner is not None or not later_wins]
+    undecided = [path for path, winner in chosen.items() if winner is not None or not later_wins or path in unlike]
     contested = []
     for path, claims in _claims(host, undecided, parts).items():
         won = next((each for each in claims if parts[each.part][0] == chosen[path]), None)
         if won is not None:
             owned[path] = won
-        elif not later_wins:
+        elif not later_wins or path in unlike:
             contested.append(Contested(path, tuple(dict.fromkeys(parts[each.part][0] for each in claims))))
     _drop_covered(owned)
     # What lies below a directory that lost is not asked for.

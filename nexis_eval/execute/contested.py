@@ -48,6 +48,9 @@ def contested_error(derivation: Derivation, error: PathConflictError) -> NexisEr
     """What to tell of paths that several inputs of a union have: ``[conflicts]`` decides between packages."""
     if derivation.name == PACKAGES:
         return ContestedPathsError(error.contested)
+    if isinstance(derivation.builder, Union) and derivation.builder.later_wins:
+        error.hint = "one has a directory there, which the file of the other would replace: give the file another path"
+        return error
     error.hint = "leave one of them out of 'debian', or write debian_closure = false and list what is wanted"
     return error
 

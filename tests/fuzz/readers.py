@@ -147,8 +147,8 @@ def _lock_seeds(_: Path) -> list[bytes]:
 def _lock(data: bytes, _: Path) -> None:
     from nexis_eval.lock.model import format_lock, parse_lock
 
-    lock = parse_lock(_text(data))
-    assert parse_lock(format_lock(lock)) == lock
+    text = format_lock(parse_lock(_text(data)))
+    assert format_lock(parse_lock(text)) == text
 
 
 def _toolchain(data: bytes, directory: Path) -> None:

@@ -316,3 +316,15 @@ def test_nobody_waits_for_what_stands_in_the_database(tmp_path: Path, kind: str,
     except OSError as error:
         # Told by the command line as the place and the reason.
         assert error.filename is not None
+
+
+def test_a_store_without_its_directory_of_roots_is_not_collected(store: Store) -> None:
+    kept = add(store, "kept", {"a": b"1"})
+    store.set_root("keep", kept.digest)
+    os.rename(store.layout.roots, f"{store.root}/elsewhere")
+    with pytest.raises(DamagedStoreError, match="directory of roots") as caught:
+        collect(store)
+    assert "put it back" in (caught.value.hint or "")
+    os.rename(f"{store.root}/elsewhere", store.layout.roots)
+    collect(store)
+    assert store.has(kept.digest)

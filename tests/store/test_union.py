@@ -58,7 +58,10 @@ def test_a_file_that_wins_against_a_directory_hides_all_of_it(store: Store) -> N
     labelled = [("one", one.digest), ("two", two.digest)]
     with pytest.raises(PathConflictError, match="have a/b"):
         store.union("all", labelled)
-    union = store.union("all", labelled, later_wins=True)
+    for order in (labelled, labelled[::-1]):
+        with pytest.raises(PathConflictError, match="have a/b"):
+            store.union("all", order, later_wins=True)
+    union = store.union("all", labelled, winners=[("a/b", "two")])
     assert [each.path for each in store.manifest(union.digest).entries()] == ["a", "a/b", "a/d"]
     back = store.union("all", labelled, winners=[("a/b", "one")])
     assert (back.path / "a/b/c").read_bytes() == b"1"

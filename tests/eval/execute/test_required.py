@@ -9,13 +9,13 @@ import pytest
 
 from nexis_eval import events
 from nexis_eval.config.load import load
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.engine import open_engine
 from nexis_eval.execute.required import has
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.graph.derivation import Derivation, Entry, Files, Union
 from nexis_eval.image.rootfs import required_programs
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.realise import Options, realise
+from nexis_eval.realise import Options
 from nexis_eval.schedule.plan import make_plan
 from nexis_store.store import Store
 from nexis_store.tree import Manifest, directory_entry, symlink_entry
@@ -105,13 +105,9 @@ def test_a_system_without_them_is_not_made(complete: bool, tmp_path: Path, monke
     seen: list[events.Event] = []
 
     async def made(store: Store) -> int:
-        executor = LocalExecutor()
-        try:
-            plan = make_plan(graph, [rootfs], store.realised, store.realisation)
-            options = Options(jobs=1)
-            return (await realise(graph, [rootfs], plan, store, executor, Mirrors({}), options, seen.append)).exit_code
-        finally:
-            await executor.close()
+        plan = make_plan(graph, [rootfs], store.realised, store.realisation)
+        async with open_engine(store, Mirrors({}), Options(jobs=1), seen.append) as engine:
+            return (await engine.realise(graph, [rootfs], plan)).exit_code
 
     with Store.open(tmp_path / "store") as store:
         assert asyncio.run(made(store)) == (0 if complete else 2)

@@ -188,7 +188,8 @@ INDEX = "\n\n".join(
 
 def test_debian_packages_that_run_in_builds(tmp_path: Path) -> None:
     (tmp_path / "system.toml").write_text(
-        '[[packages]]\nname = "main"\ndebian = ["ed"]\nnative_dependencies = ["ed"]\n'
+        '[[packages]]\nname = "main"\nversion = "1"\nsource = "https://example.org/main-1.tar.gz"\n'
+        'native_dependencies = ["ed"]\n'
         '[[packages]]\nname = "ed"\ndebian = ["ed"]\n'
         '[[arch.riscv64.packages]]\nname = "ed"\ndebian = ["ed-new"]\n'
     )
