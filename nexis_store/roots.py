@@ -157,12 +157,6 @@ def on_disk(layout: Layout) -> RootLinks:
             with os.scandir(directory) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except FileNotFoundError:
-            if not prefix and os.path.isdir(layout.root):
-                # Made with the store and never removed: that it is gone says nothing of what its links kept.
-                raise DamagedStoreError(
-                    f"the directory of roots {layout.roots} is gone",
-                    hint=f"put it back; or 'mkdir {layout.roots}', which ends all roots that were in it",
-                ) from None
             continue
         except OSError as error:
             raise cannot_read(error, f"the directory of roots {directory}") from error
@@ -294,9 +288,15 @@ def reconcile(layout: Layout, database: Database) -> tuple[UnreadableRoot, ...]:
     Returns the roots whose links cannot be read: they keep what they kept. Raises ``StoreError`` if the metadata do
     not know what that is.
     """
-    links = on_disk(layout)
-    if not links.unreadable and links.digests == recorded(database):
+    links, before = on_disk(layout), recorded(database)
+    if not links.unreadable and links.digests == before:
         return ()
+    if not os.path.isdir(layout.roots) and any(not name.startswith(GENERATIONS) for name in before):
+        # It is never removed: that it is gone says nothing of what its links kept.
+        raise DamagedStoreError(
+            f"the directory of roots {layout.roots} is gone",
+            hint=f"put it back; or 'mkdir {layout.roots}', which ends all roots that were in it",
+        )
     with database.transaction() as transaction:
         links = on_disk(layout)
         before = recorded(transaction)
