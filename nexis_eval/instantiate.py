@@ -142,7 +142,7 @@ class Instantiator:
         making = self._making
         if package.version == LATEST:
             package = making.pins.resolved(package, platform)
-        if package.prebuilt and self._config.prebuilt != "allowed":
+        if package.prebuilt and self._config.build.prebuilt != "allowed":
             package = self._restricted(package)
         if package.debian:
             return unpacked(making, package, platform)
@@ -160,7 +160,7 @@ class Instantiator:
 
     def _restricted(self, package: Package) -> Package:
         """A package that could be had both ways, with the way that the configuration leaves."""
-        if self._config.prebuilt == "required":
+        if self._config.build.prebuilt == "required":
             return replace(package, fallback_to_source=False)
         if not package.source:
             raise PackageError(

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with pinning(path):
         before, text = _read(path)
-        with keeping(args, configs[0].store_profile) as keep:
+        with keeping(args, configs[0].store.profile) as keep:
             resolution = resolved(configs, before, update, keep, args.update, args.older_index)
         after = resolution.lock
         written = format_lock(after)

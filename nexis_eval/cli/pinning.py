@@ -30,7 +30,7 @@ def lock_configs(configs: Sequence[Config], path: Path, args: argparse.Namespace
     """Fill the lock file at ``path`` with what it lacks for ``configs``; returns it. Raises what cannot be pinned."""
     with pinning(path):
         before = load_lock(path)
-        with keeping(args, configs[0].store_profile) as keep:
+        with keeping(args, configs[0].store.profile) as keep:
             resolution = resolved(configs, before, keep=keep)
         if resolution.lock != before:
             write_atomically(path, format_lock(resolution.lock))

@@ -89,7 +89,7 @@ def _find_section(path: KeyPath) -> tuple[Section, int]:
         section = BY_PATH.get(tuple(names[:length]))
         if section is not None:
             return section, length + (section.form in (Form.NAMED, Form.LIST))
-    known = [".".join(each) for each in BY_PATH]
+    known = [".".join(map(str, each)) for each in BY_PATH]
     hint = _suggest(names[0], known) or "'nexis-eval options' lists all settings"
     raise UnknownKeyPathError(f"there is no table '{names[0]}'", hint=hint)
 

@@ -14,21 +14,7 @@ from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_eval.config.kernel import with_kernel
 from nexis_eval.config.listing import PATTERN, list_files
 from nexis_eval.config.merge import check_changes, group, merge_fields, remove
-from nexis_eval.config.model import (
-    Config,
-    ConfigFile,
-    Firewall,
-    Group,
-    KeyPath,
-    Locale,
-    LogRotation,
-    Network,
-    SELinux,
-    Service,
-    System,
-    User,
-    package_of,
-)
+from nexis_eval.config.model import Config, KeyPath
 from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, included_from, located, shown_path
 from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
 from nexis_eval.config.settings import BY_PATH, SECTIONS, Form, Section
@@ -36,6 +22,8 @@ from nexis_eval.platforms import platform_named
 from nexis_store.errors import Place
 from nexis_store.suggest import did_you_mean
 
+_ITEMS = (Form.NAMED, Form.LIST)
+"""Sections that have items."""
 _DEEPEST = 100
 """Includes inside of includes: more is a mistake, and would end Python's stack."""
 
@@ -286,61 +274,41 @@ def _build(
     problems: list[Problem],
 ) -> Config:
     """The frozen values. A table that lacks a required key is reported and left out."""
-    report = problems.append
-    named: dict[str, dict[str, dict[str, object]]] = {
-        "users": {},
-        "groups": {},
-        "packages": {},
-        "config_files": {},
-        "dinit_services": {},
-        "log_rotation": {},
-    }
-    single: dict[KeyPath, dict[str, object]] = {}
+    items: dict[KeyPath, dict[str, dict[str, object]]] = {each.path: {} for each in SECTIONS if each.form in _ITEMS}
+    tables: dict[KeyPath, dict[str, object]] = {}
     for path, entries in groups.items():
-        items = named.get(path[0])  # type: ignore[arg-type]
-        if items is None:
-            single[path] = merge_fields(BY_PATH[path], entries, report)  # type: ignore[index]
+        merged = entries[0].fields
+        section = BY_PATH.get(path) or BY_PATH[path[:-1]]
+        if len(entries) > 1:
+            merged = merge_fields(section, entries, problems.append)
+        if section.form in _ITEMS:
+            items[section.path][str(path[-1])] = merged
         else:
-            section = BY_PATH[path[:1]]  # type: ignore[index]
-            items[path[1]] = entries[0].fields if len(entries) == 1 else merge_fields(section, entries, report)  # type: ignore[index]
-    for key in ("config_files", "log_rotation"):
-        _require(BY_PATH[(key,)], named[key], origins, problems)
-
-    def table(*path: str) -> dict[str, object]:
-        return single.get(path, {})
-
-    system = System(
-        **table("system"),  # type: ignore[arg-type]
-        selinux=SELinux(**table("system", "selinux")),  # type: ignore[arg-type]
-        firewall=Firewall(**table("system", "firewall")) if ("system", "firewall") in single else None,  # type: ignore[arg-type]
-        locale=Locale(**table("system", "locale")),  # type: ignore[arg-type]
-    )
-    packages = named["packages"]
-    users, own_groups, files, services, logs = (
-        named["users"],
-        named["groups"],
-        named["config_files"],
-        named["dinit_services"],
-        named["log_rotation"],
-    )
+            tables[path] = {**merged}
+    values: dict[str, object] = {}
+    # What lies in another section is there before the section is made.
+    for section in sorted(SECTIONS, key=lambda each: -len(each.path)):
+        if section.form in _ITEMS:
+            found = items[section.path]
+            _require(section, found, origins, problems)
+            value: object = {name: section.value(_named(section, name, found[name])) for name in sorted(found)}
+        elif section.path in tables:
+            value = section.value(tables[section.path])
+        else:
+            continue
+        around = values if len(section.path) == 1 else tables.setdefault(section.path[:-1], {})
+        around[section.field or section.path[-1]] = value
     return Config(
         file=sources[0].path if sources else Path(),
         files=tuple(source.path for source in sources if source.text is None),
         arch=arch,
-        system=system,
-        users={name: User(name, **users[name]) for name in sorted(users)},  # type: ignore[arg-type]
-        groups={name: Group(name, **own_groups[name]) for name in sorted(own_groups)},  # type: ignore[arg-type]
-        network=Network(**table("network")) if ("network",) in single else None,  # type: ignore[arg-type]
-        packages={name: package_of(packages[name]) for name in sorted(packages)},
-        config_files={name: ConfigFile(name, **files[name]) for name in sorted(files)},  # type: ignore[arg-type]
-        services={name: Service(name, **services[name]) for name in sorted(services)},  # type: ignore[arg-type]
-        log_rotation=tuple(LogRotation(**logs[path]) for path in sorted(logs)),  # type: ignore[arg-type]
-        mirrors=table("mirrors"),  # type: ignore[arg-type]
-        store_profile=table("store").get("profile", "auto"),  # type: ignore[arg-type]
-        prebuilt=table("build").get("prebuilt", "allowed"),  # type: ignore[arg-type]
-        conflicts=table("conflicts"),  # type: ignore[arg-type]
         place=origins.place,
+        **values,  # type: ignore[arg-type]
     )
+
+
+def _named(section: Section, name: str, fields: dict[str, object]) -> dict[str, object]:
+    return {"name": name, **fields} if section.form is Form.NAMED else fields
 
 
 def _require(section: Section, tables: dict[str, dict[str, object]], origins: Origins, problems: list[Problem]) -> None:

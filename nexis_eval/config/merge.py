@@ -85,7 +85,7 @@ def group(entries: Iterable[Entry], report: Report) -> dict[KeyPath, list[Entry]
                 repeated.append(known)
             known.append(entry)
     for known in repeated:
-        section = BY_PATH.get(known[0].path[:1])  # type: ignore[arg-type]
+        section = BY_PATH.get(known[0].path[:1])
         if section is not None and section.form is Form.LIST:
             _check_duplicates(section, known, report)
     return groups

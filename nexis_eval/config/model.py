@@ -227,14 +227,32 @@ class LogRotation:
     rotate_interval_days: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """``[store]``"""
+
+    profile: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """``[build]``"""
+
+    prebuilt: str = "allowed"
+    """Whether packages may come from ``prebuilt`` archives: ``allowed``, ``never`` or ``required``."""
+
+
 def nowhere(_path: KeyPath) -> Place | None:
     """For configurations that were not read from files."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """A whole system as configured for one architecture, defaults filled in."""
+class Sections:
+    """What a configuration says beside its packages, for one architecture, defaults filled in.
+
+    A section of the table of settings has the field here that is named like it (``Section.field``).
+    """
 
     file: Path
     """The file that was given."""
@@ -245,15 +263,25 @@ class Config:
     users: Mapping[str, User] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     network: Network | None = None
-    packages: Mapping[str, Package] = field(default_factory=dict)
     config_files: Mapping[str, ConfigFile] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
-    log_rotation: tuple[LogRotation, ...] = ()
+    log_rotation: Mapping[str, LogRotation] = field(default_factory=dict)
+    """By path."""
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    store_profile: str = "auto"
-    prebuilt: str = "allowed"
-    """Whether packages may come from ``prebuilt`` archives: ``allowed``, ``never`` or ``required``."""
+    store: Store = field(default_factory=Store)
+    build: Build = field(default_factory=Build)
     conflicts: Mapping[str, str] = field(default_factory=dict)
     """``[conflicts]``: path → the package that wins there."""
     place: Callable[[KeyPath], Place | None] = field(default=nowhere, compare=False, repr=False)
     """Where a value was set: ``place(("packages", "zlib", "hash"))``. Worked out only when asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config(Sections):
+    """A whole system as configured for one architecture."""
+
+    packages: Mapping[str, Package] = field(default_factory=dict)
+
+    def sections(self) -> Sections:
+        """All but the packages."""
+        return Sections(**{each.name: getattr(self, each.name) for each in fields(Sections)})

@@ -7,8 +7,8 @@ A setting is declared here and nowhere else; its default is the default of the f
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
@@ -61,7 +61,18 @@ class Section:
     free: Kind | None = None
     """The kind of a ``FREE`` section as a whole."""
     used_by: str = ""
-    identity: str = field(default="name")
+    identity: str = "name"
+    """The key that tells the items of a ``LIST`` apart."""
+    field: str = ""
+    """The field that holds it, of the typed configuration or of the section around it; the end of ``path`` if empty."""
+    construct: Callable[[dict[str, object]], object] | None = None
+    """Makes a ``model`` of checked values; calling it with them, if nothing is named."""
+
+    def value(self, values: dict[str, object]) -> object:
+        """The typed form of one table, or of one item, whose values are checked."""
+        if self.construct is not None:
+            return self.construct(values)
+        return values if self.model is None else self.model(**values)
 
     @property
     def title(self) -> str:
@@ -386,6 +397,7 @@ PACKAGES = Section(
         ),
     ),
     model.Package,
+    construct=model.package_of,
 )
 CONFIG_FILES = Section(
     ("config_files",),
@@ -437,6 +449,7 @@ SERVICES = Section(
     ),
     model.Service,
     name_kind=_SERVICE,
+    field="services",
 )
 LOG_ROTATION = Section(
     ("log_rotation",),
@@ -475,6 +488,7 @@ STORE = Section(
             "cli.stores",
         ),
     ),
+    model.Store,
 )
 BUILD = Section(
     ("build",),
@@ -489,6 +503,7 @@ BUILD = Section(
             "instantiate",
         ),
     ),
+    model.Build,
 )
 CONFLICTS = Section(
     ("conflicts",),
@@ -517,7 +532,7 @@ SECTIONS: tuple[Section, ...] = (
     BUILD,
     CONFLICTS,
 )
-BY_PATH: Mapping[tuple[str, ...], Section] = {section.path: section for section in SECTIONS}
+BY_PATH: Mapping[model.KeyPath, Section] = {section.path: section for section in SECTIONS}
 
 INCLUDES = Section(
     ("includes",),

@@ -58,7 +58,7 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
     summary = Summary(
         config.arch,
         config.system.hostname,
-        config.store_profile,
+        config.store.profile,
         dict(config.mirrors),
         graph.targets,
         tuple(map(written_key, without_effect(origins))),

@@ -26,7 +26,9 @@ def _line(rule: LogRotation) -> str:
 
 
 def _entries(system: System) -> Iterator[Entry]:
-    yield Entry(RULES, text="# bytes files compress days path\n" + "".join(map(_line, system.config.log_rotation)))
+    yield Entry(
+        RULES, text="# bytes files compress days path\n" + "".join(map(_line, system.config.log_rotation.values()))
+    )
     for name in ("keeper", "rotate-logs", "rotate-logs-regularly"):
         yield Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755)
 

@@ -72,7 +72,7 @@ def test_the_sample_of_the_specification_loads_unchanged() -> None:
     assert config.config_files["suricata"].variables["detect_threads"] == 4
     assert config.services["sshd"].restart == "true"
     assert config.services["sshd"].depends == ("network",)
-    assert [each.path for each in config.log_rotation] == ["/var/log/sshd.log", "/var/log/vim"]
+    assert [*config.log_rotation] == ["/var/log/sshd.log", "/var/log/vim"]
     assert [path.name for path in config.files] == ["system.toml", "hardware.toml", "editors.toml", "devtools.toml"]
 
 
@@ -308,7 +308,7 @@ def test_an_override_needs_no_quotes_where_a_string_is_wanted(write: Write) -> N
         file, overrides=["packages.a.version=1.10", "packages.a.check=true", 'log_rotation."/var/log/a".max_files=2']
     )
     assert (changed.packages["a"].version, changed.packages["a"].check) == ("1.10", True)
-    assert changed.log_rotation[0].max_files == 2
+    assert changed.log_rotation["/var/log/a"].max_files == 2
     assert codes(file, overrides=["packages.a.check=2"]) == ["C0202"]
 
 

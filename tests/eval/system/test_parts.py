@@ -83,7 +83,7 @@ def test_no_network() -> None:
 
 def test_rotation_rules() -> None:
     rules = (LogRotation("/var/log/a.log", 100, 7, True, 1), LogRotation("/var/log/vim"))
-    system = make_system(log_rotation=rules)
+    system = make_system(log_rotation={each.path: each for each in rules})
     text = text_of(system, log_rotation(system), "etc/nexis/log-rotation")
     assert text.splitlines()[1:] == ["104857600 7 1 1 /var/log/a.log", "0 5 0 0 /var/log/vim"]
 

@@ -81,7 +81,7 @@ def test_the_network_needs_the_firewall() -> None:
 
 
 def test_other_sections_bring_services() -> None:
-    system = make_system(network=Network(), log_rotation=(LogRotation("/var/log/x"),))
+    system = make_system(network=Network(), log_rotation={"/var/log/x": LogRotation("/var/log/x")})
     assert list(all_services(system)) == ["network", "log-rotation"]
     own = Service("network", type="scripted", command="/etc/mine.sh")
     system = make_system(network=Network(), services={"network": own})
