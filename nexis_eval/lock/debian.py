@@ -222,8 +222,11 @@ class SignedRelease:
 
 
 def _date(text: str) -> datetime:
-    date = parsedate_to_datetime(text)
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is not a date") from error
 
 
 def parse_release(text: str) -> SignedRelease:
