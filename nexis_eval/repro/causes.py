@@ -30,6 +30,7 @@ TRIGGERS: dict[str, Cause] = {
     "aslr": Cause.ADDRESS,
     "memory": Cause.UNINITIALISED,
     "random": Cause.RANDOMNESS,
+    "engine": Cause.ENVIRONMENT,
 }
 """What each variation brings out, unless the differing bytes say it more precisely."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import locale
 import os
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,19 @@ from nexis_eval.execute.runner import RunResult, SandboxRun, SandboxRunner
 from nexis_eval.execute.workspace import Workspace, remove_tree
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.surroundings import Surroundings
-from nexis_eval.repro.vary import Conditions, Machine, Setup, Tools, clock_shown, conditions, disorder, prepare
+from nexis_eval.repro.vary import (
+    VARIED_LOCALE,
+    VARIED_TIMEZONE,
+    VARIED_UMASK,
+    Conditions,
+    Machine,
+    Setup,
+    Tools,
+    clock_shown,
+    conditions,
+    disorder,
+    prepare,
+)
 from nexis_eval.sandbox.spec import Identity, SandboxSpec
 from nexis_store.digest import TreeDigest
 from nexis_store.store import Store
@@ -67,6 +80,27 @@ class Built:
         return self.result.ok
 
 
+@contextmanager
+def another_engine() -> Iterator[None]:
+    """Let this process have another locale, time zone, home and umask for a while: none of it may reach a result."""
+    before, umask = dict(os.environ), os.umask(VARIED_UMASK)
+    category = locale.setlocale(locale.LC_ALL)
+    os.environ.update(LC_ALL=VARIED_LOCALE, LANG=VARIED_LOCALE, TZ=VARIED_TIMEZONE, HOME="/nonexistent")
+    time.tzset()
+    try:
+        for name in (VARIED_LOCALE, "POSIX"):
+            with suppress(locale.Error):
+                locale.setlocale(locale.LC_ALL, name)
+                break
+        yield
+    finally:
+        os.umask(umask)
+        os.environ.clear()
+        os.environ.update(before)
+        time.tzset()
+        locale.setlocale(locale.LC_ALL, category)
+
+
 class Laboratory:
     """Where rebuilds happen: work directories and a store of its own, both gone at the end. A context manager."""
 
@@ -101,29 +135,30 @@ class Laboratory:
         started = time.time()
         given = conditions(setup, recipe.identity, self._jobs, self.tools, self.machine, int(started))
         directory = self._directory(recipe, given)
+        around = another_engine if "engine" in given.setup.varied else nullcontext
         try:
-            spec = await asyncio.to_thread(recipe.stage, directory / "b", given.identity, given.jobs, given.run_time)
-            spec = await asyncio.to_thread(prepare, spec, given, self.tools, directory)
-            log = directory / "log"
-            result = await self._run(spec, given, log)
-            self._last_end = time.time()
-            surroundings = replace(
-                given.surroundings,
-                directory=os.fspath(spec.build_directory),
-                clock=clock_shown(given, started, self._last_end),
-            )
-            if not result.ok:
-                tail = tuple(last_lines(log)[-LOG_TAIL_LINES:])
-                return Built({}, surroundings, result, tail)
-            outputs = await asyncio.to_thread(
-                recipe.land, self.store, directory / "b", move=not given.on_other_file_system
-            )
-            trees = {
-                name: Tree(self.store.manifest(digest), self.store.path(digest)) for name, digest in outputs.items()
-            }
-            return Built(trees, surroundings, result)
+            with around():
+                return await self._build(recipe, given, directory, started)
         finally:
             await asyncio.to_thread(remove_tree, directory)
+
+    async def _build(self, recipe: Recipe, given: Conditions, directory: Path, started: float) -> Built:
+        spec = await asyncio.to_thread(recipe.stage, directory / "b", given.identity, given.jobs, given.run_time)
+        spec = await asyncio.to_thread(prepare, spec, given, self.tools, directory)
+        log = directory / "log"
+        result = await self._run(spec, given, log)
+        self._last_end = time.time()
+        surroundings = replace(
+            given.surroundings,
+            directory=os.fspath(spec.build_directory),
+            clock=clock_shown(given, started, self._last_end),
+        )
+        if not result.ok:
+            tail = tuple(last_lines(log)[-LOG_TAIL_LINES:])
+            return Built({}, surroundings, result, tail)
+        outputs = await asyncio.to_thread(recipe.land, self.store, directory / "b", move=not given.on_other_file_system)
+        trees = {name: Tree(self.store.manifest(digest), self.store.path(digest)) for name, digest in outputs.items()}
+        return Built(trees, surroundings, result)
 
     async def _run(self, spec: SandboxSpec, given: Conditions, log: Path) -> RunResult:
         options = disorder(given)

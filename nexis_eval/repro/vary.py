@@ -68,6 +68,7 @@ VARIATIONS: tuple[Variation, ...] = (
     Variation("aslr", "addresses are randomised, which they are not otherwise"),
     Variation("memory", "fresh heap and stack hold another byte than zero", needs_shim=True),
     Variation("random", "random numbers come from the kernel, instead of a seed while bisecting", needs_shim=True),
+    Variation("engine", "the engine has another locale, time zone, home and umask itself"),
 )
 NAMES: tuple[str, ...] = tuple(each.name for each in VARIATIONS)
 

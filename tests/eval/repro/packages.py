@@ -76,7 +76,7 @@ class HostRecipe:
         build, out, script = directory / "build", directory / "out", directory / "script"
         build.mkdir()
         out.mkdir()
-        script.write_text(f"set -euo pipefail\n{self.script}")
+        script.write_text(f"set -euo pipefail\n{self.script}", encoding="utf-8")
         env = {
             "PATH": "/usr/bin:/usr/sbin",
             "TMPDIR": "/tmp",

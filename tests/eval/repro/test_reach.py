@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nexis_eval.repro.rebuild import Laboratory
 from nexis_eval.repro.vary import NAMES, VARIATIONS, Setup, Tools
-from tests.eval.repro.packages import Bench
+from nexis_eval.sandbox.spec import SandboxSpec
+from nexis_store.digest import TreeDigest
+from nexis_store.store import Store
+from tests.eval.repro.packages import Bench, HostRecipe
 
 FROZEN_AT = 1_900_000_000
 PROBE = r"""
@@ -76,7 +84,7 @@ def possible(tools: Tools) -> list[str]:
 def test_every_variation_is_tried_here(bench: Bench) -> None:
     absent = set(NAMES) - set(possible(bench.tools))
     assert absent <= {"locale", "filesystem"}, "only what this machine may lack"
-    assert len(VARIATIONS) == 16
+    assert len(VARIATIONS) == 17
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,8 +92,8 @@ def test_it_is_noticed_and_nothing_else_is(seen: dict[str, dict[str, str]], name
     if name not in seen:
         pytest.skip(f"{name} cannot be varied on this machine")
     changed = {each for each, text in seen["pinned"].items() if seen[name][each] != text}
-    # A directory on another file system has another path, too.
-    assert changed == ({name, "path"} if name == "filesystem" else {name})
+    # A directory on another file system has another path, too; what the engine is reaches no build.
+    assert changed == {"filesystem": {name, "path"}, "engine": set()}.get(name, {name})
 
 
 def test_the_values(seen: dict[str, dict[str, str]]) -> None:
@@ -107,3 +115,40 @@ def test_the_values(seen: dict[str, dict[str, str]]) -> None:
     assert seen["memory"]["memory"] in ("a5\n", "5b\n")
     if "locale" in seen:
         assert (seen["pinned"]["locale"], seen["locale"]["locale"]) == ("t\nz\n", "z\nt\n")
+
+
+@dataclass(frozen=True)
+class Looking(HostRecipe):
+    """Notes what the engine is while it lays out and lands."""
+
+    seen: list[tuple[object, ...]] = field(default_factory=list)
+
+    def look(self) -> None:
+        mask = os.umask(0)
+        os.umask(mask)
+        self.seen.append((mask, os.environ.get("HOME"), time.tzname[0], os.environ.get("LC_ALL")))
+
+    def stage(self, directory: Path, *rest: Any) -> SandboxSpec:
+        self.look()
+        return super().stage(directory, *rest)
+
+    def land(self, store: Store, directory: Path, *, move: bool) -> Mapping[str, TreeDigest]:
+        self.look()
+        return super().land(store, directory, move=move)
+
+
+def test_the_engine_is_another_and_the_result_is_the_same(bench: Bench) -> None:
+    recipe = Looking("probe", "mkdir -p /out/größe; echo text >/out/größe/a; chmod 640 /out/größe/a", bench.root)
+    before = (os.environ.get("HOME"), time.tzname, os.environ.get("LC_ALL"))
+
+    async def both(room: Laboratory) -> list[dict[str, object]]:
+        return [
+            {name: tree.manifest.digest for name, tree in (await room.build(recipe, Setup(varied))).trees.items()}
+            for varied in (frozenset(), frozenset({"engine"}))
+        ]
+
+    usual, varied = bench.run(both)
+    assert usual == varied and usual
+    assert recipe.seen[2:] == [(0o077, "/nonexistent", "NXT", "et_EE.UTF-8")] * 2
+    assert recipe.seen[0] != recipe.seen[2]
+    assert (os.environ.get("HOME"), time.tzname, os.environ.get("LC_ALL")) == before
