@@ -239,7 +239,7 @@ class _Round:
                             return self._take(each, derivation, known)
                         made = await self._maker.make(StepRun(each, derivation, key, before), slot)
                         self._outputs[each] = made.outputs
-                        return "fetched" if derivation.builder.kind in ("fetch", "git") else "built"
+                        return "fetched" if derivation.builder.fetches else "built"
                     finally:
                         release()
             # Another engine is at it; there may be other things to do until it has finished.

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nexis_eval.fetch.hashes import new_hasher
+from nexis_eval.graph.builders import BUILDERS
 from nexis_eval.graph.closures import Closures
 from nexis_eval.graph.dag import DerivationGraph
-from nexis_eval.graph.derivation import Derivation, Fetch, FetchGit
+from nexis_eval.graph.derivation import Derivation, Fetch
 from nexis_eval.graph.encoding import derivation_id
 from nexis_eval.lock.fits import platform_in
 from nexis_eval.lock.model import LockedSource
@@ -26,7 +27,7 @@ LISTING = "sources.txt"
 
 def sources_of(graph: DerivationGraph, roots: Iterable[DerivationId]) -> list[DerivationId]:
     """Everything that has to be fetched to build ``roots`` from nothing, alternatives included."""
-    return [each for each in graph.in_order(roots) if graph.head(each).kind in (Fetch.kind, FetchGit.kind)]
+    return [each for each in graph.in_order(roots) if BUILDERS[graph.head(each).kind].fetches]
 
 
 def root_name(system: str, arch: str) -> str:
@@ -96,8 +97,8 @@ def take(
         digest: TreeDigest | None = None
         if isinstance(builder, Fetch):
             digest = files.get((builder.algorithm, builder.hash, builder.filename))
-        elif isinstance(builder, FetchGit) and builder.tree in trees:
-            digest = builder.tree
+        else:
+            digest = builder.declared_tree() if builder.declared_tree() in trees else None
         if digest is None:
             continue
         store.record(

@@ -385,23 +385,36 @@ class Store:
         value = self.database.get(REALISATION + key) if key is not None else None
         return decode_realisation(BuildKey(key), value) if key is not None and value is not None else None
 
-    def realisation(self, key: BuildKey) -> Realisation | None:
-        """What a build key came out as; ``None`` when that is unknown or an output is no longer there."""
+    def known(self, key: BuildKey) -> Realisation | None:
+        """Return what a build key came out as, whether or not the outputs are present."""
         value = self.database.get(REALISATION + key)
         if value is None:
             return None
-        realisation = decode_realisation(key, value)
-        return realisation if all(map(self._is_on_disk, realisation.outputs.values())) else None
+        return decode_realisation(key, value)
 
-    def _is_on_disk(self, digest: TreeDigest) -> bool:
+    def realisation(self, key: BuildKey) -> Realisation | None:
+        """Return what a build key came out as if all of that is present."""
+        realisation = self.known(key)
+        return realisation if realisation is not None and self.present(realisation) else None
+
+    def present(self, realisation: Realisation) -> bool:
+        """Whether this store has every output of ``realisation``."""
+        return all(map(self.is_present, realisation.outputs.values()))
+
+    def is_present(self, digest: TreeDigest) -> bool:
         """Whether the metadata have an artifact and the disk its directory: one that is gone is built again."""
         stored = self.database.get(ARTIFACT + digest)
         return stored is not None and fs.is_directory(self.layout.artifact(digest, ArtifactRecord.decode(stored).name))
 
-    def realised(self, derivation: DerivationId) -> Realisation | None:
-        """What a recipe came out as the last time it was recorded, if the outputs are still there."""
+    def known_recipe(self, derivation: DerivationId) -> Realisation | None:
+        """Return what a recipe came out as the last time it was recorded, whether or not the outputs are present."""
         key = self.database.get(DERIVATION + derivation)
-        return self.realisation(BuildKey(key)) if key is not None else None
+        return self.known(BuildKey(key)) if key is not None else None
+
+    def realised(self, derivation: DerivationId) -> Realisation | None:
+        """Return what a recipe came out as the last time it was recorded if all of that is present."""
+        realisation = self.known_recipe(derivation)
+        return realisation if realisation is not None and self.present(realisation) else None
 
     def duration(self, label: str) -> int | None:
         """How long the last build of that name took, in nanoseconds."""

@@ -296,7 +296,7 @@ def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, named: Sequenc
         print(line)
     for each, derivation in plan.pending.items():
         doubt = "" if each in plan.certain else "  (unless its inputs come out unchanged)"
-        print(f"{text.VERBS[derivation.builder.kind]:8} {derivation.label}{doubt}")
+        print(f"{derivation.builder.verb:8} {derivation.label}{doubt}")
     print(
         f"{text.plural(len(plan.certain), 'step')} to do, {text.plural(plan.possible, 'more step')} that may be cut off"
         if plan.pending

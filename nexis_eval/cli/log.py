@@ -18,7 +18,7 @@ from nexis_eval.cli.evaluation import evaluate, find_target
 from nexis_eval.cli.stores import store_to_ask
 from nexis_eval.execute.following import follow, running_log
 from nexis_eval.graph.closures import Closures, visible
-from nexis_eval.graph.derivation import Derivation
+from nexis_eval.graph.derivation import Choice, Derivation
 from nexis_eval.schedule.plan import make_plan, resolve_inputs
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     evaluation = evaluate(args)
     graph = evaluation.graph
     each = find_target(graph, name)
-    while graph.derivations[each].builder.kind == "choice":
+    while isinstance(graph.derivations[each].builder, Choice):
         each = graph.derivations[each].inputs[-1].derivation
     derivation = graph.derivations[each]
     with store_to_ask(args, evaluation.summary.store_profile) as store:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         running = log is None and running_log(store, derivation.name, each) is not None
     if log is None:
         called = " ".join((*selection(args), name))
-        if derivation.builder.kind != "script":
+        if not derivation.builder.runs:
             raise NoLogError(
                 f"there is no log of {derivation.label}: it is not made by a script",
                 hint="'nexis-eval show-derivation' says how it is made",

@@ -7,10 +7,16 @@ from pathlib import Path
 
 from nexis_eval.drawing.recipe import recipe_lines
 from nexis_eval.drawing.selection import Drawing
+from nexis_eval.graph.builders import BUILDERS, Builder
 
 PAGE = Path(__file__).with_name("graph.html")
 RECIPES_UP_TO = 1000
 """Nodes for which the recipes are part of the page; of larger graphs they would be tens of megabytes."""
+
+
+def _look(kind: type[Builder]) -> str:
+    """Return the class of its style: what an executor runs stands out, what only brings sources in stands back."""
+    return "runs" if kind.runs else "plumbing" if kind.plumbing else ""
 
 
 def to_html(drawing: Drawing, title: str) -> str:
@@ -26,6 +32,7 @@ def to_html(drawing: Drawing, title: str) -> str:
                 "label": head.label,
                 "platform": head.platform,
                 "kind": head.kind,
+                "look": _look(BUILDERS[head.kind]),
                 "needs": [index[item] for item in drawing.edges[each]],
                 "recipe": "\n".join(recipe_lines(drawing.graph, each)) if with_recipes else "",
             }

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nexis_eval.graph.builders import BUILDERS
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_store.digest import DerivationId
-
-PLUMBING = ("fetch", "git", "local", "unpack")
-"""Kinds of steps that only bring sources in: there are many of them, and they say little."""
 
 Edges = Mapping[DerivationId, tuple[DerivationId, ...]]
 
@@ -40,7 +38,7 @@ def select(
     """What is shown of ``graph``: ``roots`` and what they need.
 
     With ``to``, only what is on a way from ``roots`` to there. ``depth`` limits the steps from ``roots``, or if
-    ``upwards`` from ``to``. ``plumbing`` includes the steps of ``PLUMBING``, as ``to`` does.
+    ``upwards`` from ``to``. ``plumbing`` includes the steps that only bring sources in, as ``to`` does.
     ``reduce`` leaves out an edge where a longer way leads to the same node: the transitive reduction.
     Nothing is shown when none of ``roots`` needs ``to``.
     """
@@ -55,7 +53,7 @@ def select(
 
 def _edges(graph: DerivationGraph, roots: Sequence[DerivationId], *, plumbing: bool) -> Edges:
     order = graph.in_order(roots)
-    shown = {each for each in order if plumbing or each in roots or graph.head(each).kind not in PLUMBING}
+    shown = {each for each in order if plumbing or each in roots or not BUILDERS[graph.head(each).kind].plumbing}
     edges = {
         each: tuple(needed for needed in dict.fromkeys(graph.needs(each)) if needed in shown)
         for each in order

@@ -1,13 +1,17 @@
-"""The steps that need no sandbox, because they run no foreign code: local files, literal files, unpacking, unions."""
+"""The steps that need no sandbox, because they run no foreign code: downloads, files, unpacking, unions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from nexis_eval.execute.contested import contested_error
+from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.required import check_required
-from nexis_eval.graph.derivation import Derivation, Files, Input, Local, Union, Unpack
+from nexis_eval.graph.derivation import Builder, Derivation, Fetch, FetchGit, Files, Input, Local, Stored, Union, Unpack
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.errors import NexisError, PathConflictError, Place
 from nexis_store.store import Artifact, Store
@@ -35,33 +39,50 @@ class SourceLayoutError(NexisError):
     code = "B0004"
 
 
-def realise_builtin(
-    store: Store,
-    derivation: Derivation,
-    resolve: Callable[[Input], TreeDigest],
-    names: Mapping[DerivationId, str],
-    place: Callable[[str], Place | None] = lambda _: None,
-) -> Artifact:
-    """Perform a step of one of these kinds. ``resolve`` gives the tree of an input, ``names`` what to call it."""
-    builder = derivation.builder
-    if isinstance(builder, Local):
-        return realise_local(store, derivation, builder)
-    if isinstance(builder, Files):
-        return realise_files(store, derivation, builder)
-    if isinstance(builder, Unpack):
-        return realise_unpack(store, derivation, builder, resolve(derivation.inputs[0]))
-    assert isinstance(builder, Union)
-    resolved = {(item.derivation, item.output): resolve(item) for item in derivation.inputs}
-    return realise_union(store, derivation, builder, resolved, names, place)
+class TreeNotStoredError(NexisError):
+    """A step takes a tree that must exist already, and neither the store nor a source of trees has it.
+
+    An older generation of a system is such a tree: nothing in the configuration makes it anew. Copy it from a store
+    that has it (``nexis-store export`` and ``nexis-store import``), or leave that generation out.
+    """
+
+    code = "B0010"
+    exit_code = 4
 
 
-def realise_local(store: Store, derivation: Derivation, builder: Local) -> Artifact:
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One step that is to be performed, and what that may use."""
+
+    id: DerivationId
+    derivation: Derivation
+    store: Store
+    fetching: Fetching
+    resolve: Callable[[Input], TreeDigest]
+    """The tree of an input."""
+    names: Mapping[DerivationId, str]
+    """What to call the inputs."""
+    place: Callable[[str], Place | None]
+    """Where the configuration sets a key."""
+
+
+async def realise_fetch(step: Performance, builder: Fetch) -> Artifact:
+    """Download one file."""
+    return await step.fetching.fetch(step.id, step.derivation, builder)
+
+
+async def realise_git(step: Performance, builder: FetchGit) -> Artifact:
+    """Check out one commit."""
+    return await step.fetching.fetch_git(step.id, step.derivation, builder)
+
+
+def realise_local(step: Performance, builder: Local) -> Artifact:
     """Take a file or directory of the user's into the store; it must still be what evaluation saw."""
     path = Path(builder.path)
     if path.is_dir():
-        artifact = store.add_directory(path, derivation.name, normalise=False)
+        artifact = step.store.add_directory(path, step.derivation.name, normalise=False)
     else:
-        with store.writer(derivation.name) as writer:
+        with step.store.writer(step.derivation.name) as writer:
             writer.file(path.name, path, executable=bool(path.stat().st_mode & 0o111))
             artifact = writer.commit()
     if artifact.digest != builder.tree:
@@ -71,9 +92,9 @@ def realise_local(store: Store, derivation: Derivation, builder: Local) -> Artif
     return artifact
 
 
-def realise_files(store: Store, derivation: Derivation, builder: Files) -> Artifact:
+def realise_files(step: Performance, builder: Files) -> Artifact:
     """Write the files that the recipe spells out."""
-    with store.writer(derivation.name) as writer:
+    with step.store.writer(step.derivation.name) as writer:
         for entry in builder.entries:
             attributes = Attributes(mode=entry.mode, owner=entry.owner, group=entry.group)
             if entry.text is not None:
@@ -86,8 +107,10 @@ def realise_files(store: Store, derivation: Derivation, builder: Files) -> Artif
         return writer.commit()
 
 
-def realise_unpack(store: Store, derivation: Derivation, builder: Unpack, source: TreeDigest) -> Artifact:
-    """Unpack the one file of ``source``."""
+def realise_unpack(step: Performance, builder: Unpack) -> Artifact:
+    """Unpack the one file of the one input."""
+    derivation, store = step.derivation, step.store
+    source = step.resolve(derivation.inputs[0])
     members = [entry for entry in store.manifest(source).entries() if entry.kind == "f"]
     if len(members) != 1:
         raise SourceLayoutError(f"{derivation.label}: expected one archive, found {len(members)} files")
@@ -102,16 +125,10 @@ def realise_unpack(store: Store, derivation: Derivation, builder: Unpack, source
         )
 
 
-def realise_union(
-    store: Store,
-    derivation: Derivation,
-    builder: Union,
-    inputs: Mapping[tuple[DerivationId, str], TreeDigest],
-    names: Mapping[DerivationId, str],
-    place: Callable[[str], Place | None] = lambda _: None,
-) -> Artifact:
+def realise_union(step: Performance, builder: Union) -> Artifact:
     """Merge the trees of all inputs, in order."""
-    parts = [(names[each.derivation], inputs[each.derivation, each.output]) for each in derivation.inputs]
+    derivation, store = step.derivation, step.store
+    parts = [(step.names[item.derivation], step.resolve(item)) for item in derivation.inputs]
     try:
         artifact = store.union(
             derivation.name, parts, winners=builder.winners, later_wins=builder.later_wins, exclude=builder.exclude
@@ -119,5 +136,49 @@ def realise_union(
     except PathConflictError as error:
         raise contested_error(derivation, error) from None
     if builder.required:
-        check_required(store.manifest(artifact.digest), builder.required, place)
+        check_required(store.manifest(artifact.digest), builder.required, step.place)
     return artifact
+
+
+def realise_stored(step: Performance, builder: Stored) -> Artifact:
+    """Take a tree that the store has, and keep it while this process runs."""
+    step.store.temporary_root(builder.tree)
+    if not step.store.is_present(builder.tree):
+        digest = str(builder.tree)
+        raise TreeNotStoredError(
+            f"{step.derivation.label}: {step.store.root} does not have the tree {digest[:16]}, and no build makes it",
+            hint=f"copy it from the store that has it ('nexis-store export {digest[:16]}' there, 'nexis-store import' "
+            "here), or leave out the generation that it belongs to ('nexis-store generations' lists them)",
+        )
+    return step.store.artifact(builder.tree)
+
+
+Perform = Callable[[Performance], Awaitable[Artifact]]
+B = TypeVar("B", bound=Builder)
+
+
+def _row(kind: type[B], perform: Callable[[Performance, B], Awaitable[Artifact]]) -> tuple[type[Builder], Perform]:
+    def performed(step: Performance) -> Awaitable[Artifact]:
+        assert isinstance(step.derivation.builder, kind)
+        return perform(step, step.derivation.builder)
+
+    return kind, performed
+
+
+def _threaded(kind: type[B], perform: Callable[[Performance, B], Artifact]) -> tuple[type[Builder], Perform]:
+    return _row(kind, lambda step, builder: asyncio.to_thread(perform, step, builder))
+
+
+PERFORMERS: Mapping[type[Builder], Perform] = dict(
+    (
+        _row(Fetch, realise_fetch),
+        _row(FetchGit, realise_git),
+        _threaded(Local, realise_local),
+        _threaded(Files, realise_files),
+        _threaded(Unpack, realise_unpack),
+        _threaded(Union, realise_union),
+        _threaded(Stored, realise_stored),
+    )
+)
+"""How each kind that adds its one output by itself is performed. Of the others, an executor runs scripts, and a choice
+takes what another step made (``nexis_eval.execute.making``)."""

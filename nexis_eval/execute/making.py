@@ -13,7 +13,7 @@ from nexis_eval import events
 from nexis_eval.execute.action import action_of
 from nexis_eval.execute.adopt import check_run_time, references
 from nexis_eval.execute.base import Executor, Result
-from nexis_eval.execute.builtin import realise_builtin
+from nexis_eval.execute.builtin import PERFORMERS, Performance
 from nexis_eval.execute.committer import Committer, Landed
 from nexis_eval.execute.failed import script_failed
 from nexis_eval.execute.fetching import Fetching
@@ -21,7 +21,7 @@ from nexis_eval.execute.log import kept
 from nexis_eval.execute.workspace import ID_DIGITS, Workspace, build_name
 from nexis_eval.graph.closures import Closures, Outputs
 from nexis_eval.graph.dag import DerivationGraph, LateOrigins
-from nexis_eval.graph.derivation import Choice, Derivation, Fetch, FetchGit, Input, Script
+from nexis_eval.graph.derivation import Choice, Derivation, Input, Script
 from nexis_eval.schedule.plan import chosen
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import NexisError, Place
@@ -83,7 +83,7 @@ class Slots:
 
         What an executor runs waits there, for a share of its machine.
         """
-        if isinstance(derivation.builder, Script):
+        if derivation.builder.runs:
             yield Slot()
             return
         slots = self._fetches if derivation.is_fixed else self._builds
@@ -244,7 +244,7 @@ class Maker:
             if chosen(derivation, self._unavailable) is derivation.inputs[0]:
                 return "prebuilt", ""
             return "fallback", f"built from source: {self._unavailable[derivation.inputs[0].derivation]}"
-        return ("fetched" if derivation.builder.kind in ("fetch", "git") else "built"), ""
+        return derivation.builder.origin, ""
 
     async def _commit(
         self, slot: Slot, land: Callable[[], Landed], cleanup: Callable[[], None] = lambda: None
@@ -264,16 +264,18 @@ class Maker:
         return self._outputs[each.derivation][each.output]
 
     async def _perform(self, step: StepRun, slot: Slot) -> Realisation:
-        """A step without a sandbox: it adds its one output by itself."""
-        derivation, store = step.derivation, self._resources.store
-        builder = derivation.builder
-        if isinstance(builder, Fetch):
-            artifact = await self._fetching.fetch(step.id, derivation, builder)
-        elif isinstance(builder, FetchGit):
-            artifact = await self._fetching.fetch_git(step.id, derivation, builder)
-        else:
-            names = {item.derivation: self._graph.derivations[item.derivation].name for item in derivation.inputs}
-            artifact = await asyncio.to_thread(realise_builtin, store, derivation, self._resolve, names, self._place)
+        """Perform a step without a sandbox, which adds its one output by itself."""
+        derivation = step.derivation
+        performance = Performance(
+            step.id,
+            derivation,
+            self._resources.store,
+            self._fetching,
+            self._resolve,
+            names={item.derivation: self._graph.derivations[item.derivation].name for item in derivation.inputs},
+            place=self._place,
+        )
+        artifact = await PERFORMERS[type(derivation.builder)](performance)
         return await self._commit(slot, lambda: ((), self._realisation(step, {"out": artifact.digest})))
 
     async def _build(self, step: StepRun, script: Script, slot: Slot) -> Realisation:

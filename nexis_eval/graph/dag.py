@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from nexis_eval.graph.builders import Call
 from nexis_eval.graph.derivation import Derivation, Input, Use
-from nexis_eval.graph.encoding import Call, Head, ids_of, notes_of, recipe_of
+from nexis_eval.graph.encoding import Head, ids_of, notes_of, recipe_of
 from nexis_eval.graph.packed import Nodes, PackedDerivations, no_call
 from nexis_eval.graph.target import SystemPart, Targets
 from nexis_store.digest import DerivationId
@@ -147,7 +148,7 @@ class GraphBuilder:
             needs = [index[each] for each in ids_of(derivation)]
         except KeyError as error:
             raise KeyError(f"input {error.args[0]!r} of {derivation.name} is not in the graph") from None
-        return self.nodes.ids[self.add_recipe(recipe_of(derivation), needs, notes_of(derivation), path)]
+        return self.nodes.ids[self.add_recipe(recipe_of(derivation), needs, notes_of(derivation.builder), path)]
 
     def add_recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes = b"", path: KeyPath | None = None) -> int:
         """The same for a recipe that is encoded already and names the nodes ``needs``; returns its number."""

@@ -6,41 +6,25 @@ The format is documented in ``docs/formats/derivation.md``; ids and digests are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
+from nexis_eval.graph.builders import BUILDERS
 from nexis_eval.graph.dag import DerivationGraph
-from nexis_eval.graph.derivation import BUILDERS, Attribute, Builder, Derivation, Entry, Input, Use
+from nexis_eval.graph.derivation import Derivation, Input, Use
 from nexis_eval.graph.target import Targets
-from nexis_store.digest import DerivationId, TreeDigest
+from nexis_store.digest import DerivationId
 
 FORMAT = 1
-
-_NESTED: dict[str, type[Entry] | type[Attribute]] = {"entries": Entry, "attributes": Attribute}
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, (Entry, Attribute)):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    return value
 
 
 def derivation_to_json(derivation: Derivation) -> dict[str, Any]:
     """A derivation as plain JSON values."""
-    builder = derivation.builder
     return {
         "name": derivation.name,
         "version": derivation.version,
         "platform": derivation.platform,
         "build_platform": derivation.build_platform,
-        "builder": {
-            "kind": builder.kind,
-            **{each.name: _plain(getattr(builder, each.name)) for each in fields(builder)},
-        },
+        "builder": derivation.builder.to_json(),
         "inputs": [
             {
                 "derivation": str(each.derivation),
@@ -57,24 +41,6 @@ def derivation_to_json(derivation: Derivation) -> dict[str, Any]:
     }
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value
-
-
-def _builder_from_json(value: Mapping[str, Any]) -> Builder:
-    made: dict[str, Any] = {}
-    for name, item in value.items():
-        if name == "kind":
-            continue
-        if name in _NESTED:
-            made[name] = tuple(_NESTED[name](**each) for each in item)
-        elif name == "tree":
-            made[name] = None if item is None else TreeDigest.parse(item)
-        else:
-            made[name] = _tuples(item)
-    return BUILDERS[value["kind"]](**made)
-
-
 def derivation_from_json(value: Mapping[str, Any]) -> Derivation:
     """The inverse of ``derivation_to_json``; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
     return Derivation(
@@ -82,7 +48,7 @@ def derivation_from_json(value: Mapping[str, Any]) -> Derivation:
         version=value["version"],
         platform=value["platform"],
         build_platform=value["build_platform"],
-        builder=_builder_from_json(value["builder"]),
+        builder=BUILDERS[value["builder"]["kind"]].from_json(value["builder"]),
         inputs=tuple(
             Input(DerivationId.parse(each["derivation"]), Use(each["use"]), each["at"], each["output"], each["subdir"])
             for each in value["inputs"]

@@ -13,8 +13,9 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
+from nexis_eval.graph.builders import Call
 from nexis_eval.graph.derivation import Derivation
-from nexis_eval.graph.encoding import Call, Head, decode, head_of, identity
+from nexis_eval.graph.encoding import Head, decode, head_of, identity
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
 Dump = tuple[Any, Any, Any, Any, Any, dict[int, bytes], list[int], list[int]]

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 
+from nexis_eval.graph.builders import BUILDERS
 from nexis_eval.graph.dag import DerivationGraph
-from nexis_eval.graph.derivation import Derivation, Input, Script, Union, walk
+from nexis_eval.graph.derivation import Derivation, Input, walk
 from nexis_eval.secrets import hidden, secrets_in
 from nexis_store.digest import DIGEST_SIZE, DerivationId
 
@@ -97,7 +98,7 @@ def _fields(graph: DerivationGraph, derivation: Derivation) -> dict[str, str]:
             fields[label] = value
             continue
         name, platform, kind = bytes.fromhex(value).decode().split("\0")
-        label = first = f"input {name}" + ("" if kind in (Script.kind, Union.kind) else f" ({kind})")
+        label = first = f"input {name}" + ("" if BUILDERS[kind].anonymous else f" ({kind})")
         for times in range(2, len(order) + 2):
             if label not in fields:
                 break

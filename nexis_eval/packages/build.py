@@ -9,7 +9,7 @@ from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.rendering import check_own_phases
 from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Script, Use
-from nexis_eval.graph.encoding import call_recipe, fetch_notes, fetch_recipe
+from nexis_eval.graph.encoding import call_recipe, fetch_recipe, notes_of
 from nexis_eval.packages.making import NAME, Making
 from nexis_eval.platforms import BUILD_ARCH, Platform
 
@@ -38,7 +38,7 @@ def download(making: Making, package: Package, field: str, platform: Platform) -
     arch = platform.arch if field == "prebuilt" else BUILD_ARCH
     if isinstance(fetch, FetchGit):
         return Source(making.step(Derivation(name, fetch, arch, version=version), field), "/in/source")
-    recipe, notes = fetch_recipe(name, version, arch, fetch), fetch_notes(fetch)
+    recipe, notes = fetch_recipe(name, version, arch, fetch), notes_of(fetch)
     return Source(making.recipe(recipe, (), notes, field), f"/in/source/{fetch.filename}")
 
 

@@ -100,7 +100,7 @@ class Making:
         """Add a step."""
         index = self.builder.nodes.index
         return self.recipe(
-            recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation), key
+            recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation.builder), key
         )
 
     def local(self, path: LocalPath, name: str, key: str) -> int:

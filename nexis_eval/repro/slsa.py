@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nexis_eval.graph.derivation import Fetch, FetchGit, Local
 from nexis_eval.repro.record import BuildRecord
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -65,13 +64,8 @@ def _metadata(span_ns: tuple[int, int] | None) -> dict[str, str]:
 def _dependencies(record: BuildRecord) -> Iterator[dict[str, Any]]:
     """Everything that came from outside: downloads, commits, the user's own files."""
     for each, derivation in record.graph.derivations.items():
-        builder = derivation.builder
-        if each not in record.steps:
+        material = derivation.builder.material(derivation.label)
+        if each not in record.steps or material is None:
             continue
-        if isinstance(builder, Fetch):
-            yield {"name": builder.filename, "uri": builder.urls[0], "digest": {builder.algorithm: builder.hash}}
-        elif isinstance(builder, FetchGit):
-            uri = f"git+{builder.urls[0].removeprefix('git+')}"
-            yield {"name": derivation.label, "uri": uri, "digest": {"gitCommit": builder.commit}}
-        elif isinstance(builder, Local):
-            yield {"name": derivation.label, "digest": {"nexisTree": str(builder.tree)}}
+        uri = {"uri": material.uri} if material.uri else {}
+        yield {"name": material.name, **uri, "digest": {material.algorithm: material.digest}}

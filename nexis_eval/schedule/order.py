@@ -14,18 +14,6 @@ from enum import Enum
 from nexis_eval.graph.derivation import Derivation
 from nexis_store.digest import DerivationId
 
-DEFAULT_DURATION_NS = {
-    "fetch": 200_000_000,
-    "git": 2_000_000_000,
-    "local": 1_000_000,
-    "files": 1_000_000,
-    "unpack": 100_000_000,
-    "union": 200_000_000,
-    "script": 10_000_000_000,
-    "choice": 1_000_000,
-}
-"""Guesses for steps that were never seen, by kind of builder."""
-
 
 class State(Enum):
     """Where a node stands."""
@@ -81,7 +69,7 @@ class Schedule:
             derivation = nodes[each]
             own = duration(derivation)
             if own is None:
-                own = DEFAULT_DURATION_NS[derivation.builder.kind]
+                own = derivation.builder.usual_ns
                 self._guessed.add(each)
             self._own[each] = own
             longest[each] = own + max((longest[user] for user in self._users[each]), default=0)

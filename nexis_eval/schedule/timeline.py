@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nexis_eval import events
+from nexis_eval.graph.builders import BUILDERS
 from nexis_store.digest import DerivationId
 
 
@@ -48,7 +49,7 @@ class Timeline:
 
     def _change(self, step: _Step, phase: str) -> None:
         now = self._clock()
-        what = step.phase or (step.kind if step.kind != "script" else "start")
+        what = step.phase or ("start" if BUILDERS[step.kind].runs else step.kind)
         step.spent[what] = step.spent.get(what, 0) + now - step.phase_started_ns
         step.phase, step.phase_started_ns = phase, now
 

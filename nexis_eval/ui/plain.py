@@ -6,6 +6,7 @@ import time
 from typing import TextIO
 
 from nexis_eval import events
+from nexis_eval.graph.builders import BUILDERS
 from nexis_eval.ui import text
 from nexis_store.names import printable
 
@@ -37,12 +38,12 @@ class PlainView:
             case events.PlanReady(total=total, done=done):
                 # A second plan is what stands in for something that could not be had.
                 self._total = self._finished + total - done
-            case events.StepStarted(kind="script", label=label, platform=platform, expected_ns=expected):
+            case events.StepStarted(label=label, platform=platform, expected_ns=expected) if BUILDERS[event.kind].runs:
                 usual = f", usually {text.duration(expected)}" if expected else ""
                 self._line(f"{self._counter()} building {label} ({platform}{usual})")
             case events.StepFinished():
                 self._finished += 1
-                verb = text.VERBS[event.kind]
+                verb = BUILDERS[event.kind].verb
                 unchanged = (
                     "; came out unchanged, nothing that uses it is rebuilt" if text.tells_unchanged(event) else ""
                 )

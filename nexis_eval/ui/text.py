@@ -6,18 +6,7 @@ import re
 from collections.abc import Sequence
 
 from nexis_eval import events
-
-VERBS = {
-    "fetch": "fetch",
-    "git": "fetch",
-    "local": "take in",
-    "files": "write",
-    "unpack": "unpack",
-    "union": "compose",
-    "script": "build",
-    "choice": "choose",
-}
-"""What a step does, by kind of builder."""
+from nexis_eval.graph.builders import BUILDERS
 
 
 def duration(nanoseconds: int) -> str:
@@ -133,7 +122,7 @@ def one_line(words: str) -> str:
 
 def tells_unchanged(event: events.StepFinished) -> bool:
     """Whether it is news that a step came out as before; what a choice takes was told when that was made."""
-    return event.unchanged and event.kind != "choice"
+    return event.unchanged and not BUILDERS[event.kind].passes_on
 
 
 def account(event: events.Finished) -> list[str]:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from nexis_eval import events
+from nexis_eval.graph.builders import BUILDERS
 from nexis_eval.ui import text
 from nexis_eval.ui.plain import now_ns
 from nexis_store.digest import DerivationId
@@ -114,10 +115,10 @@ class TerminalView:
 
     def _row(self, each: _Running) -> Text:
         elapsed = now_ns() - each.started_ns
-        row = Text(f"  {text.VERBS[each.kind]:8}", style="cyan")
+        row = Text(f"  {BUILDERS[each.kind].verb:8}", style="cyan")
         row.append(printable(each.label), style="bold")
         row.append(f"  {text.duration(elapsed)}", style="default")
-        if each.expected_ns and each.kind == "script":
+        if each.expected_ns and BUILDERS[each.kind].runs:
             row.append(f" of about {text.duration(each.expected_ns)}", style="dim")
         if each.phase:
             row.append(f"  {each.phase}", style="dim")
@@ -179,8 +180,8 @@ class TerminalView:
                 self._running[each].total_bytes = event.total_bytes
             case events.StepFinished():
                 self._running.pop(event.derivation, None)
-                self._counts["fetched" if event.kind in ("fetch", "git") else "built"] += 1
-                if event.kind == "script" or event.unchanged:
+                self._counts["fetched" if BUILDERS[event.kind].fetches else "built"] += 1
+                if BUILDERS[event.kind].runs or event.unchanged:
                     self._tell(event)
             case events.StepCached():
                 self._counts["cut off"] += 1
@@ -199,7 +200,7 @@ class TerminalView:
                 pass
 
     def _tell(self, event: events.StepFinished) -> None:
-        what = f"{text.VERBS[event.kind]} [bold]{escape(printable(event.label))}[/]"
+        what = f"{BUILDERS[event.kind].verb} [bold]{escape(printable(event.label))}[/]"
         line = f"[green]{self._signs.done}[/] {what}  {text.duration(event.duration_ns)}"
         if text.tells_unchanged(event):
             line += "  [dim]came out unchanged: nothing that uses it is rebuilt[/]"

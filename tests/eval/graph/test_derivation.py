@@ -10,6 +10,7 @@ from hypothesis import given
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import (
     Attribute,
+    Choice,
     Derivation,
     Entry,
     Fetch,
@@ -18,6 +19,7 @@ from nexis_eval.graph.derivation import (
     Input,
     Local,
     Script,
+    Stored,
     Union,
     Unpack,
     Use,
@@ -43,6 +45,8 @@ SAMPLES = {
         version="1.2.13",
         inputs=(Input(DerivationId.of(b"input"), Use.LAYER, "/usr/aarch64-linux-gnu", subdir="usr"),),
     ),
+    "choice": Derivation("vim", Choice("no archive for it"), "x86_64"),
+    "stored": Derivation("generation-3", Stored(TREE), "x86_64"),
 }
 
 GOLDEN = {
@@ -53,6 +57,8 @@ GOLDEN = {
     "unpack": ("95c9a3cced5a4e161f185184", "735390693cd9d1c0dc2682ef"),
     "union": ("82c3e1f21b4364867f49e15e", "2a75b79039278635e3eb2f3e"),
     "script": ("3cb21d5ad9f74ee1a7155dda", "18bcf219a60a7306368604ca"),
+    "choice": ("3831bd1b260430b3367650f5", "f5948a652f3bebaae0a239df"),
+    "stored": ("b3806995b8fa8db62194e62f", "fbbb5a49b8d416405b519c14"),
 }
 
 

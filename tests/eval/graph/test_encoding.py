@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -20,11 +21,13 @@ from nexis_eval.graph.derivation import (
     Input,
     Local,
     Script,
+    Stored,
     Union,
     Unpack,
     Use,
 )
 from nexis_eval.graph.encoding import decode, derivation_id, ids_of, join, notes_of, recipe_of, split
+from nexis_eval.graph.json import derivation_from_json, derivation_to_json
 from nexis_store.digest import DerivationId, TreeDigest
 
 # NUL and 0x01 have a meaning of their own in the encoding: let them turn up often.
@@ -58,6 +61,7 @@ BUILDERS: st.SearchStrategy[Builder] = st.one_of(
     SCRIPTS,
     CALLS,
     st.just(Choice()),
+    st.builds(Stored, TREES),
 )
 
 
@@ -80,7 +84,12 @@ def derivations(draw: st.DrawFn) -> Derivation:
 @given(derivations())
 def test_what_was_encoded_can_be_read_back(derivation: Derivation) -> None:
     ids = ids_of(derivation)
-    assert decode(recipe_of(derivation), notes_of(derivation), ids, called) == derivation
+    assert decode(recipe_of(derivation), notes_of(derivation.builder), ids, called) == derivation
+
+
+@given(derivations())
+def test_json_can_be_read_back(derivation: Derivation) -> None:
+    assert derivation_from_json(json.loads(json.dumps(derivation_to_json(derivation)))) == derivation
 
 
 def without_notes(derivation: Derivation) -> Derivation:
