@@ -5,10 +5,12 @@ Format: PKWARE's APPNOTE.TXT 6.3.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from nexis_store.compression import MAX_MEMORY
 from nexis_store.members import (
     BadArchiveError,
     Limits,
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 """How a zip begins: with a file, empty, as a part of several."""
 _METHODS = {1: "shrinking", 6: "implode", 9: "Deflate64", 10: "implode (new)", 95: "xz", 98: "PPMd"}
-_READ_METHODS = frozenset((0, 8, 12, 14))
+_LZMA = 14
+_READ_METHODS = frozenset((0, 8, 12, _LZMA))
 _DOS, _UNIX = 0, 3
 _UTF8 = 0x800
 _MAX_TARGET = 4096
@@ -111,6 +114,8 @@ def _member(
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, damage: tuple[type[Exception], ...]) -> Read:
     """The content; its checksum is compared at its end. A local header that tells another size is damage."""
+    if info.compress_type == _LZMA:
+        _check_dictionary(archive, info, name)
     stream = archive.open(info)
     left = info.file_size
 
@@ -131,6 +136,25 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, damage:
         return data
 
     return read
+
+
+def _check_dictionary(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> None:
+    """Refuse LZMA data whose header asks for a dictionary that no zip needs: it is allocated before anything is read.
+
+    Source: APPNOTE.TXT, sections 4.3.7 and 5.8.8; the dictionary's size is the last four bytes of the properties.
+    """
+    file = archive.fp
+    if file is None:
+        return
+    file.seek(info.header_offset)
+    header = file.read(30)
+    if len(header) < 30:
+        return
+    file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+    properties = file.read(9)
+    size = int.from_bytes(properties[5:9], "little")
+    if size > MAX_MEMORY:
+        raise BadArchiveError(f"{shown(name)} needs {size:,} bytes of memory to be unpacked")
 
 
 __all__ = ["MAGICS", "zip_members"]

@@ -86,7 +86,7 @@ def fetch_commit(capabilities: Capabilities, commit: str) -> bytes:
 
 def packet_length(head: bytes) -> int:
     """How many bytes follow the four of ``head``; negative for flush (-4), delimiter (-3) and response end (-2)."""
-    if not set(head) <= set(b"0123456789abcdefABCDEF"):
+    if len(head) != 4 or not set(head) <= set(b"0123456789abcdefABCDEF"):
         raise ProtocolError("the server does not speak git's protocol")
     length = int(head, 16)
     if length == 3 or length > MAX_PACKET + 4:
