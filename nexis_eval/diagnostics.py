@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from nexis_eval.config.errors import ConfigError, ConfigErrors
 from nexis_eval.config.origin import LatePlace
+from nexis_eval.secrets import blotted
 from nexis_store.errors import NexisError, Place
 from nexis_store.names import printable
 
@@ -141,7 +142,7 @@ def excerpt(place: Place, length: int, *, colour: bool) -> list[str]:
     lines = _lines(place.file)
     if place.line > len(lines):
         return []
-    line = lines[place.line - 1].rstrip("\r")
+    line = blotted(lines[place.line - 1].rstrip("\r"))
     start = min(place.column - 1, len(line))
     length = max(1, min(length or _guess_length(line, start), len(line) - start))
     cut = max(0, start - _WIDTH // 2) if len(line) > _WIDTH else 0

@@ -1,7 +1,8 @@
-"""What no command shows: password hashes. Pure.
+"""What no command shows and nothing keeps: password hashes. Pure.
 
-Settings that hold a secret are marked in the table of settings (``Setting.secret``). In texts that were made of them,
-files of a recipe, reports, comparisons, secrets are known by their form, which is that of ``crypt(5)``.
+Settings that hold a secret are marked in the table of settings (``Setting.secret``), and their values are ``Secret``
+objects from the moment that they are read. Texts that others made (the user's own files, records of older versions) are
+searched for secrets by their form, which is that of ``crypt(5)``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,41 @@ _SHADOW = r"(?<=:)\$[0-9a-z]+\$[!#-9;-\[\]-~]+(?=:)"
 _KNOWN = r"\$(?:1|2[abxy]|5|6|7|y|gy|sha1|scrypt|argon2(?:id|i|d))\$(?:[./A-Za-z0-9=,+-]+\$)+[./A-Za-z0-9=,+-]{8,}"
 _BCRYPT = r"\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{20,}"
 _SECRET = re.compile(f"{_SHADOW}|{_KNOWN}|{_BCRYPT}")
+
+
+class Secret:
+    """A text that only the copies of images get (``docs/decisions/secrets.md``).
+
+    What is printed, compared by its ``repr`` or pickled of it is only that there is one. ``marshal`` and ``json``
+    refuse it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return Secret, ("",)
 
 
 def secrets_in(text: str) -> frozenset[str]:
@@ -30,3 +66,18 @@ def hidden(text: str, known: Collection[str] | None = None) -> str:
         return HIDDEN if known is None or match[0] in known else "(another secret)"
 
     return _SECRET.sub(stand_in, text)
+
+
+_SET = re.compile(r"(password_hash\"?'?\s*=\s*)(\"[^\"]*\"?|'[^']*'?)")
+
+
+def blotted(line: str) -> str:
+    """A line of a configuration with ``*`` in the place of each character of its secrets, in clear text or not."""
+    line = _SET.sub(lambda match: match[1] + re.sub(r"[^\"']", "*", match[2]), line)
+    return _SECRET.sub(lambda match: "*" * len(match[0]), line) if "$" in line else line
+
+
+def blotted_override(text: str) -> str:
+    """``KEY=VALUE`` of the command line as it may be shown."""
+    key, equals, _ = text.partition("=")
+    return f"{key}={HIDDEN}" if equals and key.strip("\"' ").endswith("password_hash") else blotted(text)

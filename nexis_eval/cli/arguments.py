@@ -118,8 +118,12 @@ def selection(args: argparse.Namespace) -> tuple[str, ...]:
     words += ["--arch", args.arch] if args.arch != "x86_64" else []
     for name in args.profile:
         words += ["--profile", name]
-    for override in args.overrides:
-        words += ["--set", override]
+    if args.overrides:
+        # Imported on use: most commands have none.
+        from nexis_eval.secrets import blotted_override
+
+        for override in args.overrides:
+            words += ["--set", blotted_override(override)]
     words += ["--store", str(args.store)] if args.store is not None else []
     return tuple(map(shlex.quote, words))
 

@@ -31,6 +31,7 @@ from nexis_eval.cli.stores import open_store, store_to_ask
 from nexis_eval.cli.writing import OutputError, expect_room_for
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
+from nexis_eval.graph.target import SystemPart
 from nexis_eval.schedule.plan import Plan, done_plan, make_plan
 from nexis_eval.ui import text
 from nexis_store.cli.streams import unfiltered
@@ -38,6 +39,7 @@ from nexis_store.digest import DerivationId
 from nexis_store.store import Store
 
 if TYPE_CHECKING:
+    from nexis_eval.image.secrets import Filling
     from nexis_eval.ui.json import JsonView
     from nexis_eval.ui.plain import PlainView
     from nexis_eval.ui.raw import RawView
@@ -253,6 +255,7 @@ def _deliver(
 ) -> None:
     """Say where the results are, and copy them where they were asked for."""
     results = {}
+    secrets = _secrets(args, evaluation, roots) if args.output is not None else None
     for name, root in zip(names, roots, strict=True):
         known = store.realised(root)
         assert known is not None
@@ -262,7 +265,7 @@ def _deliver(
 
             try:
                 for digest in known.outputs.values():
-                    for path in export_tree(store, digest, args.output):
+                    for path in export_tree(store, digest, args.output, secrets):
                         print(f"wrote {path}", file=sys.stderr)
             except OSError as error:
                 place = error.filename2 or error.filename or args.output
@@ -277,6 +280,21 @@ def _deliver(
     for item in results.values():
         for digest in item.values():
             print(args.output if args.output is not None else store.path(digest))
+
+
+BOOTED = (SystemPart.INITRAMFS, SystemPart.SYSTEM, SystemPart.ISO, SystemPart.IMAGES)
+"""The targets that have the place for secrets."""
+
+
+def _secrets(args: argparse.Namespace, evaluation: Evaluation, roots: Sequence[DerivationId]) -> Filling | None:
+    """What the copies of images get that no store holds, as the configuration has it now."""
+    if not {evaluation.summary.targets.system.get(part) for part in BOOTED}.intersection(roots):
+        return None
+    from nexis_eval.cli.loading import load_config_with_origins
+    from nexis_eval.config.passwords import passwords
+    from nexis_eval.image.secrets import filling
+
+    return filling(passwords(load_config_with_origins(args)[0]))
 
 
 def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, named: Sequence[str], as_json: bool) -> None:

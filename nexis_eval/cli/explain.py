@@ -16,7 +16,7 @@ from nexis_eval.config.model import KeyPath, LocalPath
 from nexis_eval.config.origin import Origins
 from nexis_eval.config.reference import toml_text
 from nexis_eval.config.settings import Setting
-from nexis_eval.secrets import HIDDEN, hidden
+from nexis_eval.secrets import HIDDEN, Secret, hidden
 
 _TABLE = "(a table)"
 _WIDTH = 100
@@ -77,7 +77,7 @@ def _table(origins: Origins, keys: list[KeyPath], as_json: bool) -> int:
 
 
 def _value(value: object, key: str, setting: Setting | None) -> str:
-    if setting is not None and setting.secret and isinstance(value, str):
+    if setting is not None and setting.secret and isinstance(value, str | Secret):
         return HIDDEN
     if key.endswith(".mode") and isinstance(value, int):
         return f'"{value:04o}"'
@@ -115,6 +115,8 @@ def _plain(value: object) -> object:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, Secret):
+        return HIDDEN
     return None if value is dataclasses.MISSING else value
 
 

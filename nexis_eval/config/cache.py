@@ -175,10 +175,11 @@ class EvaluationCache:
             return
         header = marshal.dumps(([*rows], [*listings], [(blake3(part).digest(), len(part)) for part in parts]))
         data = len(header).to_bytes(4, "big") + header
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = self._directory / request.name()
         temporary = f"{name}.{os.getpid()}.{time.monotonic_ns()}"
-        with open(temporary, "xb") as file:
+        # For nobody else: what is remembered is what the files say, and these may be for their owner alone.
+        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(blake3(data).digest())
             file.write(data)
             for part in parts:

@@ -14,6 +14,7 @@ from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
+from nexis_eval.config.passwords import read_password
 from nexis_eval.config.settings import PACKAGES
 from nexis_eval.graph.target import RESERVED_NAMES
 from nexis_eval.mirrors import DEBIAN_ARCHIVES, SCHEME
@@ -77,6 +78,7 @@ def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: 
     _kernel(config, checker)
     _network(config, checker)
     _users(config, checker)
+    _passwords(config, checker)
     _accounts(config, checker)
     _config_files(config, checker)
     _conflicts(config, checker)
@@ -473,6 +475,26 @@ def _users(config: Config, checker: _Checker) -> None:
             )
 
 
+def _passwords(config: Config, checker: _Checker) -> None:
+    for name, user in config.users.items():
+        file, at = user.password_hash_file, ("users", name, "password_hash_file")
+        if file is None:
+            continue
+        if user.password_hash is not None:
+            checker.problem(
+                errors.AccountError,
+                f"the password of '{name}' is given twice",
+                "delete password_hash or password_hash_file",
+                at,
+                [(("users", name, "password_hash"), "the other one is here")],
+            )
+        elif os.path.isfile(file.path):  # noqa: PTH113 - as in _local_files
+            try:
+                read_password(file)
+            except errors.PasswordFileError as error:
+                checker.problem(errors.PasswordFileError, error.message, error.hint, at)
+
+
 class _Accounts:
     """Looks for accounts by their names."""
 
@@ -602,6 +624,9 @@ def local_paths(config: Config) -> Iterator[tuple[LocalPath, KeyPath, str]]:
     """Every file of the user's own that the configuration names: the path, its key, and what it is in words."""
     if config.system.kernel_config:
         yield config.system.kernel_config, ("system", "kernel_config"), "kernel configuration"
+    for name, user in config.users.items():
+        if user.password_hash_file:
+            yield user.password_hash_file, ("users", name, "password_hash_file"), f"password hash of '{name}'"
     for name, file in config.config_files.items():
         yield file.source, ("config_files", name, "source"), f"template of '{name}'"
     for name, package in config.packages.items():

@@ -555,3 +555,13 @@ class ReservedNameError(ConfigError):
     """
 
     code = "C0525"
+
+
+class PasswordFileError(ConfigError):
+    """The file that ``password_hash_file`` names does not hold a password hash, or others may read it.
+
+    It has one line, a hash in the form of ``crypt(5)`` as ``openssl passwd -6`` prints it, and nobody but its owner may
+    read or write it: ``chmod 600 FILE``.
+    """
+
+    code = "C0527"

@@ -19,6 +19,7 @@ from nexis_eval.config.origin import Entry, Origins, Problem, Source, Spot, incl
 from nexis_eval.config.parts import ORDINARY, OVERRIDE, Include, Parts
 from nexis_eval.config.settings import BY_PATH, SECTIONS, Form, Section
 from nexis_eval.platforms import platform_named
+from nexis_eval.secrets import blotted_override
 from nexis_store.errors import Place
 from nexis_store.suggest import did_you_mean
 
@@ -170,7 +171,7 @@ class _Loader:
 
     def overrides(self, texts: Sequence[str]) -> None:
         for text in texts:
-            source = Source(Path.cwd() / "--set", f"--set {text}", text=text)
+            source = Source(Path.cwd() / "--set", f"--set {blotted_override(text)}", text=text)
             try:
                 tables = list(_override_tables(text, source.shown))
             except ConfigError as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
+from nexis_eval.secrets import Secret
 from nexis_store.errors import Place
 
 KeyPath = tuple[str | int, ...]
@@ -77,7 +78,8 @@ class User:
     """``[users.NAME]``"""
 
     name: str
-    password_hash: str | None = None
+    password_hash: Secret | str | None = None
+    """What is no secret is ``!`` or ``*``: no password is accepted."""
     authorized_keys: tuple[str, ...] = ()
     uid: int | None = None
     gid: int | None = None
@@ -86,6 +88,7 @@ class User:
     home: str | None = None
     description: str = ""
     system: bool = False
+    password_hash_file: LocalPath | None = None
 
 
 @dataclass(frozen=True, slots=True)

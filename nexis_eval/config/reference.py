@@ -42,7 +42,7 @@ def toml_text(value: object) -> str:
         if not value:
             return "{}"
         return "{ " + ", ".join(f"{toml_key(key)} = {toml_text(each)}" for key, each in value.items()) + " }"
-    return str(value)
+    return str(value)  # of a secret that shows nothing
 
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}

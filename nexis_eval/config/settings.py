@@ -223,9 +223,15 @@ USERS = Section(
             "password_hash",
             values.PASSWORD_HASH,
             "The password as `crypt(5)` has it (`$argon2id$…`, `$6$…`, `$y$…`); without it no password is "
-            "accepted, with `!` OpenSSH accepts no key either.",
+            "accepted, with `!` OpenSSH accepts no key either. Only the images that `build --output` writes hold it.",
             "system.users",
             secret=True,
+        ),
+        Setting(
+            "password_hash_file",
+            values.LOCAL_PATH,
+            "In place of `password_hash`: a file with it on one line, which nobody but its owner may read.",
+            "system.users",
         ),
         Setting("authorized_keys", values.SSH_KEYS, "Public SSH keys that may log in.", "system.users"),
         Setting("uid", integer(0, 4294967294), "User number; chosen from the name where left out.", "system.users"),

@@ -21,6 +21,7 @@ from nexis_eval.config.kinds import (
 )
 from nexis_eval.config.model import LocalPath
 from nexis_eval.platforms import ALIASES, PLATFORMS
+from nexis_eval.secrets import Secret
 from nexis_eval.sri import from_sri, is_sri
 from nexis_eval.templates import FIELD, file_name
 from nexis_store.names import why_bad_file_name, why_bad_path
@@ -243,13 +244,18 @@ def _hash(value: object, _directory: str) -> object:
 def _password_hash(value: object, _directory: str) -> object:
     if type(value) is not str:
         wrong_type("a string (a password hash)", value)
-    if _CRYPT(value) and not _NO_CRYPT(value[1:]):
-        return value
+    if is_password_hash(value):
+        return value if value in ("!", "*") else Secret(value)
     fail(
         errors.PasswordHashError,
         "this is not a password hash" + ("" if value.startswith("$") else "; passwords in clear text are not accepted"),
         "make one with 'openssl passwd -6'; \"!\" locks the password",
     )
+
+
+def is_password_hash(value: str) -> bool:
+    """Whether ``value`` has the form of ``crypt(5)``, or says that there is no password."""
+    return bool(_CRYPT(value)) and not _NO_CRYPT(value[1:])
 
 
 _CRYPT = re.compile(r"\$[0-9a-z]+\$[!-~]+|[!*]").fullmatch

@@ -13,7 +13,7 @@ from pathlib import Path
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request, row_of
 from nexis_eval.evaluation.record import decode, encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, Summary
-from nexis_eval.evaluation.state import State
+from nexis_eval.evaluation.state import State, kept_texts
 from nexis_eval.evaluation.update import update
 from nexis_eval.places import RULES
 
@@ -48,6 +48,8 @@ def evaluate_changed(
     made = update(before, changed, request.profiles, str(lock), text, by_name, nodes, texts)
     if made is None:
         return None
+    # A file whose text is not remembered has a secret, which is no package's: whether it has one was not edited.
+    secret = before.files.keys() - texts.keys()
     del nodes, texts
     rules = {**rules, **made.rules}
     state = made.state.encode()
@@ -64,6 +66,6 @@ def evaluate_changed(
             summary.encode(),
             encode(made.nodes, rules),
             state,
-            marshal.dumps(made.texts),
+            marshal.dumps(kept_texts(made.texts, secret)),
         )
     return Evaluation(summary, lambda: graph_of(request, made.nodes, rules, made.targets, state))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,8 +14,10 @@ from blake3 import blake3
 from nexis_eval.config.check import DEPENDENCY_KEYS, local_paths
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package, nowhere
 from nexis_eval.config.origin import Directives, Entry, Origins
+from nexis_eval.config.settings import SECTIONS
 from nexis_eval.graph.target import SystemPart
 from nexis_eval.packages.making import Memory
+from nexis_eval.secrets import Secret, secrets_in
 
 if TYPE_CHECKING:
     from nexis_eval.instantiate import Instantiator
@@ -125,6 +127,35 @@ def seen_by_system(facts: Mapping[str, Facts]) -> dict[str, Package]:
             context_file=None if context is None else LocalPath(context[0], Path(context[1])),
         )
     return found
+
+
+def kept_texts(texts: Mapping[str, str], secret: Collection[str]) -> dict[str, str]:
+    """The texts of files that may be remembered: of none in ``secret``, and of none that looks like one of these.
+
+    A file that is edited and has no text here is read as a whole.
+    """
+    return {
+        file: text
+        for file, text in texts.items()
+        if file not in secret and not any(key in text for key in SECRET_KEYS) and not secrets_in(text)
+    }
+
+
+SECRET_KEYS = tuple(key for section in SECTIONS for key, setting in section.settings.items() if setting.secret)
+
+
+def files_with_secrets(origins: Origins) -> set[str]:
+    """The files that set something secret."""
+    return {
+        str(source.path)
+        for source in origins.sources
+        if any(
+            isinstance(value, Secret)
+            for entry in source.entries
+            if entry.path[0] != "packages"
+            for value in entry.fields.values()
+        )
+    }
 
 
 def named_files(config: Config) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from nexis_eval.config.model import Config
 from nexis_eval.config.toml import read_text
 from nexis_eval.evaluation.record import encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, Summary
-from nexis_eval.evaluation.state import state_of
+from nexis_eval.evaluation.state import files_with_secrets, kept_texts, state_of
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import Instantiator
 from nexis_eval.lock.model import Lock, load_lock, read_lock
@@ -64,11 +64,11 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
         tuple(map(written_key, without_effect(origins))),
     )
     text = read_lock(path) or ""
-    read = config.files
+    read, secret = config.files, files_with_secrets(origins)
     state = state_of(config, origins, text, made).encode()
     # Half of the memory, and what comes needs as much once more.
     del config, origins, made, graph
-    texts = marshal.dumps({str(each): read_text(each, str(each)) for each in read})
+    texts = marshal.dumps(kept_texts({str(each): read_text(each, str(each)) for each in read}, secret))
     with contextlib.suppress(OSError):
         # A cache that cannot be written is a cache that is not there.
         cache.put(

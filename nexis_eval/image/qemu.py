@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from nexis_eval.config.model import Network
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.image.iso import iso_name, kernel_parameters
+from nexis_eval.image.secrets import MARK
 from nexis_eval.system.context import System
 from nexis_eval.system.templates import render
+from nexis_eval.system.users import has_password
 from nexis_store.digest import DerivationId
 
 PACKAGES = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm", "riscv64": "qemu-system-misc"}
@@ -66,5 +68,6 @@ def run_script(system: System) -> DerivationId:
         qemu=f"qemu-system-{arch}",
         package=PACKAGES[arch],
         network=network,
+        mark=MARK.strip() if any(map(has_password, system.config.users.values())) else "",
     )
     return system.files("run-qemu", (Entry("run-qemu.sh", text=script, mode=0o755),))

@@ -11,11 +11,14 @@ from nexis_eval.graph.derivation import Entry
 from nexis_eval.quoting import fields
 from nexis_eval.system.context import System, installed
 from nexis_eval.system.ssh import OPENSSH
+from nexis_eval.system.templates import render
 from nexis_store.digest import DerivationId
 
 PERSONS = range(1000, 60000)
 SERVICES = range(101, 1000)
 NO_LOGIN = "/usr/sbin/nologin"
+STAND_IN = "*in-the-initramfs"
+"""What an image's ``/etc/shadow`` has in place of a password: nobody can log in with it, and keys are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +137,27 @@ def _homes(account: Account) -> Iterator[Entry]:
         yield Entry(f"{home}/.ssh/authorized_keys", text=keys, mode=0o600, owner=owner, group=group)
 
 
+def has_password(user: User) -> bool:
+    """Whether a user logs in with a password, which the store never holds."""
+    return user.password_hash_file is not None or user.password_hash not in (None, "!", "*")
+
+
+def _password(user: User) -> str:
+    """What ``/etc/shadow`` says of a password in the store."""
+    if has_password(user):
+        return STAND_IN
+    # No password, but not locked ('!'), or OpenSSH takes no key either.
+    return "!" if user.password_hash == "!" else "*"
+
+
 def _entries(config: Config) -> Iterator[Entry]:
     everyone, groups = accounts(config)
     passwd, shadow = [], []
     for account in everyone:
         user = account.user
         passwd.append(fields(user.name, "x", account.uid, account.gid, user.description, account.home, user.shell))
-        # No password, but not locked ('!'), or OpenSSH takes no key either.
         # No date of the last change: that would be the clock's, or make the password too old.
-        shadow.append(fields(user.name, user.password_hash or "*", "", 0, 99999, 7, "", "", ""))
+        shadow.append(fields(user.name, _password(user), "", 0, 99999, 7, "", "", ""))
         yield from _homes(account)
     lines = [
         fields(name, "x", number, ",".join(sorted(members)))
@@ -151,6 +166,7 @@ def _entries(config: Config) -> Iterator[Entry]:
     yield Entry("etc/passwd", text="".join(passwd))
     yield Entry("etc/group", text="".join(lines))
     yield Entry("etc/shadow", text="".join(shadow), mode=0o640, group="shadow")
+    yield Entry("usr/lib/nexis/start/passwords", text=render("passwords.j2", stand_in=STAND_IN), mode=0o755)
 
 
 def users(system: System) -> DerivationId:

@@ -1,4 +1,6 @@
 # The initramfs: busybox (/in/busybox), kernel modules (/in/modules) and the init script (/in/init) as a cpio archive.
+# In front of it, as an archive of its own that is not compressed, the place for what is not in the store: the file
+# SECRETS of SECRETS_BYTES bytes, which begins with a mark (/in/init/SECRETS). Kernels unpack any number of archives.
 set -euo pipefail
 root=/build/root
 mkdir -p $root/usr $root/dev $root/etc
@@ -27,6 +29,20 @@ ln -s usr/lib $root/lib
 ln -s bin $root/sbin
 chmod -R u=rwX,go=rX $root
 chmod 755 $root/init $root/bin/busybox
-find $root -exec touch -hd @1 {} +
-cd $root
-find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible --owner=+0:+0 | gzip -9n >/out/initramfs
+place=/build/place
+mkdir $place
+mark=/in/init/$SECRETS
+{
+    cat "$mark"
+    head -c $((SECRETS_BYTES - $(stat -c %s "$mark"))) /dev/zero | tr '\0' '\n'
+} >"$place/$SECRETS"
+chmod 600 "$place/$SECRETS"
+find $root $place -exec touch -hd @1 {} +
+
+archive() { # archive DIRECTORY
+    cd "$1"
+    find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible --owner=+0:+0
+}
+
+(archive $place) >/out/initramfs
+(archive $root) | gzip -9n >>/out/initramfs

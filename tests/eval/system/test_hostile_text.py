@@ -27,6 +27,7 @@ from nexis_eval.config.errors import ConfigErrors, each_error
 from nexis_eval.config.kinds import InvalidValueError, Kind
 from nexis_eval.config.load import load
 from nexis_eval.config.model import Config, Package
+from nexis_eval.config.passwords import passwords
 from nexis_eval.config.regions import LOCALE
 from nexis_eval.config.settings import SECTIONS, Form, Section
 from nexis_eval.config.values import COMMAND
@@ -35,6 +36,7 @@ from nexis_eval.graph.dag import GraphBuilder
 from nexis_eval.graph.derivation import Files
 from nexis_eval.image.iso import kernel_parameters
 from nexis_eval.image.qemu import run_script
+from nexis_eval.image.secrets import filling
 from nexis_eval.places import RULES
 from nexis_eval.platforms import X86_64
 from nexis_eval.system.assemble import system_parts
@@ -376,6 +378,12 @@ def test_a_text_is_refused_at_its_place_or_comes_out(section: Section, key: str 
             for each in each_error(error):
                 assert each.place is not None, (text, each)
                 assert each.place.line > 0, (text, each)
+            continue
+        if key is not None and section.settings[key].secret:
+            # It is in nothing that is made: copies of images get it, on a line of its own.
+            assert text in ("!", "*") or not any(text in each for each in made.values() if each), text
+            place = filling(passwords(config))
+            assert place is None or place.content.rstrip(b"\n") == f"password zq {text}".encode()
             continue
         if expected is None:
             if text == sample:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import pytest
+
 from nexis_eval.config.model import ConfigFile, Group, LocalPath, Package, Service, User
-from nexis_eval.system.users import accounts, users
+from nexis_eval.secrets import Secret
+from nexis_eval.system.users import STAND_IN, accounts, users
 from tests.eval.system.systems import files_of, make_system, text_of
 
 KEY = "ssh-ed25519 AAAA ada@example.org"
@@ -17,15 +21,17 @@ def _lines(text: str) -> dict[str, list[str]]:
 
 
 def test_a_person_with_everything() -> None:
-    ada = User("ada", "$argon2id$x", (KEY,), uid=1000, groups=("audio", "lab"), description="Ada", shell="/bin/ash")
+    ada = User(
+        "ada", Secret("$argon2id$x"), (KEY,), uid=1000, groups=("audio", "lab"), description="Ada", shell="/bin/ash"
+    )
     system = make_system(users={"ada": ada})
     part = users(system)
     assert "ada:x:1000:1000:Ada:/home/ada:/bin/ash\n" in text_of(system, part, "etc/passwd")
-    assert "ada:$argon2id$x::0:99999:7:::\n" in text_of(system, part, "etc/shadow")
-    groups = _lines(text_of(system, part, "etc/group"))
-    assert groups["ada"][2] == "1000"
-    assert groups["audio"] == ["audio", "x", "29", "ada"]
-    assert groups["lab"][3] == "ada"
+    assert f"ada:{STAND_IN}::0:99999:7:::\n" in text_of(system, part, "etc/shadow")
+    lines = _lines(text_of(system, part, "etc/group"))
+    assert lines["ada"][2] == "1000"
+    assert lines["audio"] == ["audio", "x", "29", "ada"]
+    assert lines["lab"][3] == "ada"
     entries = files_of(system, part)
     assert (entries["home/ada"].mode, entries["home/ada"].owner) == (0o700, "ada")
     keys = entries["home/ada/.ssh/authorized_keys"]
@@ -37,6 +43,52 @@ def test_without_a_hash_there_is_no_password() -> None:
     assert "root:*::0:99999:7:::\n" in text_of(system, users(system), "etc/shadow")
     shadow = files_of(system, users(system))["etc/shadow"]
     assert (shadow.mode, shadow.group) == (0o640, "shadow")
+
+
+def _install(directory: Path, shadow: str, secrets: str | None) -> str:
+    """What the start-up script says and does to a system below ``directory``."""
+    system = make_system()
+    script = text_of(system, users(system), "usr/lib/nexis/start/passwords")
+    for each in ("etc", "run/nexis/warnings"):
+        (directory / each).mkdir(parents=True)
+    (directory / "etc/shadow").write_text(shadow)
+    (directory / "etc/shadow").chmod(0o640)
+    if secrets is not None:
+        (directory / "run/nexis/secrets").write_text(secrets)
+    for path in ("/etc/shadow", "/run/nexis"):
+        script = script.replace(path, f"{directory}{path}")
+    script = script.replace("export PATH=", "# ")
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (directory / "etc/shadow").stat().st_mode & 0o777 == 0o640
+    assert sorted(each.name for each in (directory / "etc").iterdir()) == ["shadow"]
+    assert not (directory / "run/nexis/secrets").exists()
+    warning = directory / "run/nexis/warnings/passwords"
+    return warning.read_text() if warning.exists() else ""
+
+
+SHADOW = "root:{}::0:99999:7:::\ndaemon:*::0:99999:7:::\nada:{}::0:99999:7:::\nada-2:{}:1:::::\\:\n"
+
+
+def test_a_started_system_has_the_passwords_that_came_with_the_initramfs(tmp_path: Path) -> None:
+    secrets = "password ada $y$a/b&c\\1$.\npassword root $6$x$y\npassword other $6$z\n"
+    assert _install(tmp_path, SHADOW.format(STAND_IN, STAND_IN, "$6$own"), secrets) == ""
+    assert (tmp_path / "etc/shadow").read_text() == SHADOW.format("$6$x$y", "$y$a/b&c\\1$.", "$6$own")
+
+
+@pytest.mark.parametrize("secrets", [None, "", "password ada $6$x\n"])
+def test_a_started_system_says_which_passwords_it_lacks(tmp_path: Path, secrets: str | None) -> None:
+    said = _install(tmp_path, SHADOW.format(STAND_IN, STAND_IN, "*"), secrets)
+    lacking = "root" if secrets else "root ada"
+    assert said.startswith(f"*** This image does not hold the passwords of {lacking}: ")
+    ada = "$6$x" if secrets else STAND_IN
+    assert (tmp_path / "etc/shadow").read_text() == SHADOW.format(STAND_IN, ada, "*")
+
+
+def test_passwords_that_were_changed_stay(tmp_path: Path) -> None:
+    shadow = SHADOW.format("$6$1", "$6$2", "!")
+    assert _install(tmp_path, shadow, "password root $6$x\n") == ""
+    assert (tmp_path / "etc/shadow").read_text() == shadow
 
 
 def test_numbers_do_not_change_when_others_come() -> None:
