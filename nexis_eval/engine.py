@@ -19,6 +19,7 @@ from nexis_eval.schedule.memory import MemoryPool
 from nexis_eval.schedule.plan import Plan
 from nexis_store.digest import DerivationId
 from nexis_store.store import Store
+from nexis_store.substituters.base import Sources, TreeSource
 
 JOBS_MISUSED = (
     "one of the builds that run now puts back more job tokens than it took: the others may run more processes than "
@@ -55,8 +56,12 @@ async def open_engine(
     options: Options,
     emit: Emit = lambda _: None,
     make_executor: MakeExecutor = local_executor,
+    sources: Sequence[TreeSource] = (),
 ) -> AsyncIterator[Engine]:
-    """Open an engine over ``store``; ``emit`` is told what happens. Everything it started ends with the block."""
+    """Open an engine over ``store``; ``emit`` is told what happens. Everything it started ends with the block.
+
+    ``sources`` have trees that the store lacks: what is known and elsewhere is fetched when something reads it.
+    """
     async with AsyncExitStack() as stack:
         workspace = stack.enter_context(Workspace(store.root / ".build"))
         tokens = stack.enter_context(TokenPool(workspace.path, options.jobs, lambda: emit(events.Warned(JOBS_MISUSED))))
@@ -64,6 +69,13 @@ async def open_engine(
         executor = make_executor(store, workspace, tokens, MemoryPool(options.max_memory_bytes), options)
         stack.push_async_callback(executor.close)
         resources = EngineResources(
-            store, executor, workspace, committer, emit, keep_failed=options.keep_failed, selection=options.selection
+            store,
+            executor,
+            workspace,
+            committer,
+            emit,
+            Sources(store, sources),
+            keep_failed=options.keep_failed,
+            selection=options.selection,
         )
         yield Engine(resources, mirrors, options)

@@ -83,6 +83,16 @@ class StepCached:
 
 
 @dataclass(frozen=True, slots=True)
+class ResultCopied:
+    """A result that a source of trees has was brought into the store, because a step or the user reads it."""
+
+    derivation: DerivationId
+    label: str
+    source: str
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepFailed:
     """A step failed; ``blocked`` are the labels of what cannot be built now."""
 
@@ -127,6 +137,8 @@ class Finished:
     """Labels of what could not be built because of that."""
     left: int = 0
     """How many other steps were not done because the run ended with the first failure."""
+    copied: int = 0
+    """How many results came from sources of trees."""
 
 
 Event = (
@@ -138,6 +150,7 @@ Event = (
     | StepProgress
     | StepFinished
     | StepCached
+    | ResultCopied
     | StepFailed
     | Warned
     | Finished

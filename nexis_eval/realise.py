@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from nexis_eval import events
 from nexis_eval.execute.adopt import adopt
 from nexis_eval.execute.contested import ConflictWatch
+from nexis_eval.execute.copying import Copying
 from nexis_eval.execute.failed import ScriptFailedError, reason
 from nexis_eval.execute.fetching import Fetching
 from nexis_eval.execute.making import MAX_FETCHES, EngineResources, Maker, Slots, StepRun
@@ -25,7 +26,7 @@ from nexis_eval.graph.derivation import Choice, Derivation
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule.order import Schedule, State
-from nexis_eval.schedule.plan import Plan, chosen, make_plan, resolve_inputs
+from nexis_eval.schedule.plan import Plan, chosen, make_plan, reads, resolve_inputs
 from nexis_eval.schedule.timeline import Timeline
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
@@ -69,21 +70,33 @@ class Outcome:
     """The class of the first failure (docs/errors.md): a build's, a download's."""
     unavailable: Mapping[DerivationId, str] = field(default_factory=dict)
     """Alternatives of choices that could not be had although something else can stand in for them."""
+    copied: int = 0
+    """Results that came from sources of trees."""
 
 
 class _Round:
     """Realises one plan. Use ``realise``; the class only holds what the steps share."""
 
     def __init__(
-        self, graph: DerivationGraph, resources: EngineResources, mirrors: Mirrors, options: Options, plan: Plan
+        self,
+        graph: DerivationGraph,
+        roots: Sequence[DerivationId],
+        resources: EngineResources,
+        mirrors: Mirrors,
+        options: Options,
+        plan: Plan,
     ) -> None:
+        self._roots = roots
         self._graph = graph
         self._resources = resources
         self._store = resources.store
         self._emit = resources.emit
         self._options = options
         self._plan = plan
-        self._outputs: dict[DerivationId, Outputs] = dict(plan.done)
+        self._outputs: dict[DerivationId, Outputs] = plan.outputs
+        self._copying = Copying(
+            resources.store, graph, resources.sources, plan.elsewhere, self._outputs, resources.emit
+        )
         self._closures = Closures(graph.derivations, self._outputs)
         self._jobs = resources.executor.capacity.total
         self._slots = Slots(self._jobs)
@@ -157,6 +170,8 @@ class _Round:
                         raise error
                     fail(each, error)
                 self._emit(events.Estimate(*schedule.estimate(self._jobs)))
+            if not failed or self._options.keep_going:
+                await self._copying.bring(self._roots)
         finally:
             await _end(running)
             await self._fetching.close()
@@ -167,6 +182,7 @@ class _Round:
             left=schedule.unfinished,
             exit_code=exit_code,
             unavailable=unavailable,
+            copied=self._copying.copied,
             **counts,
         )
 
@@ -237,6 +253,13 @@ class _Round:
                         known = self._store.realisation(key)
                         if known is not None:
                             return self._take(each, derivation, known)
+                        if each not in self._plan.certain:
+                            offer = await self._copying.offer(each, key, derivation.builder.declared_tree())
+                            if offer is not None:
+                                self._outputs[each] = offer.outputs
+                                self._emit(events.StepCached(each, derivation.label, cut_off=True))
+                                return "cut_off"
+                        await self._copying.bring(reads(self._graph.derivations, derivation, self._plan.unavailable))
                         made = await self._maker.make(StepRun(each, derivation, key, before), slot)
                         self._outputs[each] = made.outputs
                         return "fetched" if derivation.builder.fetches else "built"
@@ -290,7 +313,7 @@ async def realise(
     told, store = replace(resources, emit=timeline), resources.store
     total = Outcome({})
     while True:
-        outcome = await _Round(graph, told, mirrors, options, plan).run()
+        outcome = await _Round(graph, roots, told, mirrors, options, plan).run()
         total = Outcome(
             {**total.outputs, **outcome.outputs},
             built=total.built + outcome.built,
@@ -302,10 +325,11 @@ async def realise(
             left=outcome.left,
             exit_code=outcome.exit_code,
             unavailable={**total.unavailable, **outcome.unavailable},
+            copied=total.copied + outcome.copied,
         )
         if outcome.failed or not outcome.unavailable:
             break
-        plan = make_plan(graph, roots, store.realised, store.realisation, total.unavailable)
+        plan = make_plan(graph, roots, store.realised, store.realisation, total.unavailable, resources.sources or None)
     resources.emit(
         events.Finished(
             built=total.built,
@@ -319,6 +343,7 @@ async def realise(
             duration_ns=time.monotonic_ns() - clock,
             longest_chain=timeline.longest_chain(),
             spent=timeline.spent(),
+            copied=total.copied,
         )
     )
     return total

@@ -126,11 +126,11 @@ def run(args: argparse.Namespace) -> int:
             return 0
         expect_room_for((), (args.output,))
         adopt_cut_off(store, evaluation.graph, plan)
-        if plan.pending and (code := _realise(args, store, evaluation, named, roots, plan)):
+        if not plan.idle and (code := _realise(args, store, evaluation, named, roots, plan)):
             return code
-        if plan.pending or plan.cut_off:
+        if not plan.idle or plan.cut_off:
             _remember(store, evaluation, named, roots)
-        if not plan.pending and not args.json:
+        if plan.idle and not args.json:
             took = text.duration(time.monotonic_ns() - clock)
             what = text.few(names, "target")
             print(f"nothing to do: {what} for {evaluation.summary.arch} as configured ({took})", file=sys.stderr)
@@ -308,15 +308,30 @@ def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, named: Sequenc
             }
             for each, derivation in plan.pending.items()
         ]
-        print(json.dumps({"arch": evaluation.summary.arch, "done": len(plan.done), "steps": steps}, indent=2))
+        copies = [
+            {
+                "derivation": str(each),
+                "label": evaluation.graph.head(each).label,
+                "source": plan.elsewhere[each].source.name,
+            }
+            for each in plan.elsewhere
+            if each in plan.read
+        ]
+        value = {"arch": evaluation.summary.arch, "done": len(plan.done), "steps": steps, "copies": copies}
+        print(json.dumps(value, indent=2))
         return
     for line in _causes(store, evaluation, plan, named):
         print(line)
+    for each, offer in plan.elsewhere.items():
+        if each in plan.read:
+            print(f"{'copy':8} {evaluation.graph.head(each).label} from {offer.source.name}")
     for each, derivation in plan.pending.items():
         doubt = "" if each in plan.certain else "  (unless its inputs come out unchanged)"
         print(f"{derivation.builder.verb:8} {derivation.label}{doubt}")
     print(
         f"{text.plural(len(plan.certain), 'step')} to do, {text.plural(plan.possible, 'more step')} that may be cut off"
         if plan.pending
+        else f"{text.plural(len(plan.read), 'result')} to copy"
+        if plan.read
         else "nothing to do"
     )

@@ -93,7 +93,7 @@ class ConflictWatch:
         parts = [
             (self._name(item.derivation), outputs[item.derivation][item.output])
             for item in derivation.inputs
-            if item.derivation in outputs
+            if item.derivation in outputs and self._store.is_present(outputs[item.derivation][item.output])
         ]
         contested = self._store.contested(parts, winners=builder.winners, exclude=builder.exclude)
         if not contested:

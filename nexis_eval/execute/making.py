@@ -27,6 +27,7 @@ from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import NexisError, Place
 from nexis_store.realisation import INPUTS, Realisation, inputs_of
 from nexis_store.store import Store
+from nexis_store.substituters.base import Sources
 
 MAX_FETCHES = 8
 
@@ -42,6 +43,7 @@ class EngineResources:
     workspace: Workspace
     committer: Committer
     emit: Emit
+    sources: Sources
     keep_failed: bool
     selection: tuple[str, ...]
     """What of the command line chose the system, for the commands that an error names."""

@@ -53,6 +53,9 @@ class PlainView:
             case events.StepCached(label=label):
                 self._finished += 1
                 self._line(f"{self._counter()} {label}: cut off, its inputs came out unchanged")
+            case events.ResultCopied():
+                took = text.duration(event.duration_ns)
+                self._line(f"{self._counter()} copied {event.label} from {event.source}: {took}")
             case events.StepFailed():
                 self._finished += 1
                 self._line("\n".join(line for _, line in text.failure(event)))

@@ -47,13 +47,14 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def summary(built: int, fetched: int, cached: int, cut_off: int, failed: int) -> str:
+def summary(built: int, fetched: int, cached: int, cut_off: int, failed: int, copied: int = 0) -> str:
     """The counts of a run in one line; what did not happen is left out."""
     parts = [
         f"{number:,} {word}"
         for number, word in (
             (built, "built"),
             (fetched, "fetched"),
+            (copied, "copied"),
             (cut_off, "cut off (inputs came out unchanged)"),
             (cached, "already there"),
             (failed, "failed"),
@@ -127,7 +128,7 @@ def tells_unchanged(event: events.StepFinished) -> bool:
 
 def account(event: events.Finished) -> list[str]:
     """The end of a run: how much was done, what decided how long it took, and into what the time went."""
-    counts = summary(event.built, event.fetched, event.cached, event.cut_off, event.failed)
+    counts = summary(event.built, event.fetched, event.cached, event.cut_off, event.failed, event.copied)
     lines = [f"{counts}; {duration(event.duration_ns)}"]
     if len(event.failures) > 1:
         lines.append(f"failed: {_some(event.failures)}")
