@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.rendering import Renderer
-from nexis_eval.config.errors import raise_together
+from nexis_eval.config.errors import each_error, raise_together
 from nexis_eval.config.model import Config, KeyPath, Package
 from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Union
@@ -25,6 +25,8 @@ from nexis_eval.packages.errors import PackageError, with_place
 from nexis_eval.packages.making import Making, Memory
 from nexis_eval.packages.ready_made import choice, prebuilt
 from nexis_eval.platforms import Platform
+from nexis_eval.system.context import MissingPackageError
+from nexis_eval.system.view import Reads, SystemView
 from nexis_eval.toolchain import Toolchain
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
@@ -54,6 +56,8 @@ class Instantiator:
         """What is wrong with packages, where all of it is wanted at once."""
         self.system: Mapping[SystemPart, int] = {}
         """The targets of the system, by number of node."""
+        self.reads: Reads | None = None
+        """What the parts of the system read of packages, when they are there."""
         self._making = Making(config, lock, rules, toolchain, self._builder, memory or Memory(), self._native)
 
     def graph(self) -> DerivationGraph:
@@ -66,14 +70,13 @@ class Instantiator:
         for name in packages:
             self.package(name, target)
         ids, built = self._builder.nodes.ids, self._making.built[target.arch]
+        view = SystemView.of(self._config)
         installed = {name: ids[built[name]] for name, package in packages.items() if package.install}
         try:
-            if _lacks_packages(self._config):
-                _check_parts(self._config)
-            else:
-                self.system = system_targets(self._config, self._builder, self._toolchain(), installed)
+            self.system = system_targets(view, self._builder, self._toolchain(), installed)
         except NexisError as error:
-            self._failed.append(error)
+            self._failed += [each for each in each_error(error) if not isinstance(each, MissingPackageError)]
+        self.reads = view.reads()
         raise_together(self._failed)
         self._builder.packages = {name: ids[built[name]] for name in packages}
         return self._builder.finish(Renderer(self.rules()), self._config.place)
@@ -171,27 +174,14 @@ class Instantiator:
         return replace(package, prebuilt=(), smoke_test=None)
 
 
-def _lacks_packages(config: Config) -> bool:
-    # Imported on use: an edit of a package does without.
-    from nexis_eval.image.assemble import missing_packages
-
-    return bool(missing_packages(config))
-
-
-def _check_parts(config: Config) -> None:
-    from nexis_eval.image.assemble import check_parts
-
-    check_parts(config)
-
-
 def system_targets(
-    config: Config, builder: GraphBuilder, toolchain: Toolchain, installed: Mapping[str, DerivationId]
+    view: SystemView, builder: GraphBuilder, toolchain: Toolchain, installed: Mapping[str, DerivationId]
 ) -> dict[SystemPart, int]:
     """Add the parts of the system to a graph that has packages; return its targets by number of node."""
     # Imported on use: an edit of a package does without.
     from nexis_eval.image.assemble import add_system
 
-    add_system(config, builder, toolchain, installed)
+    add_system(view, builder, toolchain, installed)
     index = builder.nodes.index
     return {part: index[identity] for part, identity in builder.parts.items()}
 

@@ -23,7 +23,7 @@ from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
 from nexis_eval.diagnostics import as_json, as_sarif, render
 from nexis_eval.evaluation.evaluate import evaluate
-from nexis_eval.image.assemble import missing_packages
+from nexis_eval.image.assemble import missing_from
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.platforms import PLATFORMS
 from nexis_eval.system.context import MissingPackageError
@@ -138,7 +138,7 @@ LACKING = (MissingPackageError, NotLockedError, PlaceholderHashError)
 def _evaluate(arguments: argparse.Namespace, config: Config) -> list[NexisError]:
     """Evaluate as a build would, pinning nothing. Returns what is lacking; raises all else that is wrong."""
     request = Request(arguments.file, arguments.arch, tuple(arguments.profile), tuple(arguments.overrides))
-    found: list[NexisError] = list(missing_packages(config))
+    found: list[NexisError] = list(missing_from(config))
     try:
         evaluate(request, evaluation_cache(), None)
     except NexisError as error:

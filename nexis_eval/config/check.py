@@ -11,7 +11,7 @@ from pathlib import Path
 from nexis_eval.config import errors
 from nexis_eval.config.accounts import GROUPS, SERVICES, USERS
 from nexis_eval.config.errors import ConfigError
-from nexis_eval.config.kernel import name_and_version
+from nexis_eval.config.kernel import kernel_name, name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.config.origin import Origins, Problem, Spot, shown_path
 from nexis_eval.config.passwords import read_password
@@ -370,17 +370,9 @@ def _services(config: Config, checker: _Checker) -> None:
 
 def kernel_package(config: Config) -> Package | None:
     """The declared package that ``[system] kernel`` names, by name or by name-version."""
-    wanted = config.system.kernel
-    found = config.packages.get(wanted)
-    if found is not None:
-        return found
-    name, dash, _ = wanted.rpartition("-")
-    while dash:
-        candidate = config.packages.get(name)
-        if candidate is not None and candidate.version == wanted[len(name) + 1 :]:
-            return candidate
-        name, dash, _ = name.rpartition("-")
-    return None
+    packages = config.packages
+    name = kernel_name(config.system.kernel, lambda name: packages[name].version if name in packages else None)
+    return None if name is None else packages[name]
 
 
 def _kernel(config: Config, checker: _Checker) -> None:

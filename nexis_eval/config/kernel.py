@@ -19,6 +19,21 @@ def name_and_version(kernel: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (kernel, "")
 
 
+def kernel_name(kernel: str, version_of: Callable[[str], str | None]) -> str | None:
+    """The package that ``[system] kernel`` names, by name or by name-version.
+
+    ``version_of`` is the version of a package; ``None`` if there is no such package.
+    """
+    if version_of(kernel) is not None:
+        return kernel
+    name, dash, _ = kernel.rpartition("-")
+    while dash:
+        if version_of(name) == kernel[len(name) + 1 :]:
+            return name
+        name, dash, _ = name.rpartition("-")
+    return None
+
+
 def with_kernel(config: Config) -> Config:
     """``config`` with the package that ``kernel_source`` and its kin describe, if they do."""
     system = config.system

@@ -147,7 +147,7 @@ SYSTEM = Section(
             "kernel_modules",
             values.KERNEL_MODULES,
             "Kernel modules for the root file system beside those that the other settings need; `*` is all.",
-            "image.kernel",
+            "system.boot",
         ),
         Setting("kernel_parameters", values.KERNEL_PARAMETERS, "Added to the kernel's command line.", "image.iso"),
         Setting(

@@ -43,9 +43,9 @@ class Places:
     def lacking(self) -> None:
         """Raise what the system lacks for having targets of its own."""
         from nexis_eval.config.errors import raise_together
-        from nexis_eval.image.assemble import missing_packages
+        from nexis_eval.image.assemble import missing_from
 
-        raise_together(missing_packages(self._config))
+        raise_together(missing_from(self._config))
 
 
 def encode(nodes: Nodes, rules: Mapping[str, Rule]) -> bytes:

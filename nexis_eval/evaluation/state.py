@@ -6,25 +6,21 @@ import marshal
 import pickle
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from nexis_eval.config.check import DEPENDENCY_KEYS, local_paths
-from nexis_eval.config.model import Config, KeyPath, LocalPath, Package, nowhere
+from nexis_eval.config.model import Config, KeyPath, nowhere
 from nexis_eval.config.origin import Directives, Entry, Origins
 from nexis_eval.config.settings import SECTIONS
 from nexis_eval.graph.target import SystemPart
 from nexis_eval.packages.making import Memory
 from nexis_eval.secrets import Secret, secrets_in
+from nexis_eval.system.view import Reads
 
 if TYPE_CHECKING:
     from nexis_eval.instantiate import Instantiator
-
-Facts = tuple[str, bool, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, str] | None]
-"""What the parts of a system read of a package: see ``FACTS``."""
-FACTS = ("version", "install", "debian", "runtime_dirs", "attributes", "context_file")
 
 
 class Said(NamedTuple):
@@ -55,8 +51,8 @@ class State:
     """The user's files that packages name, each with these packages."""
     lock: str
     """The text of the lock file."""
-    facts: Mapping[str, Facts]
-    """Of the packages that the parts of a system can tell from any other."""
+    reads: Reads
+    """What the parts of the system read of packages: an edit of anything else leaves them as they are."""
     system: Mapping[SystemPart, int]
     """The targets of the system, by number of node."""
     toolsets: Mapping[str, int]
@@ -70,17 +66,19 @@ class State:
         memory = self.memory
         remembered = (memory.units, memory.rule_toolsets, memory.toolset_nodes, memory.tried, memory.runtime)
         files = {file: (*said[:1], tuple(said.directives), *said[2:]) for file, said in self.files.items()}
-        head = self.base, files, self.overridden, dict(self.locals), self.lock, dict(self.facts)
+        head = self.base, files, self.overridden, dict(self.locals), self.lock, pickle.dumps(self.reads, protocol=5)
         numbers = {part.value: number for part, number in self.system.items()}, dict(self.toolsets), dict(self.paths)
         return marshal.dumps((*head, *numbers, remembered))
 
     @classmethod
     def decode(cls, data: bytes) -> State:
         """The inverse."""
-        base, files, overridden, local, lock, facts, system, toolsets, paths, remembered = marshal.loads(data)
+        base, files, overridden, local, lock, reads, system, toolsets, paths, remembered = marshal.loads(data)
         said = {file: Said(rank, Directives(*told), *more) for file, (rank, told, *more) in files.items()}
         parts = {SystemPart(name): number for name, number in system.items()}
-        return cls(base, said, overridden, local, lock, facts, parts, toolsets, paths, Memory(*remembered))
+        return cls(
+            base, said, overridden, local, lock, pickle.loads(reads), parts, toolsets, paths, Memory(*remembered)
+        )
 
 
 def said(rank: int, directives: Directives, entries: Iterable[Entry]) -> Said:
@@ -98,35 +96,6 @@ def said(rank: int, directives: Directives, entries: Iterable[Entry]) -> Said:
                 needed.update(fields[key])  # type: ignore[arg-type]
     digest = blake3(repr(rest).encode(errors="surrogateescape")).digest()
     return Said(rank, directives, digest, tuple(names), tuple(needed))
-
-
-def facts_of(package: Package, kernel: str) -> Facts | None:
-    """What the parts of a system can read of a package; ``None`` if that is what they read of any other."""
-    name, context = package.name, package.context_file
-    # The kernel may be named with its version.
-    version = package.version if kernel.startswith(name) else ""
-    if not (package.install or package.attributes or package.debian or package.runtime_dirs or context or version):
-        return None
-    attributes = tuple(package.attributes.items())
-    file = None if context is None else (context.written, str(context.path))
-    return version, package.install, package.debian, package.runtime_dirs, attributes, file
-
-
-def seen_by_system(facts: Mapping[str, Facts]) -> dict[str, Package]:
-    """Packages, as far as the parts of a system read them."""
-    found = {}
-    for name in sorted(facts):
-        version, install, debian, directories, attributes, context = facts[name]
-        found[name] = Package(
-            name,
-            version,
-            install=install,
-            debian=debian,
-            runtime_dirs=directories,
-            attributes=dict(attributes),
-            context_file=None if context is None else LocalPath(context[0], Path(context[1])),
-        )
-    return found
 
 
 def kept_texts(texts: Mapping[str, str], secret: Collection[str]) -> dict[str, str]:
@@ -182,11 +151,17 @@ def state_of(
     local: dict[str, tuple[str, ...]] = {}
     for name, file in named_files(config):
         local[file] = (*local.get(file, ()), name)
-    kernel = config.system.kernel
-    facts = {
-        name: found for name, package in config.packages.items() if (found := facts_of(package, kernel)) is not None
-    }
+    assert made.reads is not None
     base = pickle.dumps(replace(config, packages={}, place=nowhere))
     return State(
-        base, files, frozenset(overridden), local, lock, facts, made.system, made.toolsets, made.paths, made.memory()
+        base,
+        files,
+        frozenset(overridden),
+        local,
+        lock,
+        made.reads,
+        made.system,
+        made.toolsets,
+        made.paths,
+        made.memory(),
     )

@@ -19,13 +19,13 @@ from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.check import DEPENDENCY_KEYS, check_each_package, find_cycles
 from nexis_eval.config.errors import ConfigError
-from nexis_eval.config.model import Config, KeyPath, Package
+from nexis_eval.config.model import Config, Package
 from nexis_eval.config.origin import Origins, Problem, Source
 from nexis_eval.evaluation.patch import Patch
-from nexis_eval.evaluation.state import State, facts_of, named_files, seen_by_system
+from nexis_eval.evaluation.state import State, named_files
 from nexis_eval.evaluation.tables import ReachesFurtherError, Tables
 from nexis_eval.graph.packed import NOWHERE, Nodes
-from nexis_eval.graph.target import SystemPart, Targets
+from nexis_eval.graph.target import Targets
 from nexis_eval.instantiate import Instantiator, system_targets
 from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
@@ -34,6 +34,7 @@ from nexis_eval.packages.making import Memory, Unit, Units, runtime_names
 from nexis_eval.packages.ready_made import RULE as PREBUILT_RULE
 from nexis_eval.places import RULES
 from nexis_eval.platforms import BUILD_ARCH, platform_named
+from nexis_eval.system.view import SystemView
 from nexis_eval.toolchain import load_toolchain
 from nexis_store.errors import NexisError
 
@@ -89,7 +90,7 @@ class _Edit:
         self.state, self.memory, self.lock_text = state, state.memory, lock
         self.base: Config = pickle.loads(state.base)
         self.tables = Tables(state, self.base, profiles, texts)
-        self.facts = dict(state.facts)
+        self.reads = state.reads
         self.system = False
         names = {name for file in changed if file in state.files for name in self.tables.again(file)}
         self.tables.finish()
@@ -109,15 +110,13 @@ class _Edit:
         # Reading it takes longer than most edits, and most edits are of packages that are not in it.
         self.lock = parse_lock(lock) if any(name in lock for name in self.present) else Lock()
         self._check()
-        self._find_facts()
+        self._compare_reads()
 
     def _naming(self, file: str) -> set[str]:
         """The packages that name a file of the user's; notes whether the parts of the system read it."""
         base = self.base
         naming = set(self.state.locals.get(file, ()))
-        templates = {str(each.source.path) for each in base.config_files.values()}
-        contexts = {facts[-1][1] for facts in self.facts.values() if facts[-1] is not None}
-        read = file in templates | contexts
+        read = file in self.reads.files
         kernel = base.system.kernel_config
         if not (naming or read) or (kernel is not None and str(kernel.path) == file):
             raise ReachesFurtherError
@@ -145,18 +144,21 @@ class _Edit:
         if problems:
             raise ReachesFurtherError
 
-    def _find_facts(self) -> None:
-        kernel = self.base.system.kernel
+    def _compare_reads(self) -> None:
+        """See whether the edit is one of what the parts of the system read of packages."""
+        reads, installed = self.reads, dict(self.reads.installed)
         for name in (*self.gone, *self.present):
-            now = facts_of(self.present[name], kernel) if name in self.present else None
-            if now == self.state.facts.get(name):
+            package = self.present.get(name)
+            version, row = (None, None) if package is None else (package.version, reads.row(package))
+            if row == installed.get(name) and version == reads.versions.get(name, version):
                 continue
-            if kernel.startswith(name):
+            if name in reads.versions:
                 raise ReachesFurtherError
             self.system = True
-            self.facts.pop(name, None)
-            if now is not None:
-                self.facts[name] = now
+            installed.pop(name, None)
+            if row is not None:
+                installed[name] = row
+        self.reads = replace(reads, installed=installed)
 
     def made(self, rules: Mapping[str, Rule], nodes: Nodes) -> Update:
         """Make it."""
@@ -212,7 +214,13 @@ class _Remaking:
             order.setdefault(each, 0)
         arch = self.target.arch
         built = {name: numbers[-1] for name, (numbers, _) in (self.units[arch] | made[arch]).items()}
-        system, paths = self._system(built) if edit.system else (dict(edit.state.system), edit.state.paths)
+        if edit.system:
+            view = SystemView.remembered(edit.base.sections(), edit.reads)
+            installed = {name: patch.nodes.ids[built[name]] for name in sorted(edit.reads.installed)}
+            system, paths = system_targets(view, patch, self.toolchain(), installed), dict(patch.paths)
+            reads = view.reads()
+        else:
+            system, paths, reads = dict(edit.state.system), dict(edit.state.paths), edit.reads
         numbers = {name: patch.nodes.index[identity] for name, identity in patch.toolsets.items()}
         dropped = self._dropped(made, [*built.values(), *system.values()])
         nodes, place, same = patch.arranged(dropped, order)
@@ -223,7 +231,7 @@ class _Remaking:
             files=edit.tables.files,
             locals=self._locals(),
             lock=edit.lock_text,
-            facts=edit.facts,
+            reads=reads,
             system={name: place[number] for name, number in system.items()},
             toolsets={name: place[number] for name, number in toolsets.items()},
             paths={place[number]: path for number, path in paths.items() if place[number] != NOWHERE},
@@ -295,13 +303,6 @@ class _Remaking:
                     elif before is None or number not in before[0]:
                         shared.add(number)
         return order
-
-    def _system(self, built: Mapping[str, int]) -> tuple[dict[SystemPart, int], Mapping[int, KeyPath]]:
-        """The targets of the system, by number, and the keys that asked for its nodes."""
-        edit, patch = self.edit, self.patch
-        seen, ids = seen_by_system(edit.facts), patch.nodes.ids
-        installed = {name: ids[built[name]] for name, package in seen.items() if package.install}
-        return system_targets(replace(edit.base, packages=seen), patch, self.toolchain(), installed), patch.paths
 
     def _dropped(self, made: Units, roots: Iterable[int]) -> set[int]:
         """The nodes that nobody needs any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nexis_eval.graph.derivation import Input, Use
-from nexis_eval.system.firewall import firewall_modules
+from nexis_eval.system.contribution import Contribution
 from nexis_eval.system.steps import Tools
 from nexis_store.digest import DerivationId
 
@@ -33,14 +33,13 @@ def _modules(tools: Tools, name: str, source: DerivationId, required: str, optio
     return tools.step(name, "modules.sh", (Input(source, Use.BIND, "/in/kernel"),), env=env)
 
 
-def system_modules(tools: Tools, package: DerivationId) -> DerivationId:
-    """The modules of the root file system: the usual ones, and those that the configuration names."""
-    required, optional = firewall_modules(tools.system)
-    required = (*tools.system.config.system.kernel_modules, *required)
-    optional = (MEDIUM_MODULES, EARLY_MODULES, SYSTEM_MODULES, *optional)
-    return _modules(tools, "kernel-modules", package, " ".join(required), " ".join(optional))
+def system_modules(tools: Tools, package: DerivationId, everything: Contribution) -> DerivationId:
+    """The modules of the root file system: the usual ones, and those that the parts of the system ask for."""
+    optional = (MEDIUM_MODULES, EARLY_MODULES, SYSTEM_MODULES, *everything.early_modules, *everything.optional_modules)
+    return _modules(tools, "kernel-modules", package, " ".join(everything.required_modules), " ".join(optional))
 
 
-def early_modules(tools: Tools, modules: DerivationId) -> DerivationId:
+def early_modules(tools: Tools, modules: DerivationId, everything: Contribution) -> DerivationId:
     """The modules of the initramfs, out of those of the root file system, which are far fewer than the package's."""
-    return _modules(tools, "initramfs-modules", modules, MEDIUM_MODULES, EARLY_MODULES)
+    early = " ".join((EARLY_MODULES, *everything.early_modules))
+    return _modules(tools, "initramfs-modules", modules, MEDIUM_MODULES, early)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from nexis_eval.config.model import Config
 from nexis_eval.graph.derivation import PACKAGES, Derivation, Input, Union, Use
+from nexis_eval.system.contribution import Program
 from nexis_eval.system.steps import RECENT, Tools
 from nexis_store.digest import DerivationId
 
@@ -38,13 +38,19 @@ def packages_tree(tools: Tools, packages: Mapping[str, DerivationId], winners: M
     )
 
 
-def rootfs(tools: Tools, packages: DerivationId, modules: DerivationId, parts: Sequence[DerivationId]) -> DerivationId:
+def rootfs(
+    tools: Tools,
+    packages: DerivationId,
+    modules: DerivationId,
+    parts: Sequence[DerivationId],
+    programs: Iterable[Program],
+) -> DerivationId:
     """The tree of the running system: what the configuration says replaces what packages bring."""
     trees = (packages, modules, *parts)
     return tools.system.builder.add(
         Derivation(
             "rootfs",
-            Union(later_wins=True, required=required_programs(tools.system.config)),
+            Union(later_wins=True, required=required_programs(programs)),
             platform=tools.system.platform.arch,
             inputs=tuple(Input(each, Use.LAYER, "/") for each in trees),
         )
@@ -55,15 +61,9 @@ STATIC = ("/bin/", "/etc/", "/lib/", "/opt/", "/sbin/", "/usr/")
 """What is below these is in the image; other directories are filled while the system runs."""
 
 
-def required_programs(config: Config) -> tuple[tuple[str, str], ...]:
-    """Programs that the configuration names by their paths, with the keys that do: shells, commands of services."""
-    named = [(user.shell, f"users.{name}.shell") for name, user in config.users.items()]
-    for name, service in config.services.items():
-        for key, command in (("command", service.command), ("stop_command", service.stop_command)):
-            program = (command or "").lstrip().partition(" ")[0]
-            if command and service.type != "internal" and not set(program) & set("\\\"'$"):
-                named.append((program, f"dinit_services.{name}.{key}"))
-    return tuple(sorted(each for each in named if each[0].startswith(STATIC)))
+def required_programs(programs: Iterable[Program]) -> tuple[tuple[str, str], ...]:
+    """Those that the image must have, with the keys that name them."""
+    return tuple(sorted((each.path, each.key) for each in programs if each.path.startswith(STATIC)))
 
 
 def squashfs(tools: Tools, tree: DerivationId) -> DerivationId:

@@ -1,40 +1,17 @@
-"""All parts of a system beside its packages."""
+"""Puts together what all parts of a system contribute: their files, and the packages that they need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from nexis_eval.config.errors import raise_together
+from nexis_eval.config.errors import each_error, raise_together
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.boot import init, names, skeleton
-from nexis_eval.system.context import System
-from nexis_eval.system.contexts import contexts
-from nexis_eval.system.files import config_file, runtime_directories
-from nexis_eval.system.firewall import firewall
-from nexis_eval.system.logging import log_rotation
-from nexis_eval.system.network import network
-from nexis_eval.system.services import services
-from nexis_eval.system.ssh import ssh
-from nexis_eval.system.users import users
-from nexis_store.digest import DerivationId
+from nexis_eval.system.context import MissingPackageError
+from nexis_eval.system.contribution import Contribution, Layer, combined
+from nexis_eval.system.parts import PARTS
+from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError
-
-Section = Callable[[System], DerivationId | None]
-
-SECTIONS: tuple[Section, ...] = (
-    skeleton,
-    names,
-    init,
-    users,
-    network,
-    firewall,
-    services,
-    ssh,
-    log_rotation,
-    runtime_directories,
-    contexts,
-)
-"""One function a section of the configuration; later ones override earlier ones where both have a path."""
 
 
 class ConfigFilePathError(NexisError):
@@ -48,13 +25,17 @@ class ConfigFilePathError(NexisError):
     exit_code = 2
 
 
-def _check_paths(system: System, parts: Iterable[DerivationId], files: Mapping[str, DerivationId]) -> None:
-    """Compare the paths of configured files with each other and with what all other parts have; raises together."""
+def _path_errors(view: SystemView, layers: Iterable[Layer]) -> list[ConfigFilePathError]:
+    """Compare the paths of configured files with each other and with what all other parts have."""
+    config = view.config
     entries: dict[str, Entry] = {}
     directories: dict[str, str] = {}
     """Each directory, and one path that makes it one."""
-    for part in (*parts, *files.values()):
-        for entry in system.entries.get(part, ()):
+    names = []
+    for layer in layers:
+        if layer.at is not None and layer.at[0] == "config_files":
+            names.append(str(layer.at[1]))
+        for entry in layer.entries:
             if entry.text is None and entry.target is None:
                 directories[entry.path] = f"/{entry.path}"
             else:
@@ -63,13 +44,13 @@ def _check_paths(system: System, parts: Iterable[DerivationId], files: Mapping[s
             while "/" in above:
                 above = above.rpartition("/")[0]
                 directories.setdefault(above, f"/{entry.path}")
-    own = {system.config.config_files[name].path.strip("/") for name in files}
+    own = {config.config_files[name].path.strip("/") for name in names}
     others = entries.keys() - own
     """Files and links of the system: of two configured files that are in each other's way, one is told."""
     wrong = []
-    for name in files:
-        path = system.config.config_files[name].path
-        place = system.config.place(("config_files", name, "path"))
+    for name in names:
+        path = config.config_files[name].path
+        place = config.place(("config_files", name, "path"))
         inside = path.strip("/")
         if inside in directories:
             has = directories[inside]
@@ -84,32 +65,60 @@ def _check_paths(system: System, parts: Iterable[DerivationId], files: Mapping[s
             elif inside in others:
                 why, hint = f"/{inside} is a file", "take another path"
                 wrong.append(ConfigFilePathError(f"{path} cannot be: {why}", hint=hint, place=place))
-    raise_together(wrong)
+    return wrong
 
 
-def system_parts(system: System) -> list[DerivationId]:
-    """The derivations of every section that has an effect on this system, then one a configured file.
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """What all parts of a system contribute."""
 
-    Raises together what is wrong with any of them.
-    """
-    parts: list[DerivationId] = []
+    by_part: Mapping[str, Contribution]
+    everything: Contribution
+    errors: tuple[NexisError, ...]
+    """What is wrong with what they contribute."""
+
+
+def contributions(view: SystemView) -> Contributions:
+    """Ask every part what it contributes."""
+    by_part: dict[str, Contribution] = {}
     wrong: list[NexisError] = []
-    for section in SECTIONS:
+    for part in PARTS:
         try:
-            part = section(system)
+            by_part[part.name] = part.contribute(view)
         except NexisError as error:
-            wrong.append(error)
-        else:
-            parts += [part] if part is not None else []
-    files: dict[str, DerivationId] = {}
-    for name in system.config.config_files:
+            wrong += each_error(error)
+    everything = combined(by_part.values())
+    return Contributions(by_part, everything, (*wrong, *everything.errors))
+
+
+def system_layers(view: SystemView, contributed: Contributions) -> list[Layer]:
+    """The files of all parts, those of one part together; raises together what is wrong with any of them."""
+    layers: list[Layer] = []
+    wrong = [*contributed.errors]
+    for part in PARTS:
+        own = contributed.by_part.get(part.name, Contribution())
+        entries = own.files
         try:
-            files[name] = config_file(system, name)
+            if part.assemble is not None:
+                entries += tuple(part.assemble(view, contributed.everything))
         except NexisError as error:
-            wrong.append(error)
-    try:
-        _check_paths(system, parts, files)
-    except NexisError as error:
-        wrong.append(error)
+            wrong += each_error(error)
+        if entries:
+            layers.append(Layer(f"system-{part.name}", entries))
+        layers += own.layers
+    wrong += _path_errors(view, layers)
     raise_together(wrong)
-    return [*parts, *files.values()]
+    return layers
+
+
+def missing_packages(view: SystemView, everything: Contribution) -> list[MissingPackageError]:
+    """What the system needs and its configuration does not have; none where there is no kernel, and so no system."""
+    if view.kernel is None or view.kernel not in view.packages:
+        return []
+    return [
+        MissingPackageError(
+            f"the system has no package '{need.packages[0]}', which {need.why}", hint=need.hint, place=need.place
+        )
+        for need in everything.needs
+        if not need.met(view)
+    ]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.context import System
-from nexis_store.digest import DerivationId
+from nexis_eval.system.contribution import Contribution
+from nexis_eval.system.view import SystemView
 
 DIRECTORY = "usr/share/selinux/packages"
 
 
-def contexts(system: System) -> DerivationId | None:
+def contexts(view: SystemView) -> Contribution:
     """One file for each installed package that has one."""
-    entries = [
-        Entry(f"{DIRECTORY}/{name}.cil", text=package.context_file.path.read_text(encoding="utf-8"))
-        for name, package in system.config.packages.items()
-        if package.install and package.context_file is not None
-    ]
-    return system.files("system-contexts", entries) if entries else None
+    files = {name: package.context_file for name, package in view.packages.items()}
+    return Contribution(
+        files=tuple(
+            Entry(f"{DIRECTORY}/{name}.cil", text=view.read(file).decode()) for name, file in files.items() if file
+        )
+    )

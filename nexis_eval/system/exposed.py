@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nexis_eval.config.model import Config, Service
+from nexis_eval.config.model import Sections, Service
 from nexis_store.errors import Place
 
 SERVERS = {
@@ -45,7 +45,7 @@ class ClosedPort:
         )
 
 
-def closed_ports(config: Config) -> Iterator[ClosedPort]:
+def closed_ports(config: Sections) -> Iterator[ClosedPort]:
     """The ports of known servers that are not among those that the firewall opens."""
     firewall = config.system.firewall
     if firewall is None or not firewall.enabled:

@@ -10,11 +10,10 @@ from nexis_eval.config.model import ConfigFile
 from nexis_eval.config.origin import shown_path
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.quoting import shell
-from nexis_eval.system.context import System
+from nexis_eval.system.contribution import Contribution, Directory, Layer
 from nexis_eval.system.services import all_services
-from nexis_eval.system.ssh import ssh_directories
 from nexis_eval.system.users import accounts
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError, Place
 
 if TYPE_CHECKING:
@@ -44,16 +43,16 @@ def _environment() -> Environment:
     return Environment()
 
 
-def render_file(system: System, file: ConfigFile) -> str:
+def render_file(view: SystemView, file: ConfigFile) -> str:
     """The text of a configured file; raises ``TemplateFileError`` with the place in the template."""
     path = shown_path(file.source.path)
     try:
-        text = file.source.path.read_bytes().decode()
+        text = view.read(file.source).decode()
     except OSError as error:
         raise TemplateFileError(
             f"the template of '{file.name}' cannot be read: {error.strerror}",
             hint="paths are relative to the file that names them",
-            place=system.config.place(("config_files", file.name, "source")),
+            place=view.config.place(("config_files", file.name, "source")),
         ) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -65,9 +64,9 @@ def render_file(system: System, file: ConfigFile) -> str:
     from nexis_eval.jinja import TemplateFailure, compiled, rendered
 
     values = {
-        "system": system.config.system,
-        "network": system.config.network,
-        "arch": system.platform.arch,
+        "system": view.config.system,
+        "network": view.config.network,
+        "arch": view.platform.arch,
         **file.variables,
     }
     try:
@@ -88,41 +87,52 @@ def part_name(file: ConfigFile) -> str:
     return f"config-file-{file.name}"
 
 
-def config_file(system: System, name: str) -> DerivationId:
-    """A configured file as a part: one a file, so that changing one changes nothing else."""
-    file = system.config.config_files[name]
-    text = render_file(system, file)
-    entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
-    return system.files(part_name(file), (entry,), ("config_files", name))
+def config_files(view: SystemView) -> Contribution:
+    """Each configured file as a derivation of its own, so that changing one changes nothing else."""
+    layers: list[Layer] = []
+    wrong: list[NexisError] = []
+    for name, file in view.config.config_files.items():
+        try:
+            text = render_file(view, file)
+        except NexisError as error:
+            wrong.append(error)
+            continue
+        entry = Entry(file.path.lstrip("/"), text, mode=file.mode, owner=file.owner, group=file.group)
+        layers.append(Layer(part_name(file), (entry,), ("config_files", name)))
+    return Contribution(layers=tuple(layers), errors=tuple(wrong))
 
 
-def _directories(system: System) -> Iterator[Entry]:
-    wanted = {path for package in system.config.packages.values() if package.install for path in package.runtime_dirs}
-    everyone, _ = accounts(system.config)
-    people = [account for account in everyone if not account.user.system]
-    lines = ["0755 root root /run/user\n"]
-    lines += [
-        f"0700 {account.user.name} {account.group} /run/user/{account.uid}\n"
-        for account in sorted(people, key=lambda account: account.uid)
-    ]
-    lines += [f"0755 root root {path}\n" for path in sorted(wanted) if not path.startswith("$")]
-    lines += ssh_directories(system)
-    # dinit makes no directories for logs. What there is stays as it is.
-    logs = {service.log_file.rpartition("/")[0] for service in all_services(system).values() if service.log_file}
-    lines += [f"- root root {path}\n" for path in sorted(logs - {""})]
-    # rcS makes these at every start: some lie in memory, and others may have been deleted.
-    yield Entry("usr/lib/nexis/directories", text="".join(lines))
+def runtime_directories(view: SystemView) -> Contribution:
+    """The directories that packages need while the system runs."""
+    paths = sorted({path for package in view.packages.values() for path in package.runtime_dirs})
     at_login = ["# Directories of the session; /run/user/NUMBER is there since the system started.\n"]
     at_login.append('[ -d "/run/user/$(id -u)" ] && export XDG_RUNTIME_DIR="/run/user/$(id -u)"\n')
-    for path in sorted(wanted):
+    for path in paths:
         if path.startswith(USER_DIRECTORY):
             below = shell(path.removeprefix(USER_DIRECTORY).lstrip("/"))
             at_login.append(f'[ -n "$XDG_RUNTIME_DIR" ] && mkdir -p "$XDG_RUNTIME_DIR"/{below}\n')
-        elif not path.startswith("$"):
-            yield Entry(path.strip("/"))
-    yield Entry("etc/profile.d/runtime-dirs.sh", text="".join(at_login))
+    found = [path for path in paths if not path.startswith("$")]
+    return Contribution(
+        files=(
+            *(Entry(path.strip("/")) for path in found),
+            Entry("etc/profile.d/runtime-dirs.sh", text="".join(at_login)),
+        ),
+        directories=tuple(map(Directory, found)),
+    )
 
 
-def runtime_directories(system: System) -> DerivationId:
-    """The directories that have to exist while the system runs, as a part."""
-    return system.files("system-runtime-dirs", _directories(system))
+def directory_table(view: SystemView, everything: Contribution) -> Iterator[Entry]:
+    """The directories of all parts. rcS makes them at every start: some lie in memory, others may have been deleted."""
+    everyone, _ = accounts(view.config, everything)
+    people = sorted((each for each in everyone if not each.user.system), key=lambda each: each.uid)
+    # dinit makes no directories for logs.
+    services = all_services(view, everything).values()
+    logs = {service.log_file.rpartition("/")[0] for service in services if service.log_file}
+    found = (
+        Directory("/run/user"),
+        *(Directory(f"/run/user/{each.uid}", "0700", each.user.name, each.group) for each in people),
+        *everything.directories,
+        *(Directory(path, "-") for path in sorted(logs - {""})),
+    )
+    lines = (f"{each.mode} {each.owner} {each.group} {each.path}\n" for each in found)
+    yield Entry("usr/lib/nexis/directories", text="".join(lines))

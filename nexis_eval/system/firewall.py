@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from nexis_eval.config.model import Firewall, Service
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.context import MissingPackageError, System
+from nexis_eval.system.contribution import Contribution, Need
 from nexis_eval.system.templates import render, text
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 
 LOADER = "usr/libexec/nexis/firewall"
 
@@ -44,36 +44,6 @@ BACKENDS = {
 }
 
 
-def _enabled(system: System) -> Firewall | None:
-    settings = system.config.system.firewall
-    return settings if settings is not None and settings.enabled else None
-
-
-def firewalled(system: System) -> bool:
-    """Whether the system has a service ``firewall``: the one of ``[system.firewall]``, or the configuration's own."""
-    return _enabled(system) is not None or "firewall" in system.config.services
-
-
-def firewall_service(system: System) -> Service | None:
-    """The service that loads the rules, where the configuration has none of that name.
-
-    Stopping it changes nothing: what takes rules away in between would leave the machine open while it restarts.
-    """
-    settings = _enabled(system)
-    if settings is None or "firewall" in system.config.services:
-        return None
-    return Service("firewall", type="scripted", command=f"/{LOADER}")
-
-
-def firewall_modules(system: System) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Kernel modules that the rules need, and those that they use where the kernel has them."""
-    settings = _enabled(system)
-    if settings is None:
-        return (), ()
-    backend = BACKENDS[settings.backend]
-    return backend.required_modules, backend.modules
-
-
 def _entries(settings: Firewall, dhcp: bool) -> Iterator[Entry]:
     yield Entry(LOADER, text=render("firewall.j2", backend=settings.backend), mode=0o755)
     if settings.backend == "nftables":
@@ -91,29 +61,27 @@ def _entries(settings: Firewall, dhcp: bool) -> Iterator[Entry]:
         yield Entry("etc/protocols", text=text("protocols"))
 
 
-def missing_loader(system: System) -> MissingPackageError | None:
-    """The error that nothing could load the rules."""
-    settings = _enabled(system)
-    if settings is None:
-        return None
+def firewall(view: SystemView) -> Contribution:
+    """The rules, and what loads them: a service, which needs a package and kernel modules.
+
+    Stopping the service changes nothing: what takes rules away in between would leave the machine open while it
+    restarts.
+    """
+    settings, network = view.config.system.firewall, view.config.network
+    if settings is None or not settings.enabled:
+        return Contribution()
     backend = BACKENDS[settings.backend]
-    if system.installed(*backend.packages):
-        return None
-    return MissingPackageError(
-        f"the firewall is to be loaded by {settings.backend}, but no package brings it",
-        hint=f'add [[packages]] name = "{backend.packages[0]}" debian = ["{backend.packages[0]}"], '
-        "or set enabled = false in [system.firewall]",
-        place=system.config.place(("system", "firewall", "backend")) or system.config.place(("system", "firewall")),
+    name = backend.packages[0]
+    need = Need(
+        backend.packages,
+        "loads the rules of [system.firewall]",
+        f'add [[packages]] name = "{name}" debian = ["{name}"], or set enabled = false in [system.firewall]',
+        view.config.place(("system", "firewall", "backend")) or view.config.place(("system", "firewall")),
     )
-
-
-def firewall(system: System) -> DerivationId | None:
-    """The rules as a part; raises ``MissingPackageError`` where nothing could load them."""
-    settings = _enabled(system)
-    if settings is None:
-        return None
-    missing = missing_loader(system)
-    if missing is not None:
-        raise missing
-    network = system.config.network
-    return system.files("system-firewall", _entries(settings, dhcp=network is not None and network.dhcp))
+    return Contribution(
+        files=tuple(_entries(settings, dhcp=network is not None and network.dhcp)),
+        services=(Service("firewall", type="scripted", command=f"/{LOADER}"),),
+        required_modules=backend.required_modules,
+        optional_modules=backend.modules,
+        needs=(need,),
+    )

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nexis_eval.config.model import LogRotation, Service
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.context import System
+from nexis_eval.system.contribution import Contribution
 from nexis_eval.system.templates import text
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 
 RULES = "etc/nexis/log-rotation"
-
-
-def rotation_service(system: System) -> Service | None:
-    """The service that looks after the logs, where the configuration has none of that name."""
-    if not system.config.log_rotation or "log-rotation" in system.config.services:
-        return None
-    return Service("log-rotation", command="/usr/libexec/nexis/rotate-logs-regularly", restart="true")
 
 
 def _line(rule: LogRotation) -> str:
@@ -25,14 +18,16 @@ def _line(rule: LogRotation) -> str:
     return f"{size} {rule.max_files} {int(rule.compress)} {rule.rotate_interval_days or 0} {rule.path}\n"
 
 
-def _entries(system: System) -> Iterator[Entry]:
-    yield Entry(
-        RULES, text="# bytes files compress days path\n" + "".join(map(_line, system.config.log_rotation.values()))
-    )
+def _entries(rules: Iterable[LogRotation]) -> Iterator[Entry]:
+    yield Entry(RULES, text="# bytes files compress days path\n" + "".join(map(_line, rules)))
     for name in ("keeper", "rotate-logs", "rotate-logs-regularly"):
         yield Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755)
 
 
-def log_rotation(system: System) -> DerivationId | None:
-    """Log rotation as a part, if any is configured."""
-    return system.files("system-log-rotation", _entries(system)) if system.config.log_rotation else None
+def log_rotation(view: SystemView) -> Contribution:
+    """The rules, and the service that follows them, if any are configured."""
+    rules = view.config.log_rotation.values()
+    if not rules:
+        return Contribution()
+    service = Service("log-rotation", command="/usr/libexec/nexis/rotate-logs-regularly", restart="true")
+    return Contribution(files=tuple(_entries(rules)), services=(service,))

@@ -6,20 +6,11 @@ from collections.abc import Iterator
 
 from nexis_eval.config.model import Network, Service
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.context import System
-from nexis_eval.system.firewall import firewalled
+from nexis_eval.system.contribution import Contribution
 from nexis_eval.system.templates import render
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 
 SCRIPT = "/etc/dinit.d/network.sh"
-
-
-def network_service(system: System) -> Service | None:
-    """The service that brings the network up, where the configuration has none of that name."""
-    if system.config.network is None or "network" in system.config.services:
-        return None
-    rules = ("firewall",) if firewalled(system) else ()
-    return Service("network", type="scripted", command=SCRIPT, depends=rules)
 
 
 def _entries(network: Network) -> Iterator[Entry]:
@@ -38,7 +29,10 @@ def _entries(network: Network) -> Iterator[Entry]:
         yield Entry("etc/resolv.conf", text="".join(f"nameserver {address}\n" for address in network.dns))
 
 
-def network(system: System) -> DerivationId | None:
-    """The network's configuration as a part, if there is any."""
-    settings = system.config.network
-    return system.files("system-network", _entries(settings)) if settings else None
+def network(view: SystemView) -> Contribution:
+    """The configuration of the network, and the service that brings it up, after the firewall if there is one."""
+    settings = view.config.network
+    if settings is None:
+        return Contribution()
+    service = Service("network", type="scripted", command=SCRIPT, depends=("firewall",))
+    return Contribution(files=tuple(_entries(settings)), services=(service,))

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from nexis_eval.system.steps import Tools
-from nexis_store.digest import DerivationId
+from nexis_eval.system.contribution import Contribution, Step
+from nexis_eval.system.view import SystemView
 
 BUILT_IN_LOCALES = ("C", "POSIX", "C.UTF-8", "C.utf8")
 """No database is needed for these: musl has them built in; glibc's C.UTF-8 is a file that its package brings (in Debian
 libc-bin), and static programs do with C."""
 
 
-def timezone(tools: Tools) -> DerivationId | None:
-    """``/etc/localtime``."""
-    name = tools.system.config.system.timezone
-    if name == "UTC":
-        return None
-    return tools.step("system-timezone", "timezone.sh", (), env={"TIMEZONE": name}, tools=("timezones",))
-
-
-def keyboard(tools: Tools) -> DerivationId | None:
-    """``/etc/keymap.bin``, which rcS loads."""
-    layout = tools.system.config.system.locale.keyboard_layout
-    if layout == "us":
-        return None
-    return tools.step("system-keymap", "keymap.sh", (), env={"LAYOUT": layout}, tools=("keyboard",))
-
-
-def locale(tools: Tools) -> DerivationId | None:
-    """The locale of ``LANG`` below ``/usr/lib/locale``."""
-    name = tools.system.config.system.locale.lang
-    if name in BUILT_IN_LOCALES:
-        return None
-    return tools.step("system-locale", "locale.sh", (), env={"LOCALE": name}, tools=("locales",))
-
-
-def region(tools: Tools) -> list[DerivationId]:
-    """The parts that the system's region asks for."""
-    parts = (timezone(tools), keyboard(tools), locale(tools))
-    return [part for part in parts if part is not None]
+def region(view: SystemView) -> Contribution:
+    """``/etc/localtime``, ``/etc/keymap.bin``, which rcS loads, and the locale of ``LANG``."""
+    settings = view.config.system
+    locale = settings.locale
+    steps = []
+    if settings.timezone != "UTC":
+        steps.append(Step("system-timezone", "timezone.sh", (("TIMEZONE", settings.timezone),), ("timezones",)))
+    if locale.keyboard_layout != "us":
+        steps.append(Step("system-keymap", "keymap.sh", (("LAYOUT", locale.keyboard_layout),), ("keyboard",)))
+    if locale.lang not in BUILT_IN_LOCALES:
+        steps.append(Step("system-locale", "locale.sh", (("LOCALE", locale.lang),), ("locales",)))
+    return Contribution(steps=tuple(steps))

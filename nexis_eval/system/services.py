@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from nexis_eval.config.errors import raise_together
 from nexis_eval.config.model import Service
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.quoting import dinit_command, shell
-from nexis_eval.system.context import System
-from nexis_eval.system.firewall import firewall_service
-from nexis_eval.system.logging import rotation_service
-from nexis_eval.system.network import network_service
+from nexis_eval.system.contribution import Contribution, Program
 from nexis_eval.system.templates import render, text
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError
 
 DIRECTORY = "usr/lib/nexis/services"
@@ -38,14 +36,14 @@ class ServiceCommandError(NexisError):
     exit_code = 2
 
 
-def words(service: Service, command: str, system: System) -> list[str]:
+def words(service: Service, command: str, view: SystemView) -> list[str]:
     """``command`` as dinit takes it apart; raises ``ServiceCommandError``."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""
     lexer.quotes = '"'
     key = "command" if command == service.command else "stop_command"
-    place = system.config.place(("dinit_services", service.name, key))
+    place = view.config.place(("dinit_services", service.name, key))
     try:
         found = list(lexer)
     except ValueError as error:
@@ -63,10 +61,16 @@ def words(service: Service, command: str, system: System) -> list[str]:
     return found
 
 
-def all_services(system: System) -> dict[str, Service]:
-    """The configured services and those that other settings bring."""
-    implied = (network_service(system), firewall_service(system), rotation_service(system))
-    return {**{service.name: service for service in implied if service is not None}, **system.config.services}
+def all_services(view: SystemView, everything: Contribution) -> dict[str, Service]:
+    """The services that parts contribute, but for what is not there to depend on, and the configured ones."""
+    own = view.config.services
+    names = own.keys() | {service.name for service in everything.services}
+    contributed = {
+        service.name: replace(service, depends=tuple(each for each in service.depends if each in names))
+        for service in everything.services
+        if service.name not in own
+    }
+    return {**contributed, **own}
 
 
 def predecessors(services: Mapping[str, Service], name: str) -> tuple[str, ...]:
@@ -80,16 +84,16 @@ def predecessors(services: Mapping[str, Service], name: str) -> tuple[str, ...]:
     return () if name in needed or "firewall" in services[name].depends else ("firewall",)
 
 
-def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
-    early = ("early",) if system.init == "dinit" and "early" not in services else ()
+def _dinit(view: SystemView, services: dict[str, Service]) -> Iterator[Entry]:
+    early = ("early",) if view.init == "dinit" and "early" not in services else ()
     for name, service in services.items():
         env_file = f"/etc/dinit.d/env/{name}"
         unit = render(
             "dinit-service.j2",
             service=service,
             restart=RESTART.get(service.restart, "no"),
-            command=dinit_command(words(service, service.command, system)) if service.command else "",
-            stop_command=dinit_command(words(service, service.stop_command, system)) if service.stop_command else "",
+            command=dinit_command(words(service, service.command, view)) if service.command else "",
+            stop_command=dinit_command(words(service, service.stop_command, view)) if service.stop_command else "",
             needs=(*early, *service.depends),
             predecessors=predecessors(services, name),
             env_file=env_file,
@@ -100,17 +104,17 @@ def _dinit(system: System, services: dict[str, Service]) -> Iterator[Entry]:
             yield Entry(env_file.lstrip("/"), text=variables)
     if "boot" not in services:
         wanted = [*services]
-        if system.init == "dinit":
-            wanted += [f"terminal-{system.platform.console}", "terminal-tty1"]
+        if view.init == "dinit":
+            wanted += [f"terminal-{view.platform.console}", "terminal-tty1"]
         unit = "type = internal\n" + "".join(f"waits-for: {name}\n" for name in wanted)
         yield Entry("etc/dinit.d/boot", text=unit)
 
 
-def _shell(service: Service, command: str | None, system: System) -> str:
-    return shell(words(service, command, system)) if command else ""
+def _shell(service: Service, command: str | None, view: SystemView) -> str:
+    return shell(words(service, command, view)) if command else ""
 
 
-def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator[Entry]:
+def _runsv(view: SystemView, service: Service, after: tuple[str, ...]) -> Iterator[Entry]:
     directory = f"{DIRECTORY}/{service.name}"
     state, asked = f"/run/service/{service.name}", f"/run/service/.{service.name}"
     values: dict[str, object] = {
@@ -121,8 +125,8 @@ def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator
         "pipe": f"{asked}.log",
         "directory": f"/{directory}",
         "patience": service.start_timeout or PATIENCE,
-        "command": _shell(service, service.command, system),
-        "stop_command": _shell(service, service.stop_command, system),
+        "command": _shell(service, service.command, view),
+        "stop_command": _shell(service, service.stop_command, view),
         "as_user": f"chpst -u {service.user} " if service.user and service.user != "root" else "",
         "log_directory": (service.log_file or "").rpartition("/")[0] or "/",
     }
@@ -137,22 +141,34 @@ def _runsv(system: System, service: Service, after: tuple[str, ...]) -> Iterator
     yield Entry(f"{directory}/supervise", target=f"/run/supervise/{service.name}")
 
 
-def services(system: System) -> DerivationId:
-    """The services as a part; raises together what is wrong with any of them."""
-    found = all_services(system)
+def services(view: SystemView) -> Contribution:
+    """The programs that the configured services run."""
+    programs = []
+    for name, service in view.config.services.items():
+        for key, command in (("command", service.command), ("stop_command", service.stop_command)):
+            program = (command or "").lstrip().partition(" ")[0]
+            if command and service.type != "internal" and not set(program) & set("\\\"'$"):
+                programs.append(Program(program, f"dinit_services.{name}.{key}"))
+    return Contribution(programs=tuple(programs))
+
+
+def units(view: SystemView, everything: Contribution) -> Iterator[Entry]:
+    """The services of all parts; raises together what is wrong with any of them."""
+    found = all_services(view, everything)
     wrong: list[NexisError] = []
     for service in found.values():
         for command in filter(None, (service.command, service.stop_command)):
             try:
-                words(service, command, system)
+                words(service, command, view)
             except NexisError as error:
                 wrong.append(error)
     raise_together(wrong)
-    entries = list(_dinit(system, found))
-    if system.init == "busybox":
-        entries += [Entry(DIRECTORY), Entry("var/service", target=f"../{DIRECTORY}")]
-        entries += [Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755) for name in ("keeper", "limit")]
-        entries.append(Entry("usr/libexec/nexis/wait-for", text=text("wait-for")))
+    yield from _dinit(view, found)
+    if view.init == "busybox":
+        yield Entry(DIRECTORY)
+        yield Entry("var/service", target=f"../{DIRECTORY}")
+        for name in ("keeper", "limit"):
+            yield Entry(f"usr/libexec/nexis/{name}", text=text(name), mode=0o755)
+        yield Entry("usr/libexec/nexis/wait-for", text=text("wait-for"))
         for service in found.values():
-            entries.extend(_runsv(system, service, predecessors(found, service.name)))
-    return system.files("system-services", entries)
+            yield from _runsv(view, service, predecessors(found, service.name))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nexis_eval.config.model import User
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.system.context import System
+from nexis_eval.system.contribution import Contribution, Directory, combined
 from nexis_eval.system.templates import text
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 
 DROPBEAR = ("dropbear", "dropbear-bin")
 OPENSSH = ("openssh", "openssh-server")
@@ -29,20 +30,16 @@ def _openssh() -> Iterator[Entry]:
     yield Entry("usr/lib/nexis/start/ssh-host-keys", text=text("ssh-host-keys"), mode=0o755)
 
 
-def ssh_directories(system: System) -> Iterator[str]:
-    """What must exist at every start: keys are kept where ``/var`` is, and ``sshd`` insists on its directory."""
-    if system.installed(*DROPBEAR):
-        yield "0700 root root /var/lib/dropbear\n"
-    if system.installed(*OPENSSH):
-        yield "0700 root root /var/lib/ssh\n"
-        yield "0755 root root /run/sshd\n"
+def ssh(view: SystemView) -> Contribution:
+    """What SSH servers need beside their programs.
 
-
-def ssh(system: System) -> DerivationId | None:
-    """What SSH servers need beside their programs as a part, if the system has one."""
-    entries: list[Entry] = []
-    if system.installed(*DROPBEAR):
-        entries += _dropbear()
-    if system.installed(*OPENSSH):
-        entries += _openssh()
-    return system.files("system-ssh", entries) if entries else None
+    Keys are kept where ``/var`` is, and ``sshd`` insists on an account and a directory of its own.
+    """
+    found = []
+    if view.installed(*DROPBEAR):
+        found.append(Contribution(files=tuple(_dropbear()), directories=(Directory("/var/lib/dropbear", "0700"),)))
+    if view.installed(*OPENSSH):
+        account = User("sshd", system=True, shell="/usr/sbin/nologin", home="/run/sshd")
+        directories = (Directory("/var/lib/ssh", "0700"), Directory("/run/sshd"))
+        found.append(Contribution(files=tuple(_openssh()), directories=directories, accounts=(account,)))
+    return combined(found)

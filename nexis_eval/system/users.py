@@ -6,19 +6,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from nexis_eval.config.accounts import GROUPS
-from nexis_eval.config.model import Config, User
+from nexis_eval.config.model import Sections, User
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.quoting import fields
-from nexis_eval.system.context import System, installed
-from nexis_eval.system.ssh import OPENSSH
+from nexis_eval.system.contribution import Contribution, Program
 from nexis_eval.system.templates import render
-from nexis_store.digest import DerivationId
+from nexis_eval.system.view import SystemView
 
 PERSONS = range(1000, 60000)
 SERVICES = range(101, 1000)
 NO_LOGIN = "/usr/sbin/nologin"
 STAND_IN = "*in-the-initramfs"
 """What an image's ``/etc/shadow`` has in place of a password: nobody can log in with it, and keys are accepted."""
+NO_SHELLS = ("nologin", "false")
+"""Not for /etc/shells: who has a program of this name as a shell cannot log in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ def _choose(name: str, numbers: range, taken: Collection[int]) -> int:
     raise ValueError(f"no number is free for {name}")
 
 
-def mentioned_owners(config: Config) -> tuple[set[str], set[str]]:
-    """Users and groups that own configured files and services, declared or not."""
+def mentioned_owners(view: SystemView) -> tuple[set[str], set[str]]:
+    """Users and groups that own configured files and services and files of packages, declared or not."""
+    config = view.config
     users, groups = set(), set()
     for file in config.config_files.values():
         users.add(file.owner)
@@ -53,7 +55,7 @@ def mentioned_owners(config: Config) -> tuple[set[str], set[str]]:
     for service in config.services.values():
         if service.user:
             users.add(service.user)
-    for package in config.packages.values():
+    for package in view.packages.values():
         for text in package.attributes.values():
             owner, _, group = text.partition(" ")[0].partition(":")
             users.add(owner or "root")
@@ -72,29 +74,19 @@ def home_of(user: User) -> str:
     return "/" if user.system else f"/home/{user.name}"
 
 
-def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[str]]]]:
+def accounts(config: Sections, everything: Contribution) -> tuple[list[Account], dict[str, tuple[int, list[str]]]]:
     """All accounts by number, and all groups with their numbers and members.
 
-    Owners of files and services that are not declared become system accounts that nobody can log in to; the check of
-    the configuration lets that be only those that ``config/accounts.py`` lists.
+    ``everything`` is what all parts contribute; what the configuration declares wins over it.
     """
-    owners, owning_groups = mentioned_owners(config)
     users = {
+        **{user.name: user for user in everything.accounts},
         "root": User("root", uid=0, gid=0),
         "daemon": User("daemon", uid=1, gid=1, system=True, shell=NO_LOGIN, home="/usr/sbin"),
         "bin": User("bin", uid=2, gid=2, system=True, shell=NO_LOGIN, home="/bin"),
         "nobody": User("nobody", uid=65534, gid=65534, system=True, shell=NO_LOGIN, home="/nonexistent"),
-        **(
-            {"sshd": User("sshd", system=True, shell=NO_LOGIN, home="/run/sshd")} if installed(config, *OPENSSH) else {}
-        ),
-        **{name: User(name, system=True, shell=NO_LOGIN) for name in sorted(owners)},
         **config.users,
     }
-    if installed(config, *OPENSSH):
-        users.setdefault("sshd", User("sshd", system=True, shell=NO_LOGIN, home="/run/sshd"))
-    if installed(config, "firewalld", "dbus"):
-        users.setdefault("messagebus", User("messagebus", system=True, shell=NO_LOGIN, home="/run/dbus"))
-    users["root"] = users["root"] if "root" in config.users else User("root", uid=0, gid=0)
     groups: dict[str, tuple[int, list[str]]] = {name: (number, []) for name, number in GROUPS.items()}
     groups.update({name: (group.gid, []) for name, group in config.groups.items() if group.gid is not None})
     uids = {user.uid for user in users.values() if user.uid is not None} | {0}
@@ -113,7 +105,7 @@ def accounts(config: Config) -> tuple[list[Account], dict[str, tuple[int, list[s
             owner = name
         gids.add(gid)
         found.append(Account(user, uid, gid, owner, home_of(user)))
-    wanted = {group for user in users.values() for group in user.groups} | owning_groups | config.groups.keys()
+    wanted = {group for user in users.values() for group in user.groups} | {*everything.groups} | config.groups.keys()
     for group in sorted(wanted - set(groups)):
         number = _choose(group, SERVICES, gids | uids)
         groups[group] = (number, [])
@@ -150,8 +142,9 @@ def _password(user: User) -> str:
     return "!" if user.password_hash == "!" else "*"
 
 
-def _entries(config: Config) -> Iterator[Entry]:
-    everyone, groups = accounts(config)
+def databases(view: SystemView, everything: Contribution) -> Iterator[Entry]:
+    """The accounts of all parts: passwd(5), group(5), shadow(5), and homes."""
+    everyone, groups = accounts(view.config, everything)
     passwd, shadow = [], []
     for account in everyone:
         user = account.user
@@ -169,6 +162,22 @@ def _entries(config: Config) -> Iterator[Entry]:
     yield Entry("usr/lib/nexis/start/passwords", text=render("passwords.j2", stand_in=STAND_IN), mode=0o755)
 
 
-def users(system: System) -> DerivationId:
-    """The accounts as a part."""
-    return system.files("system-users", _entries(system.config))
+def users(view: SystemView) -> Contribution:
+    """The accounts that packages, files and services need, and the shells of people.
+
+    Owners that are not declared become system accounts that nobody can log in to; the check of the configuration lets
+    that be only those that ``config/accounts.py`` lists.
+    """
+    owners, groups = mentioned_owners(view)
+    needed = [User(name, system=True, shell=NO_LOGIN) for name in sorted(owners)]
+    if view.installed("firewalld", "dbus"):
+        needed.append(User("messagebus", system=True, shell=NO_LOGIN, home="/run/dbus"))
+    people = view.config.users
+    return Contribution(
+        accounts=tuple(needed),
+        groups=tuple(sorted(groups)),
+        shells=tuple(
+            people[name].shell for name in sorted(people) if people[name].shell.rpartition("/")[2] not in NO_SHELLS
+        ),
+        programs=tuple(Program(user.shell, f"users.{name}.shell") for name, user in people.items()),
+    )

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from nexis_eval.cli.evaluation import evaluate
 from nexis_eval.config.cache import EvaluationCache, Recalled, Request
+from nexis_eval.config.load import load
 from nexis_eval.evaluation import edited, whole
 from nexis_eval.evaluation.result import Evaluation
-from nexis_eval.evaluation.state import FACTS
 from nexis_eval.graph.packed import PackedDerivations
-from nexis_eval.image.assemble import add_system
 from nexis_eval.places import RULES
+from nexis_eval.system.assemble import contributions, system_layers
+from nexis_eval.system.view import SystemView, UnrecordedError
 from nexis_store.errors import NexisError
 
 MINIMAL = Path(__file__).resolve().parents[3] / "examples" / "minimal"
@@ -339,26 +340,86 @@ def test_installed_packages_reach_the_images(tree: Tree, tmp_path: Path, monkeyp
     assert tree.evaluate(tmp_path / "empty", monkeypatch).summary.targets.system["images"] == after
 
 
-def test_the_parts_of_a_system_read_no_more_of_packages_than_is_known() -> None:
-    """What they read decides which edits can be taken in without describing the system anew."""
-    from nexis_eval.config.load import load
-    from nexis_eval.graph.dag import GraphBuilder
-    from nexis_eval.toolchain import load_toolchain
-    from tests.eval.graphs import leaf
+SEEN = {
+    "install": ["true", "false"],
+    "version": ['"2"', '"2.1"'],
+    "runtime_dirs": ['["/run/x"]', '["$XDG_RUNTIME_DIR/x"]'],
+    "attributes": ["{ '/usr/bin/x' = 'root:mail 2755' }", "{ '/usr/bin/x' = 'daemon:clamav 755' }"],
+    "context_file": ['"policy.cil"', '"other.cil"'],
+    "name": ['"dinit"', '"dropbear"', '"dbus"', '"linux-6"'],
+}
+"""What parts of a system read of packages."""
+AROUND = [
+    "",
+    "[[force.packages]]\nname = 'dropbear'\ninstall = false",
+    "[[force.packages]]\nname = 'busybox'\ninstall = false",
+    "[[force.packages]]\nname = 'linux'\ninstall = false",
+    "[[force.packages]]\nname = 'busybox'\nruntime_dirs = ['/run/busybox']",
+    "[remove]\npackages = ['dropbear']",
+]
+SEEN_EDITS = st.lists(
+    st.builds(
+        lambda index, keyed: set_key(index, *keyed),
+        st.integers(0, PACKAGES - 1),
+        st.sampled_from([(key, value) for key, values in SEEN.items() for value in [*values, ""]]),
+    )
+    | st.builds(say_more, st.integers(0, FILES - 1), st.sampled_from(AROUND))
+    | st.builds(
+        write_patch,
+        st.sampled_from(["policy.cil", "other.cil", "minimal/templates/motd.tpl"]),
+        st.sampled_from(["(type a_t)\n", "(type b_t)\n"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
 
-    read: set[str] = set()
 
-    class Spy:
-        def __init__(self, package: object) -> None:
-            self._package = package
+@example([[set_key(2, "install", "true")], [set_key(2, "context_file", '"policy.cil"')]])
+@example([[set_key(2, "install", "true")], [set_key(2, "name", '"dinit"')], [set_key(2, "name", "")]])
+@example([[set_key(2, "attributes", SEEN["attributes"][1])], [set_key(2, "install", "true")]])
+@settings(max_examples=25)
+@given(st.lists(SEEN_EDITS, min_size=1, max_size=3))
+def test_any_edits_of_what_a_system_reads(rounds: list[list[Edit]]) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as monkeypatch:
+        directory = Path(name)
+        (directory / "tree").mkdir()
+        tree = Tree(directory / "tree", system=True)
+        for file in ("policy.cil", "other.cil"):
+            (tree.directory / file).write_text("(type first_t)\n")
+        tree.evaluate(directory / "cache", monkeypatch)
+        for number, edits in enumerate(rounds):
+            for edit in edits:
+                edit(tree)
+            tree.save()
+            results = []
+            for cache in (directory / "cache", directory / f"empty-{number}"):
+                try:
+                    results.append(everything(tree.evaluate(cache, monkeypatch)))
+                except NexisError as error:
+                    results.append(str(error))
+            assert results[0] == results[1]
 
-        def __getattr__(self, name: str) -> object:
-            read.add(name)
-            return getattr(self._package, name)
 
+def test_what_was_read_is_enough_to_make_the_system_again() -> None:
     config = load(MINIMAL / "system.toml")
-    builder = GraphBuilder()
-    installed = {name: builder.add(leaf(name)) for name, package in config.packages.items() if package.install}
-    object.__setattr__(config, "packages", {name: Spy(package) for name, package in config.packages.items()})
-    add_system(config, builder, load_toolchain(RULES), installed)
-    assert read <= {"name", "version", *FACTS}
+    view = SystemView.of(config)
+    layers = system_layers(view, contributions(view))
+    assert view.kernel == "linux"
+    reads = view.reads()
+    again = SystemView.remembered(config.sections(), reads)
+    assert system_layers(again, contributions(again)) == layers
+    assert (again.kernel, again.reads()) == (view.kernel, reads)
+    assert {"debian", "runtime_dirs", "attributes", "context_file"} == {*reads.attributes}
+    assert str(MINIMAL / "templates/motd.tpl") in reads.files
+
+
+def test_what_was_not_read_is_not_made_up() -> None:
+    """A part that reads something else than before has everything evaluated."""
+    config = load(MINIMAL / "system.toml")
+    view = SystemView.of(config)
+    assert view.installed("busybox")
+    again = SystemView.remembered(config.sections(), view.reads())
+    assert again.packages["busybox"].debian == ()
+    for read in (lambda: again.packages["busybox"].runtime_dirs, lambda: again.kernel):
+        with pytest.raises(UnrecordedError):
+            read()

@@ -16,7 +16,8 @@ from nexis_eval.graph.dag import DerivationGraph, GraphBuilder
 from nexis_eval.graph.derivation import Derivation, Entry, Files
 from nexis_eval.image.assemble import add_system
 from nexis_eval.image.qemu import run_script
-from nexis_eval.system.context import MissingPackageError
+from nexis_eval.system.context import MissingPackageError, System
+from nexis_eval.system.view import SystemView
 from nexis_eval.toolchain import Toolchain, load_toolchain
 from nexis_store.digest import DerivationId
 from tests.eval.system.systems import make_system, packages, text_of
@@ -34,8 +35,8 @@ def _config(tmp_path: Path, greeting: str = "hello", arch: str = "x86_64", names
     template = tmp_path / "motd.tpl"
     template.write_text("{{ greeting }}\n")
     motd = ConfigFile("motd", "/etc/motd", LocalPath("motd.tpl", template), variables={"greeting": greeting})
-    base = make_system(arch, packages=packages(*names.split()), config_files={"motd": motd}).config
-    return base
+    file = Path("system.toml")
+    return Config(file, (), arch, packages=packages(*names.split()), config_files={"motd": motd})
 
 
 def _graph(config: Config, toolchain: Toolchain) -> DerivationGraph:
@@ -44,7 +45,7 @@ def _graph(config: Config, toolchain: Toolchain) -> DerivationGraph:
         name: builder.add(Derivation(name, Files((Entry(name, text=name),)), platform=config.arch))
         for name in config.packages
     }
-    add_system(config, builder, toolchain, built)
+    add_system(SystemView.of(config), builder, toolchain, built)
     return builder.finish()
 
 
@@ -96,13 +97,15 @@ def test_dinit_needs_dinit(tmp_path: Path, toolchain: Toolchain) -> None:
 
 
 def _run_qemu(tmp_path: Path, arch: str, *options: str, qemu: bool = True) -> subprocess.CompletedProcess[str]:
-    system = make_system(arch, system=Settings(kernel_parameters=("panic=5",)))
+    system = System(make_system(arch, system=Settings(kernel_parameters=("panic=5",))), GraphBuilder())
+    made = system.builder[run_script(system)].builder
+    assert isinstance(made, Files)
     directory = tmp_path / "where it lies"
     directory.mkdir(exist_ok=True)
     for name in ("bzImage", "initramfs", "rootfs.ext2", f"nexisos-{arch}.iso"):
         (directory / name).touch()
     script = directory / "run-qemu.sh"
-    script.write_text(text_of(system, run_script(system), "run-qemu.sh"))
+    script.write_text(text_of(made.entries, "run-qemu.sh"))
     script.chmod(0o755)
     programs = tmp_path / "bin"
     programs.mkdir(exist_ok=True)

@@ -8,8 +8,8 @@ import pytest
 
 from nexis_eval.config.model import ConfigFile, LocalPath, Network, Package, User
 from nexis_eval.config.model import System as Settings
-from nexis_eval.system.files import TemplateFileError, config_file, render_file, runtime_directories
-from tests.eval.system.systems import files_of, make_system, text_of
+from nexis_eval.system.files import TemplateFileError, config_files, render_file
+from tests.eval.system.systems import assembled, files_of, make_system, text_of
 
 
 def _file(tmp_path: Path, text: str, **variables: object) -> ConfigFile:
@@ -35,9 +35,9 @@ def test_one_part_a_file(tmp_path: Path) -> None:
     one = _file(tmp_path, "{{ n }}", n=1)
     other = ConfigFile("y", "/etc/y", one.source, mode=0o600, owner="y", group="z", variables={"n": 2})
     system = make_system(config_files={"x": one, "y": other})
-    first, second = (config_file(system, name) for name in system.config.config_files)
-    assert files_of(system, first)["etc/x.conf"].text == "1"
-    entry = files_of(system, second)["etc/y"]
+    first, second = (each.entries for each in config_files(system).layers)
+    assert files_of(first)["etc/x.conf"].text == "1"
+    entry = files_of(second)["etc/y"]
     assert (entry.text, entry.mode, entry.owner, entry.group) == ("2", 0o600, "y", "z")
 
 
@@ -71,13 +71,13 @@ def test_runtime_directories() -> None:
     vim = Package("vim", runtime_dirs=("/var/log/vim", "$XDG_RUNTIME_DIR/vim", "/run/vim"))
     absent = Package("lib", runtime_dirs=("/run/lib",), install=False)
     system = make_system(packages={"vim": vim, "lib": absent}, users={"ada": User("ada", uid=1000)})
-    part = runtime_directories(system)
-    assert text_of(system, part, "usr/lib/nexis/directories").splitlines() == [
+    part = assembled(system, "runtime-dirs")
+    assert text_of(part, "usr/lib/nexis/directories").splitlines() == [
         "0755 root root /run/user",
         "0700 root root /run/user/0",
         "0700 ada ada /run/user/1000",
         "0755 root root /run/vim",
         "0755 root root /var/log/vim",
     ]
-    assert 'mkdir -p "$XDG_RUNTIME_DIR"/vim' in text_of(system, part, "etc/profile.d/runtime-dirs.sh")
-    assert files_of(system, part)["var/log/vim"].text is None
+    assert 'mkdir -p "$XDG_RUNTIME_DIR"/vim' in text_of(part, "etc/profile.d/runtime-dirs.sh")
+    assert files_of(part)["var/log/vim"].text is None

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from nexis_eval.config.model import Firewall, Network
+from nexis_eval.config.model import Firewall, Network, Package
 from nexis_eval.config.model import System as Settings
-from nexis_eval.system.context import MissingPackageError
-from nexis_eval.system.firewall import firewall, firewall_modules
+from nexis_eval.system.contribution import Contribution
+from nexis_eval.system.firewall import firewall
 from tests.eval.system.systems import files_of, make_system, packages
 
 NFT, LEGACY = "/usr/sbin/xtables-nft-multi", "/usr/sbin/xtables-legacy-multi"
@@ -43,7 +43,7 @@ def reach(directory: Path, backend: str, settings: Firewall, dhcp: bool, *hidden
     settings = Firewall(backend, True, settings.allow_tcp, settings.allow_udp, settings.allow_ping)
     network = Network("eth0", dhcp=dhcp, static_ip=None if dhcp else "10.9.0.1/24")
     system = make_system(system=Settings(firewall=settings), packages=packages(backend), network=network)
-    for path, entry in files_of(system, firewall(system)).items():
+    for path, entry in files_of(firewall(system)).items():
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("no rules\n" if broken and path.startswith("etc/") else entry.text or "")
@@ -83,18 +83,18 @@ def test_without_a_program_it_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["nftables", "iptables", "firewalld"])
 def test_modules(backend: str) -> None:
-    required, _ = firewall_modules(make_system(system=Settings(firewall=Firewall(backend))))
-    assert "nf_conntrack" in required
+    assert "nf_conntrack" in firewall(make_system(system=Settings(firewall=Firewall(backend)))).required_modules
 
 
 def test_without_its_package() -> None:
     system = make_system(system=Settings(firewall=Firewall("nftables")))
-    with pytest.raises(MissingPackageError, match="nftables") as caught:
-        firewall(system)
-    assert 'debian = ["nftables"]' in (caught.value.hint or "")
+    (need,) = firewall(system).needs
+    assert not need.met(system) and need.packages == ("nftables",)
+    assert 'debian = ["nftables"]' in need.hint
+    (system,) = (make_system(packages={"x": Package("x", debian=(each,))}) for each in ("nftables:amd64=1.0",))
+    assert need.met(system)
 
 
 def test_switched_off() -> None:
     system = make_system(system=Settings(firewall=Firewall(enabled=False)))
-    assert firewall(system) is None
-    assert firewall_modules(system) == ((), ())
+    assert firewall(system) == Contribution()

@@ -39,8 +39,9 @@ from nexis_eval.image.qemu import run_script
 from nexis_eval.image.secrets import filling
 from nexis_eval.places import RULES
 from nexis_eval.platforms import X86_64
-from nexis_eval.system.assemble import system_parts
+from nexis_eval.system.assemble import contributions, system_layers
 from nexis_eval.system.context import System
+from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError
 
 HARMLESS = "zqtext"
@@ -309,12 +310,14 @@ def parsed(path: str, text: str) -> object:
 
 def files(config: Config) -> dict[str, str | None]:
     """Every file that is made of a configuration, by path; links by where they lead."""
-    system = System(config, X86_64, GraphBuilder())
+    view = SystemView.of(config)
+    system = System(view, GraphBuilder())
     made: dict[str, str | None] = {}
-    for part in (*system_parts(system), run_script(system)):
-        builder = system.builder[part].builder
-        assert isinstance(builder, Files)
-        for entry in builder.entries:
+    script = system.builder[run_script(system)].builder
+    assert isinstance(script, Files)
+    layers = system_layers(view, contributions(view))
+    for entries in (*(layer.entries for layer in layers), script.entries):
+        for entry in entries:
             made[f"-> {entry.path}" if entry.target is not None else entry.path] = entry.text or entry.target
     made["boot/parameters"] = kernel_parameters(system) + "\n"
     made["boot/title"] = f"NexisOS {config.system.version} on {config.system.hostname}\n"

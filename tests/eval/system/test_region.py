@@ -8,23 +8,14 @@ import pytest
 
 from nexis_eval.config.model import Locale
 from nexis_eval.config.model import System as Settings
-from nexis_eval.graph.derivation import Script
 from nexis_eval.system.region import region
-from nexis_eval.system.steps import Tools
-from nexis_eval.toolchain import load_toolchain
 from tests.eval.system.systems import make_system
 
 RULES = Path(__file__).resolve().parents[3] / "rules"
 
 
 def _steps(settings: Settings) -> dict[str, dict[str, str]]:
-    tools = Tools(make_system(system=settings), load_toolchain(RULES))
-    found = {}
-    for identity in region(tools):
-        derivation = tools.system.builder[identity]
-        assert isinstance(derivation.builder, Script)
-        found[derivation.name] = dict(derivation.builder.env)
-    return found
+    return {step.name: dict(step.env) for step in region(make_system(system=settings)).steps}
 
 
 def test_defaults_need_nothing() -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from nexis_eval.config.model import Firewall, LogRotation, Network, Service
 from nexis_eval.config.model import System as Settings
-from nexis_eval.system.services import ServiceCommandError, all_services, predecessors, services
-from tests.eval.system.systems import files_of, make_system, packages, text_of
+from nexis_eval.system.assemble import contributions
+from nexis_eval.system.services import ServiceCommandError, all_services, predecessors
+from nexis_eval.system.view import SystemView
+from tests.eval.system.systems import assembled, files_of, make_system, packages, text_of
 
 WEB = Service(
     "web",
@@ -30,10 +32,14 @@ GROUP = Service("everything", type="internal", depends=("web", "once"))
 ALL = {each.name: each for each in (WEB, DB, ONCE, GROUP)}
 
 
+def _all(view: SystemView) -> dict[str, Service]:
+    return all_services(view, contributions(view).everything)
+
+
 def test_dinit_file() -> None:
     system = make_system(services=ALL)
-    part = services(system)
-    assert text_of(system, part, "etc/dinit.d/web").splitlines()[1:] == [
+    part = assembled(system, "services")
+    assert text_of(part, "etc/dinit.d/web").splitlines()[1:] == [
         "type = process",
         'command = /usr/sbin/web --title "two words"',
         "working-dir = /srv/web",
@@ -45,17 +51,17 @@ def test_dinit_file() -> None:
         "depends-on: network",
         "depends-on: db",
     ]
-    assert text_of(system, part, "etc/dinit.d/env/web") == "MODE=it's fast\n"
-    assert "pid-file = /run/db.pid\n" in text_of(system, part, "etc/dinit.d/db")
+    assert text_of(part, "etc/dinit.d/env/web") == "MODE=it's fast\n"
+    assert "pid-file = /run/db.pid\n" in text_of(part, "etc/dinit.d/db")
     # dinit's own defaults are others: to restart always, and to run in the directory of the service files.
-    once = text_of(system, part, "etc/dinit.d/once").splitlines()
+    once = text_of(part, "etc/dinit.d/once").splitlines()
     assert {"restart = no", "working-dir = /"} <= set(once)
-    assert "waits-for: everything\n" in text_of(system, part, "etc/dinit.d/boot")
+    assert "waits-for: everything\n" in text_of(part, "etc/dinit.d/boot")
 
 
 def test_every_script_is_shell(tmp_path: Path) -> None:
     system = make_system(services=ALL, network=Network())
-    for path, entry in files_of(system, services(system)).items():
+    for path, entry in files_of(assembled(system, "services")).items():
         if entry.mode == 0o755 and entry.text is not None:
             file = tmp_path / "script"
             file.write_text(entry.text)
@@ -69,39 +75,39 @@ def test_everything_waits_for_the_firewall_but_what_it_needs() -> None:
     found = {each.name: each for each in (WEB, dbus, own)}
     assert {name: predecessors(found, name) for name in found} == {"web": ("firewall",), "dbus": (), "firewall": ()}
     system = make_system(services=found)
-    assert "waits-for: firewall\n" in text_of(system, services(system), "etc/dinit.d/web")
-    assert "waits-for" not in text_of(system, services(system), "etc/dinit.d/dbus")
+    assert "waits-for: firewall\n" in text_of(assembled(system, "services"), "etc/dinit.d/web")
+    assert "waits-for" not in text_of(assembled(system, "services"), "etc/dinit.d/dbus")
     assert predecessors({"web": WEB}, "web") == ()
 
 
 def test_the_network_needs_the_firewall() -> None:
     rules = Settings(firewall=Firewall())
-    assert all_services(make_system(system=rules, network=Network()))["network"].depends == ("firewall",)
-    assert all_services(make_system(network=Network()))["network"].depends == ()
+    assert _all(make_system(system=rules, network=Network()))["network"].depends == ("firewall",)
+    assert _all(make_system(network=Network()))["network"].depends == ()
 
 
 def test_other_sections_bring_services() -> None:
     system = make_system(network=Network(), log_rotation={"/var/log/x": LogRotation("/var/log/x")})
-    assert list(all_services(system)) == ["network", "log-rotation"]
+    assert list(_all(system)) == ["network", "log-rotation"]
     own = Service("network", type="scripted", command="/etc/mine.sh")
     system = make_system(network=Network(), services={"network": own})
-    assert all_services(system)["network"] is own
+    assert _all(system)["network"] is own
 
 
 def test_dinit_as_process_one() -> None:
     system = make_system(system=Settings(init="auto"), packages=packages("dinit"), services={"web": WEB})
-    part = services(system)
-    entries = files_of(system, part)
+    part = assembled(system, "services")
+    entries = files_of(part)
     assert system.init == "dinit"
     assert not [path for path in entries if path.startswith(("usr/lib/nexis", "var/service"))]
-    assert "depends-on: early\n" in text_of(system, part, "etc/dinit.d/web")
-    assert "waits-for: terminal-ttyS0\n" in text_of(system, part, "etc/dinit.d/boot")
+    assert "depends-on: early\n" in text_of(part, "etc/dinit.d/web")
+    assert "waits-for: terminal-ttyS0\n" in text_of(part, "etc/dinit.d/boot")
 
 
 def test_open_quote() -> None:
     system = make_system(services={"bad": Service("bad", command='/bin/echo "oops')})
     with pytest.raises(ServiceCommandError, match="open quote"):
-        services(system)
+        assembled(system, "services")
 
 
 @pytest.mark.peers
@@ -128,7 +134,7 @@ def test_dinit_itself_accepts_the_files(tmp_path: Path) -> None:
         "triggered": Service("triggered", type="triggered", depends=("internal",)),
     }
     system = make_system(services=every)
-    for path, entry in files_of(system, services(system)).items():
+    for path, entry in files_of(assembled(system, "services")).items():
         if path.startswith("etc/dinit.d/") and entry.text is not None:
             (tmp_path / path.removeprefix("etc/dinit.d/")).write_text(entry.text)
     done = subprocess.run([checker, "-d", str(tmp_path), "boot"], capture_output=True, text=True, check=False)
