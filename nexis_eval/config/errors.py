@@ -297,6 +297,16 @@ class UrlError(ConfigError):
     code = "C0313"
 
 
+class UrlSecretError(ConfigError):
+    """A URL has a user's name and password in it.
+
+    Recipes have URLs, and a store is read by everybody. Passwords and tokens belong into ``~/.netrc``:
+    ``machine HOST login USER password TOKEN``.
+    """
+
+    code = "C0323"
+
+
 class HashSyntaxError(ConfigError):
     """A hash is ``ALGORITHM:HEX``: ``sha256:`` and 64, ``sha512:`` and 128, or ``blake3:`` and 64 hexadecimal digits.
 

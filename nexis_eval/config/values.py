@@ -164,6 +164,13 @@ def _check_url(url: str, scheme: str) -> None:
     """Refuse what can be no URL, and what names no file."""
     from urllib.parse import urlsplit
 
+    login = re.split("[/?#]", url[len(scheme) + 3 :], maxsplit=1)[0].rpartition("@")[0]
+    if ":" in login or (login and scheme in ("http", "https", "git+http", "git+https")):
+        fail(
+            errors.UrlSecretError,
+            "the URL is written with a password in it",
+            "take it out, and put it into ~/.netrc: machine HOST login USER password …",
+        )
     whole = FIELD.sub("1", url)
     try:
         parts = urlsplit(whole)

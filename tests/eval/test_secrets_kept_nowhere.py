@@ -178,6 +178,8 @@ def test_a_secret_shows_nothing_of_itself() -> None:
         ('users.ada."password_hash" = "hunter2', 'users.ada."password_hash" = "*******'),
         ('password_hash_file = "ada"', 'password_hash_file = "ada"'),
         ("x = '$6$saltsalt$qFmFH.bQ'", "x = '********************'"),
+        ('source = "https://me:hunter2@host/x@1"', 'source = "https://me:*******@host/x@1"'),
+        ('source = "https://token@host/x"', 'source = "https://*****@host/x"'),
         ('phases.build = "echo $x"', 'phases.build = "echo $x"'),
     ],
 )
