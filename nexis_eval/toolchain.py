@@ -1,21 +1,24 @@
 """The pinned toolchain: named sets of tools, each a union of unpacked Debian packages, as derivations.
 
-``rules/toolchain.toml`` says what is in a set, ``rules/toolchain.lock`` pins it. Pure but for reading those two files.
+``toolchain.toml`` says what is in a set, ``toolchain.lock`` pins it: the product's in ``rules/``, the user's in a
+directory of ``[rules]``. Pure but for reading these files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from nexis_eval.config.origin import shown_path
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Input, Union, Unpack, Use
 from nexis_eval.lock.model import LockedDeb, format_debs, format_releases, read_debs, read_releases
 from nexis_eval.lock.reading import PinTable, read_pins
+from nexis_eval.places import RULES
 from nexis_store.digest import DerivationId
-from nexis_store.errors import NexisError
+from nexis_store.errors import NexisError, Place
 from nexis_store.suggest import did_you_mean
 
 DEFINITION = "toolchain.toml"
@@ -24,10 +27,11 @@ HEADER = "# Made by 'nexis-eval lock --toolchain'. The packages of each tool set
 
 
 class ToolchainError(NexisError):
-    """A tool set is not defined or not pinned.
+    """A tool set is not defined, not pinned, or wrongly defined.
 
-    Tool sets are defined in ``rules/toolchain.toml`` and pinned in ``rules/toolchain.lock`` by ``nexis-eval lock
-    --toolchain``. The names of a package's ``tools`` are those of its sets.
+    Tool sets are defined in ``toolchain.toml`` and pinned in ``toolchain.lock`` beside it by ``nexis-eval lock
+    --toolchain``: the product's in ``rules/``, yours in a directory of ``[rules] paths``. The names of a package's
+    ``tools`` are those of sets.
     """
 
     code = "E0405"
@@ -48,6 +52,15 @@ class Toolset:
     links: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     directories: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    """What of its packages is left out."""
+    path: Path = Path("rules")
+    """The directory in which it is defined and pinned."""
+
+    @property
+    def directory(self) -> str:
+        """How messages call that."""
+        return "rules" if self.path == RULES else shown_path(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +69,26 @@ class Toolchain:
 
     sets: Mapping[str, Toolset]
     pins: Mapping[str, tuple[LockedDeb, ...]]
-    exclude: tuple[str, ...] = ()
     releases: Mapping[str, str] = field(default_factory=dict)
-    """When the package index of each suite was signed that the pins are from."""
+    """When the package index of each suite was signed that the pins are from: those of the last directory."""
 
     def set(self, name: str) -> Toolset:
         """One set; raises ``ToolchainError``."""
         try:
             return self.sets[name]
         except KeyError:
-            has = f"rules/{DEFINITION} has: {', '.join(sorted(self.sets))}"
+            where = dict.fromkeys(f"{each.directory}/{DEFINITION}" for each in self.sets.values())
+            has = f"{' and '.join(where)} has: {', '.join(sorted(self.sets))}"
             raise ToolchainError(f"no tool set is called '{name}'", hint=did_you_mean(name, self.sets, has)) from None
+
+    def pinned(self, name: str) -> tuple[LockedDeb, ...]:
+        """The packages of one set, less those of what it extends; raises ``ToolchainError``."""
+        if name not in self.pins:
+            raise ToolchainError(
+                f"the tool set '{name}' is not pinned in {self.set(name).directory}/{PINS}",
+                hint="run 'nexis-eval lock --toolchain'",
+            )
+        return self.pins[name]
 
     def with_extended(self, names: Iterable[str]) -> list[str]:
         """``names`` and the sets they extend, each once, users before what they extend."""
@@ -80,37 +102,143 @@ class Toolchain:
         return list(result)
 
 
-def _toolset(name: str, table: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> Toolset:
-    like = tables[table["like"]] if "like" in table else {}
-    return Toolset(
-        name=name,
-        doc=table["doc"],
-        suite=table["suite"],
-        packages=tuple(table["packages"]),
-        arch=table.get("arch", "amd64"),
-        extends=tuple(table.get("extends", ())),
-        closure=table.get("closure", True),
-        links=table.get("links", like.get("links", {})),
-        files={path: text.lstrip("\n") for path, text in table.get("files", like.get("files", {})).items()},
-        directories=tuple(table.get("directories", like.get("directories", ()))),
-    )
+_KEYS = frozenset(("doc", "suite", "packages", "arch", "extends", "closure", "like", "links", "files", "directories"))
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}(=[A-Za-z0-9.+~:-]{1,99})?")
 
 
-def load_toolchain(directory: Path) -> Toolchain:
-    """Read both files from ``directory``; raises ``ToolchainError``."""
-    import tomli
+class _Definition:
+    """Reads one ``toolchain.toml``. ``before`` are the sets of earlier directories."""
 
-    definition = tomli.loads((directory / DEFINITION).read_text(encoding="utf-8"))
-    tables = definition["toolset"]
-    sets = {name: _toolset(name, table, tables) for name, table in tables.items()}
-    path = directory / PINS
+    def __init__(self, directory: Path, before: Mapping[str, Toolset], exclude: tuple[str, ...]) -> None:
+        self.directory = directory
+        self.before = before
+        self.exclude = exclude
+
+    def read(self, table: PinTable) -> dict[str, Toolset]:
+        table.only({"toolset", "exclude"})
+        if "exclude" in table.values:
+            self.exclude = tuple(self._path(table, "exclude", each) for each in _texts(table, "exclude"))
+        tables = table.table("toolset").named()
+        sets: dict[str, Toolset] = {}
+        for name, each in tables.items():
+            if not _NAME.fullmatch(name):
+                each.fail_whole(f"'{name}' is not the name of a tool set: lower-case letters, digits, _ . -")
+            sets[name] = self._set(name, each)
+        known = {**self.before, **sets}
+        for name, each in tables.items():
+            like = each.text("like", "") if "like" in each.values else ""
+            if like:
+                self._known(each, "like", like, known)
+                other = known[like]
+                sets[name] = replace(
+                    sets[name],
+                    links=sets[name].links if "links" in each.values else other.links,
+                    files=sets[name].files if "files" in each.values else other.files,
+                    directories=sets[name].directories if "directories" in each.values else other.directories,
+                )
+        known |= sets
+        for name, each in tables.items():
+            for index, base in enumerate(sets[name].extends):
+                self._known(each, "extends", base, known, index)
+                if name in _reached(base, known):
+                    each.fail("extends", f"'{base}' extends '{name}', and '{name}' extends '{base}'", index)
+        return sets
+
+    def _set(self, name: str, table: PinTable) -> Toolset:
+        table.only(_KEYS)
+        packages = table.texts("packages")
+        for index, package in enumerate(packages):
+            if not _PACKAGE.fullmatch(package):
+                table.fail("packages", f"'{package}' is not a Debian package: name, or name=version", index)
+        arch = table.text("arch", "amd64")
+        if arch not in _ARCHITECTURES:
+            table.fail("arch", f"'{arch}' is none of Debian's architectures: {', '.join(_ARCHITECTURES)}")
+        links, files = table.text_table("links"), table.text_table("files")
+        return Toolset(
+            name=name,
+            doc=table.text("doc"),
+            suite=table.text("suite"),
+            packages=packages,
+            arch=arch,
+            extends=_texts(table, "extends"),
+            closure=table.flag("closure", True),
+            links={self._path(table, "links", path): target for path, target in links.items()},
+            files={self._path(table, "files", path): text.lstrip("\n") for path, text in files.items()},
+            directories=tuple(self._path(table, "directories", each) for each in _texts(table, "directories")),
+            exclude=self.exclude,
+            path=self.directory,
+        )
+
+    @staticmethod
+    def _path(table: PinTable, key: str, path: str) -> str:
+        if not path or path.startswith("/") or not path.isprintable() or {"", ".", ".."} & set(path.split("/")):
+            table.fail(key, f"'{path}' is not a path below the root: usr/bin/x")
+        return path
+
+    @staticmethod
+    def _known(table: PinTable, key: str, name: str, known: Collection[str], *further: int) -> None:
+        if name not in known:
+            hint = did_you_mean(name, known, f"tool sets are: {', '.join(sorted(known))}")
+            table.fail(key, f"no tool set is called '{name}'", *further, hint=hint)
+
+
+_ARCHITECTURES = ("amd64", "arm64", "riscv64", "all")
+
+
+def _texts(table: PinTable, key: str) -> tuple[str, ...]:
+    return () if table.values.get(key) == [] else table.texts(key, needed=False)
+
+
+def _reached(name: str, sets: Mapping[str, Toolset]) -> set[str]:
+    found: set[str] = set()
+    pending = [name]
+    while pending:
+        each = pending.pop()
+        if each not in found and each in sets:
+            found.add(each)
+            pending += sets[each].extends
+    return found
+
+
+def load_toolchain(product: Path, *own: Path) -> Toolchain:
+    """Read both files of each directory; a set of a later directory replaces one of the same name, with its pins.
+
+    The directories of the user's ``own`` need not have any. Raises ``ToolchainError``.
+    """
+    sets: dict[str, Toolset] = {}
+    pins: dict[str, tuple[LockedDeb, ...]] = {}
+    releases: Mapping[str, str] = {}
+    for directory in (product, *own):
+        path = directory / DEFINITION
+        if directory is not product and not path.exists():
+            continue
+        exclude = next((each.exclude for each in sets.values()), ())
+        definition = _Definition(directory, dict(sets), exclude)
+        text = _text(path)
+        hint = "docs/toolchain.md has the keys of tool sets"
+        new = read_pins(text, shown_path(path), ToolchainError, "a definition of tool sets", hint, definition.read)
+        sets.update(new)
+        path = directory / PINS
+        pinned, releases = parse_pins(_text(path), shown_path(path)) if path.exists() else ({}, {})
+        for name in new:
+            pins.pop(name, None)
+        pins.update((name, pinned[name]) for name in new if name in pinned)
+    return Toolchain(sets, pins, releases)
+
+
+def _text(path: Path) -> str:
+    shown = shown_path(path)
     try:
-        pins, releases = parse_pins(path.read_text(encoding="utf-8"), str(path)) if path.exists() else ({}, {})
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ToolchainError(
-            f"{path} is not UTF-8: {error.reason} at byte {error.start}", hint="run 'nexis-eval lock --toolchain'"
+            f"not UTF-8: {error.reason} at byte {error.start}",
+            hint="run 'nexis-eval lock --toolchain'" if path.name == PINS else "save it as UTF-8",
+            place=Place(shown),
         ) from None
-    return Toolchain(sets, pins, tuple(definition.get("exclude", ())), releases)
+    except OSError as error:
+        raise ToolchainError(f"cannot read the file: {error.strerror}", place=Place(shown)) from None
 
 
 def parse_pins(text: str, file: str) -> tuple[dict[str, tuple[LockedDeb, ...]], dict[str, str]]:
@@ -145,23 +273,23 @@ def _check_that_pins_fit(toolchain: Toolchain, name: str) -> None:
     versions = {
         deb.name: deb.version for each in toolchain.with_extended([name]) for deb in toolchain.pins.get(each, ())
     }
+    directory = toolchain.set(name).directory
     for package in toolchain.set(name).packages:
         wanted, _, version = package.partition("=")
         if wanted not in versions or (version and versions[wanted] != version):
             raise ToolchainError(
-                f"the pins of the tool set '{name}' are out of date: rules/{DEFINITION} names '{package}', and "
-                f"rules/{PINS} has {versions.get(wanted, 'nothing of it')}",
+                f"the pins of the tool set '{name}' are out of date: {directory}/{DEFINITION} names '{package}', and "
+                f"{directory}/{PINS} has {versions.get(wanted, 'nothing of it')}",
                 hint="run 'nexis-eval lock --toolchain'",
             )
 
 
 def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platform: str) -> DerivationId:
     toolset = toolchain.set(name)
-    if name not in toolchain.pins:
-        raise ToolchainError(f"the tool set '{name}' is not pinned", hint="run 'nexis-eval lock --toolchain'")
+    pinned = toolchain.pinned(name)
     _check_that_pins_fit(toolchain, name)
     parts = []
-    for deb in toolchain.pins[name]:
+    for deb in pinned:
         archive = builder.add(
             Derivation(
                 f"{deb.name}.deb",
@@ -174,7 +302,7 @@ def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platf
             builder.add(
                 Derivation(
                     deb.name,
-                    Unpack("deb", exclude=toolchain.exclude),
+                    Unpack("deb", exclude=toolset.exclude),
                     platform=build_platform,
                     version=deb.version,
                     inputs=(Input(archive, Use.BIND, "/in/archive"),),

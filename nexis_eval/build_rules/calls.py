@@ -117,10 +117,15 @@ class Caller:
         key = context.platform.arch, context.build_platform.arch
         known = None if context.package.options else self.settled.get(key)
         if known is None:
-            names = (*self.rule.toolsets, *(self.rule.cross_toolsets if context.cross else ()))
+            own, cross = self.rule.toolsets, self.rule.cross_toolsets if context.cross else ()
             values = values_of(self.rule, parameters_of(call))
-            known = tuple(name for name in (render_text(self.rule, "toolsets", each, values) for each in names) if name)
-            if not context.package.options and not any(map(varies, names)):
+            known = tuple(
+                name
+                for table, texts in (("toolsets", own), ("cross_toolsets", cross))
+                for each in texts
+                if (name := render_text(self.rule, table, each, values, table))
+            )
+            if not context.package.options and not any(map(varies, (*own, *cross))):
                 self.settled[key] = known
         return known
 

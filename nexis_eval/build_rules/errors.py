@@ -8,7 +8,8 @@ from nexis_store.errors import NexisError
 class RuleError(NexisError):
     """A file of a rule cannot be understood, or its template fails.
 
-    Rules are TOML files below `rules/build/`; `docs/rules.md` describes their keys.
+    Rules are TOML files in `rules/build/` and in the directories of `[rules] paths`; `docs/rules.md` describes their
+    keys.
     """
 
     code = "E0410"
@@ -33,7 +34,7 @@ class RuleOptionError(NexisError):
 class UnknownRuleError(NexisError):
     """A rule was named that there is no file of.
 
-    `nexis-eval rules` lists the rules; a new one is a new file in `rules/build/`.
+    `nexis-eval rules` lists the rules; a new one is a new file in a directory of `[rules] paths`.
     """
 
     code = "E0413"
@@ -48,4 +49,14 @@ class CrossBuildError(NexisError):
     """
 
     code = "E0412"
+    exit_code = 2
+
+
+class RuleTestError(NexisError):
+    """A test of a rule expects something else than the rule makes of its package.
+
+    `[tests.NAME]` in the file of a rule is a package and what comes of it; `docs/rules.md` describes the keys.
+    """
+
+    code = "E0414"
     exit_code = 2

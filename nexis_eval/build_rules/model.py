@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 TABLE_VALUES = ("string", "integer")
 """What the values of a table are, where its option does not say it."""
+
+
+class Role(StrEnum):
+    """What the engine needs a rule for where no package names one."""
+
+    DEFAULT = "default"
+    """For a package that has a source and no ``build_system``."""
+    PREBUILT = "prebuilt"
+    """For the archive of ``prebuilt``."""
+    KERNEL = "kernel"
+    """For ``[system] kernel_source``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +38,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One build system: a file of ``rules/build/`` with all that it extends worked in."""
+    """One build system: a file of a directory of rules with all that it extends worked in."""
 
     name: str
     summary: str
@@ -45,7 +57,9 @@ class Rule:
     """Shell text ahead of all phases."""
     order: tuple[str, ...] = ()
     phases: Mapping[str, str] = field(default_factory=dict)
-    file: str = ""
+    roles: tuple[Role, ...] = ()
+    files: tuple[str, ...] = ()
+    """Its own file, the last, and those of what it extends."""
 
     def obstacle(self, arch: str) -> str | None:
         """Why it cannot build for ``arch`` on another architecture; ``None`` where it can."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 
-from nexis_eval.build_rules.model import Option, Rule
+from nexis_eval.build_rules.model import Option, Role, Rule
+from nexis_eval.build_rules.reading import rule_for
 from nexis_eval.config.reference import toml_text
 
 INTRODUCTION = """\
 # Rules
 
-Made from `rules/build/*.toml` by `nexis-eval rules --markdown`; a test compares the two.
+Made from the product's rules (`rules/build/*.toml`) by `nexis-eval rules --markdown`; a test compares the two.
 
 A rule says how one build system is driven. It is data: a TOML file whose texts are Jinja2 templates of bash. A package
-names its rule with `build_system` (`make` where it says nothing, `prebuilt` for its `prebuilt` archives) and sets the
-rule's options in `options`. A new rule is a new file; no program knows any rule by name.
+names its rule with `build_system` and sets the rule's options in `options`. A new rule is a new file: yours are in a
+directory beside `system.toml`, and win over the product's ([how](extending.md#a-rule)). No program knows any rule by
+name: what builds a package that names none is the rule that says so ([roles](#roles)).
 
 ## What happens in a build
 
@@ -80,12 +82,53 @@ expression of `matching` repeats no groups.
 ## The keys of a rule
 
 `summary`, `doc`; `extends` (another rule: tables are merged key by key, tool sets and preludes added, all else
-replaced); `abstract` (only there to be extended); `toolsets`, and `cross_toolsets` for cross builds (names of
-`rules/toolchain.toml`); `cross` (`true`, or the reason why not, or a table of such by architecture); `options` (`type`,
-`default`, `doc`, `choices`, `required`; of a table `values`, the types of its values); `env` and `cross_env`; `prelude`
-(shell text ahead of all phases); `order` and `phases`.
+replaced; a rule that extends its own name extends the one it replaces); `abstract` (only there to be extended); `role`
+([below](#roles)); `toolsets`, and `cross_toolsets` for cross builds (names of `toolchain.toml`); `cross` (`true`, or
+the reason why not, or a table of such by architecture); `options` (`type`, `default`, `doc`, `choices`, `required`; of
+a table `values`, the types of its values); `env` and `cross_env`; `prelude` (shell text ahead of all phases); `order`
+and `phases`; `tests` ([below](#tests)).
+
+What decides a build is part of its identity: texts, order, and the defaults of options. `summary`, `doc`, `role`,
+`tests` and the name of the rule are not, so changing these builds nothing again.
+
+### Roles
+
+| role | the rule that builds | of the product |
+| --- | --- | --- |
+@roles@
+
+Of several rules with one role, that of the later directory has it. A role is not inherited by `extends`; a rule that
+replaces another keeps the role that nobody else declares.
+
+### Tests
+
+`[tests.NAME]` is a small package and what comes of it. `nexis-eval check` renders the tests of your own rules and
+compares; the product's are run by its test suite, which also builds those with a `source`.
+
+| key | what it is |
+| --- | --- |
+| `package` | keys of `[[packages]]`: `options`, `build_flags`, `check` … |
+| `arch` | what it is built for, on x86_64; `x86_64` where left out |
+| `phases` | the phases that run, in their order |
+| `script` | texts that the script has |
+| `env` | variables that the build has, with their values |
+| `toolsets` | the tool sets that it sees |
+| `source` | files of a small source: path → text; one that begins with `#!` is executable |
+| `files` | paths that are there once it is built |
 
 """
+
+
+ROLES = {
+    Role.DEFAULT: "a package with a `source` and no `build_system`",
+    Role.PREBUILT: "what `prebuilt` of a package leads to",
+    Role.KERNEL: "`[system] kernel_source`",
+}
+
+
+def _role_line(role: Role, rules: Mapping[str, Rule]) -> str:
+    name = rule_for(role, rules).name
+    return f"| `{role}` | {ROLES[role]} | [{name}](#{name}) |"
 
 
 def _option_line(option: Option) -> str:
@@ -134,14 +177,20 @@ def markdown(rules: Mapping[str, Rule]) -> str:
     ]
     ordered = sorted(rules.values(), key=lambda each: (not each.abstract, each.name))
     body = "\n".join(line for rule in ordered for line in _described(rule, rules))
-    return f"{INTRODUCTION}## The rules there are\n\n" + "\n".join(table) + f"\n\n{body}"
+    introduction = INTRODUCTION.replace("@roles@", "\n".join(_role_line(each, rules) for each in ROLES))
+    return f"{introduction}## The rules there are\n\n" + "\n".join(table) + f"\n\n{body}"
 
 
-def plain(rule: Rule, width: int) -> str:
-    """One rule with all its options, inherited ones included, for a terminal of ``width`` columns."""
+def plain(rule: Rule, width: int, origin: str | None = None) -> str:
+    """One rule with all its options, inherited ones included, for a terminal of ``width`` columns.
+
+    ``origin`` says where it is, if it is not the product's.
+    """
     lines = [f"{rule.name}: {rule.summary}"]
     if rule.doc:
         lines += ["", *textwrap.wrap(" ".join(rule.doc.split()), width)]
+    if origin is not None:
+        lines += ["", f"file: {origin}"]
     for text in _limits(rule):
         lines += ["", *textwrap.wrap(text, width)]
     lines += [

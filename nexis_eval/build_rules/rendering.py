@@ -11,12 +11,13 @@ from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.parameters import Parameters, parameters_of
 from nexis_eval.platforms import platform_named
 from nexis_eval.quoting import shell, shell_pattern
-from nexis_store.errors import Place
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from nexis_eval.jinja import Environment
+    from nexis_eval.build_rules.file import RuleFile
+    from nexis_eval.config.model import KeyPath
+    from nexis_eval.jinja import Environment, TemplateFailure
 
 _SETTLED = frozenset(("options", "cross", "platform", "build_platform", "arch", "triplet"))
 
@@ -45,8 +46,11 @@ def _template(text: str) -> Template:
     return compiled(_environment(), text)
 
 
-def render_text(rule: Rule, what: str, template: str, values: Mapping[str, Any]) -> str:
-    """Render ``template``, which is ``what`` of ``rule``; raises ``RuleError`` where it fails."""
+def render_text(rule: Rule, what: str, template: str, values: Mapping[str, Any], *at: str) -> str:
+    """Render ``template``, which is ``what`` of ``rule``; raises ``RuleError`` where it fails.
+
+    ``at`` is its key in the file of the rule, if it is the rule's own text.
+    """
     if "\r" in template:
         # bash takes a carriage return for a part of the last word.
         template = template.replace("\r\n", "\n").replace("\r", "\n")
@@ -58,10 +62,38 @@ def render_text(rule: Rule, what: str, template: str, values: Mapping[str, Any])
     try:
         return rendered(_template(template), values, template)
     except TemplateFailure as error:
-        where = f", line {error.line}" if error.line else ""
-        raise RuleError(
-            f"rule '{rule.name}': the template of {what}{where} fails: {error.message}", place=Place(rule.file)
-        ) from None
+        raise _failure(rule.name, rule.files, what, template, error, at) from None
+
+
+def _failure(
+    name: str, files: Sequence[str], what: str, template: str, error: TemplateFailure, at: KeyPath
+) -> RuleError:
+    # Imported on use: most templates are right.
+    from nexis_eval.build_rules.file import place_of_template
+
+    place = place_of_template(files, at, template, error.line, error.column) if at else None
+    where = f", line {error.line}" if error.line else ""
+    return RuleError(f"rule '{name}': the template of {what}{where} fails: {error.message}", place=place)
+
+
+def check_syntax(file: RuleFile) -> None:
+    """Compile the templates of a file; raises ``RuleError`` for the first that is none."""
+    table = file.table
+    templates: list[tuple[str, KeyPath, str]] = [("prelude", ("prelude",), table.get("prelude", ""))]
+    templates += [(f"phase '{name}'", ("phases", name), text) for name, text in table.get("phases", {}).items()]
+    for key in ("env", "cross_env"):
+        templates += [(f"{key}.{name}", (key, name), text) for name, text in table.get(key, {}).items()]
+    for key in ("toolsets", "cross_toolsets"):
+        templates += [(key, (key,), text) for text in table.get(key, ())]
+    for what, at, text in templates:
+        if "{" not in text:
+            continue
+        from nexis_eval.jinja import TemplateFailure
+
+        try:
+            _template(text)
+        except TemplateFailure as error:
+            raise _failure(file.name, (str(file.path),), what, text, error, at) from None
 
 
 def _function(phase: str, parts: Sequence[str]) -> str:
@@ -82,10 +114,12 @@ def _phase_texts(rule: Rule, values: Mapping[str, Any]) -> dict[str, list[str]]:
         if phase == "check" and not package.check:
             continue
         main = (
-            added(phase) if phase in own else render_text(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values)
+            added(phase)
+            if phase in own
+            else render_text(rule, f"phase '{phase}'", rule.phases.get(phase, ""), values, "phases", phase)
         )
         before, after = (
-            render_text(rule, f"phase '{name}'", rule.phases.get(name, ""), values)
+            render_text(rule, f"phase '{name}'", rule.phases.get(name, ""), values, "phases", name)
             for name in (f"pre_{phase}", f"post_{phase}")
         )
         texts[phase] = [added(f"pre_{phase}"), before, main, after, added(f"post_{phase}")]
@@ -132,16 +166,19 @@ def render_call(rule: Rule, call: Sequence[str]) -> tuple[str, tuple[tuple[str, 
     """The script and the environment of a call; raises ``RuleError`` where a template fails."""
     package = parameters_of(call)
     values = values_of(rule, package)
-    env = {name: render_text(rule, f"env.{name}", text, values) for name, text in rule.env.items()}
+    env = {name: render_text(rule, f"env.{name}", text, values, "env", name) for name, text in rule.env.items()}
     if values["cross"]:
-        env |= {name: render_text(rule, f"cross_env.{name}", text, values) for name, text in rule.cross_env.items()}
+        env |= {
+            name: render_text(rule, f"cross_env.{name}", text, values, "cross_env", name)
+            for name, text in rule.cross_env.items()
+        }
     env |= package.env
     functions = {
         phase: function for phase, parts in _phase_texts(rule, values).items() if (function := _function(phase, parts))
     }
     script = "\n".join(
         (
-            render_text(rule, "prelude", rule.prelude, values).strip("\n") + "\n",
+            render_text(rule, "prelude", rule.prelude, values, "prelude").strip("\n") + "\n",
             *functions.values(),
             "".join(f"run {phase}\n" for phase in functions),
         )

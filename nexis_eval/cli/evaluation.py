@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import nexis_eval.evaluation.evaluate
 from nexis_eval.cli.arguments import DEFAULT_TARGET
@@ -35,11 +34,6 @@ class UnknownTargetError(NexisError):
     exit_code = 2
 
 
-def lock_file(config: Config) -> Path:
-    """``nexis.lock`` beside the system file."""
-    return config.file.with_name("nexis.lock")
-
-
 def evaluation_cache() -> EvaluationCache:
     """Where evaluations are remembered; deleting it costs nothing but time."""
     return EvaluationCache(cache_directory("evaluation"))
@@ -58,8 +52,9 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
 
 def _pin(args: argparse.Namespace, config: Config) -> Lock:
     from nexis_eval.cli.pinning import lock_configs
+    from nexis_eval.lock.model import lock_file
 
-    path = lock_file(config)
+    path = lock_file(config.file)
     print(f"{path.name} lacks something this system needs: pinning it", file=sys.stderr)
     return lock_configs([config], path, args)
 

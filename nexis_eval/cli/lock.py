@@ -10,28 +10,26 @@ import argparse
 import asyncio
 import difflib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from nexis_eval.cli.arguments import add_store_argument, add_system_arguments
 from nexis_eval.cli.pinning import keeping, pinning, raise_all, resolved, tell, write_atomically
 from nexis_eval.config.errors import is_not_meant
-from nexis_eval.config.load import load
+from nexis_eval.config.load import load, load_tables
 from nexis_eval.config.model import Config
+from nexis_eval.config.origin import shown_path
 from nexis_eval.lock.changes import changes
 from nexis_eval.lock.conflicts import has_conflict, merged
-from nexis_eval.lock.model import Lock, format_lock, parse_lock, read_lock
+from nexis_eval.lock.model import Lock, format_lock, lock_file, parse_lock, read_lock
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.places import RULES
-from nexis_eval.platforms import PLATFORMS
-from nexis_eval.toolchain import PINS, format_pins, load_toolchain
+from nexis_eval.platforms import BUILD_ARCH, PLATFORMS
+from nexis_eval.toolchain import DEFINITION, PINS, ToolchainError, format_pins, load_toolchain
 from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError
 from nexis_store.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    pass
 
 
 class UnknownPackageError(NexisError):
@@ -67,17 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take Debian's package index also if it has expired or is older than the one that nexis.lock is from",
     )
     parser.add_argument(
-        "--toolchain", action="store_true", help="pin the tool sets of rules/toolchain.toml instead (for maintainers)"
+        "--toolchain",
+        action="store_true",
+        help="pin the tool sets of your own that [rules] names, in toolchain.lock beside their toolchain.toml",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Pin; returns the exit code."""
     if args.toolchain:
-        return _toolchain(args.older_index)
+        return _toolchain(args)
     configs = _configs(args)
     update = _to_update(args, configs)
-    path = args.file.with_name("nexis.lock")
+    path = lock_file(args.file)
     if args.diff:
         before, _ = _read(path)
         resolution = resolved(configs, before, update, verified=args.update, older_index=args.older_index)
@@ -160,11 +160,34 @@ def _print_diff(path: Path, before: Lock, after: Lock) -> None:
     )
 
 
-def _toolchain(older_index: bool) -> int:
+def _toolchain(args: argparse.Namespace) -> int:
+    """Pin the tool sets of the configuration's own directories; the product's where there is no configuration."""
+    if not args.file.exists() and args.file == Path("system.toml"):
+        _pin_sets([RULES], {}, args)
+        return 0
+    variant = {"arch": args.arch or BUILD_ARCH, "profiles": args.profile, "overrides": args.overrides}
+    tables = load_tables(args.file, "rules", "mirrors", **variant)
+    own = tuple(each.path for each in tables["rules"].get("paths", ()))  # type: ignore[attr-defined]
+    defining = [each for each in own if (each / DEFINITION).exists()]
+    if not defining:
+        raise ToolchainError(
+            f"{args.file} has no tool sets of its own to pin",
+            hint=f"write {DEFINITION} in a directory that [rules] paths names; see docs/extending.md",
+        )
+    for index, directory in enumerate(own):
+        if directory in defining:
+            _pin_sets([RULES, *own[: index + 1]], tables["mirrors"], args)
+    return 0
+
+
+def _pin_sets(directories: Sequence[Path], mirrors: Mapping[str, Any], args: argparse.Namespace) -> None:
+    """Pin the sets that the last of the directories defines."""
     from nexis_eval.lock.resolve import resolve_toolchain
 
-    toolchain, mirrors = load_toolchain(RULES), default_mirrors({})
-    pins = asyncio.run(resolve_toolchain(toolchain, mirrors=mirrors, tell=tell, older_index=older_index))
-    write_atomically(RULES / PINS, format_pins(*pins))
-    print(f"wrote {RULES / PINS}")
-    return 0
+    toolchain, path = load_toolchain(*directories), directories[-1] / PINS
+    names = [name for name, each in toolchain.sets.items() if each.path == directories[-1]]
+    pins = asyncio.run(
+        resolve_toolchain(toolchain, names, mirrors=default_mirrors(mirrors), tell=tell, older_index=args.older_index)
+    )
+    write_atomically(path, format_pins(*pins))
+    print(f"wrote {shown_path(path)}")

@@ -75,8 +75,20 @@ def _digest(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return blake3(file.read()).digest()
+    except IsADirectoryError:
+        return _digest_of_names(path)
     except OSError:
         return None
+
+
+def _digest_of_names(directory: str) -> bytes | None:
+    """Of a directory of rules: an editor's own files in it change nothing."""
+    try:
+        found = os.listdir(directory)  # noqa: PTH208 - names are wanted
+    except OSError:
+        return None
+    names = sorted(os.fsencode(name) for name in found if name.endswith((".toml", ".lock")))
+    return blake3(encode_fields(_DOMAIN, names)).digest()
 
 
 def row_of(path: str, now_ns: int) -> Row:

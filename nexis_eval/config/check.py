@@ -84,6 +84,7 @@ def check(config: Config, origins: Origins, problems: list[Problem], elsewhere: 
     _conflicts(config, checker)
     _urls(config, checker)
     _local_files(config, checker)
+    _rule_directories(config, checker)
     _context_files(config, checker)
 
 
@@ -286,7 +287,10 @@ def _without_effect(package: Package, key: str, kinds: frozenset[Kind], checker:
     checker.problem(errors.PackageError, message, hint, (*at, key), missing=None if lacking is None else (*at, lacking))
 
 
-_DEBIAN_WAY = 'or build the .deb: build_system = "deb" with source = "mirror://debian/pool/….deb" runs hooks and phases'
+_DEBIAN_WAY = (
+    'or build the .deb (source = "mirror://debian/pool/….deb"), which runs hooks and phases: '
+    "'nexis-eval rules' lists what build_system can be"
+)
 
 
 def _debian(package: Package, checker: _Checker) -> None:
@@ -645,6 +649,18 @@ def _local_files(config: Config, checker: _Checker) -> None:
         else:
             message, hint = f"the {what} is missing: '{local.written}'", near_file(local.written, local.path)
         checker.problem(errors.MissingLocalFileError, message, hint, at)
+
+
+def _rule_directories(config: Config, checker: _Checker) -> None:
+    for index, local in enumerate(config.rules.paths):
+        if os.path.isdir(local.path):  # noqa: PTH112 - as above
+            continue
+        if os.path.exists(local.path):  # noqa: PTH110
+            message, hint = f"'{local.written}' is not a directory", "name the directory that the rules are in"
+        else:
+            message = f"the directory of rules is missing: '{local.written}'"
+            hint = near_file(local.written, local.path)
+        checker.problem(errors.MissingLocalFileError, message, hint, ("rules", "paths", index))
 
 
 def _context_files(config: Config, checker: _Checker) -> None:

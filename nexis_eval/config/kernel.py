@@ -9,7 +9,6 @@ from dataclasses import replace
 from nexis_eval.config.model import Config, KeyPath, Package
 from nexis_store.errors import Place
 
-RULE = "kernel"
 _SET_BY = {"source": "kernel_source", "hash": "kernel_hash", "options": "kernel_config"}
 
 
@@ -34,6 +33,11 @@ def kernel_name(kernel: str, version_of: Callable[[str], str | None]) -> str | N
     return None
 
 
+def is_kernel(package: Package, config: Config) -> bool:
+    """Whether it is the package that ``with_kernel`` adds."""
+    return config.system.kernel_source is not None and package.name == name_and_version(config.system.kernel)[0]
+
+
 def with_kernel(config: Config) -> Config:
     """``config`` with the package that ``kernel_source`` and its kin describe, if they do."""
     system = config.system
@@ -45,7 +49,6 @@ def with_kernel(config: Config) -> Config:
         version,
         source=(system.kernel_source,),
         hash=system.kernel_hash,
-        build_system=RULE,
         options={} if system.kernel_config is None else {"config": system.kernel_config},
     )
     packages = {**config.packages, name: package}

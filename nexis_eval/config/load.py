@@ -52,6 +52,28 @@ def load_with_origins(
         return _finish(loader)
 
 
+def load_tables(
+    file: Path, *names: str, arch: str = "x86_64", profiles: Sequence[str] = (), overrides: Sequence[str] = ()
+) -> dict[str, dict[str, object]]:
+    """Some tables of a configuration, by name, whatever may be wrong with the others.
+
+    Raises ``ConfigErrors`` for what is wrong with these, and for files that cannot be read.
+    """
+    parts = Parts(platform_named(arch).arch, frozenset(profiles))
+    loader = _Loader(parts)
+    loader.root(file)
+    loader.overrides(overrides)
+    entries = [entry for entry in parts.entries if entry.path[0] in names]
+    problems = [each for each in parts.problems if not {*names}.isdisjoint(each.spot.at)]
+    tables = {
+        str(path[0]): merge_fields(BY_PATH[(str(path[0]),)], entries, problems.append)
+        for path, entries in group(entries, problems.append).items()
+    }
+    if problems or loader.failed:
+        raise ConfigErrors([*loader.failed, *located(problems, loader.sources)])
+    return {name: tables.get(name, {}) for name in names}
+
+
 class _Loader:
     """Follows the includes; a file's own parts come after those of the files that it includes."""
 

@@ -245,6 +245,14 @@ class Build:
     """Whether packages may come from ``prebuilt`` archives: ``allowed``, ``never`` or ``required``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """``[rules]``"""
+
+    paths: tuple[LocalPath, ...] = ()
+    """Directories of the user's own rules and tool sets; a later one wins."""
+
+
 def nowhere(_path: KeyPath) -> Place | None:
     """For configurations that were not read from files."""
     return None
@@ -273,6 +281,7 @@ class Sections:
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     store: Store = field(default_factory=Store)
     build: Build = field(default_factory=Build)
+    rules: Rules = field(default_factory=Rules)
     conflicts: Mapping[str, str] = field(default_factory=dict)
     """``[conflicts]``: path → the package that wins there."""
     place: Callable[[KeyPath], Place | None] = field(default=nowhere, compare=False, repr=False)

@@ -328,7 +328,7 @@ PACKAGES = Section(
             "packages.build",
         ),
         Setting("post_build_script", values.LOCAL_PATH, "Shell script that runs after installing.", "packages.build"),
-        Setting("build_system", _WORD, "The rule that builds it: a file of `rules/build/`.", "packages.build"),
+        Setting("build_system", _WORD, "The rule that builds it; `nexis-eval rules` lists them.", "packages.build"),
         Setting(
             "build_flags",
             values.LINES,
@@ -362,7 +362,7 @@ PACKAGES = Section(
         Setting(
             "tools",
             list_of(_WORD, "a list of tool sets"),
-            "Further tool sets of the pinned toolchain (`rules/toolchain.toml`).",
+            "Further tool sets of the pinned toolchain (see [toolchain](toolchain.md)).",
             "packages.build",
         ),
         Setting(
@@ -511,6 +511,22 @@ BUILD = Section(
     ),
     model.Build,
 )
+RULES = Section(
+    ("rules",),
+    Form.TABLE,
+    "Rules and tool sets of your own, beside those of the product ([how](extending.md#a-rule)).",
+    _settings(
+        Setting(
+            "paths",
+            values.LOCAL_DIRECTORIES,
+            "Directories, relative to this file: each `NAME.toml` in one is a rule, `toolchain.toml` defines tool "
+            "sets, which `toolchain.lock` pins. They win over the product's of the same name, and a later directory "
+            "over an earlier one; those of an included file come first.",
+            "evaluation.directories",
+        ),
+    ),
+    model.Rules,
+)
 CONFLICTS = Section(
     ("conflicts",),
     Form.FREE,
@@ -536,6 +552,7 @@ SECTIONS: tuple[Section, ...] = (
     MIRRORS,
     STORE,
     BUILD,
+    RULES,
     CONFLICTS,
 )
 BY_PATH: Mapping[model.KeyPath, Section] = {section.path: section for section in SECTIONS}

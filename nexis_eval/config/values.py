@@ -363,6 +363,9 @@ _HASH_FORMS = (
 )
 HASH = Kind("a hash", _hash, {"type": "string", "pattern": f"^({'|'.join(_HASH_FORMS)})$"})
 LOCAL_PATH = Kind("the path of a file", _local_path, {"type": "string", "minLength": 1})
+LOCAL_DIRECTORIES = list_of(
+    Kind("the path of a directory", _local_path, {"type": "string", "minLength": 1}), "a list of paths of directories"
+)
 LOCAL_PATHS = list_of(LOCAL_PATH, "a list of paths of files")
 _PATH = f"/[^{UNPRINTABLE}]*"
 _PATH_HINT = "paths in the system start with '/' and have no '..' and no '//'"

@@ -15,6 +15,7 @@ from nexis_eval.evaluation.record import decode, encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, Summary
 from nexis_eval.evaluation.state import State, kept_texts
 from nexis_eval.evaluation.update import update
+from nexis_eval.lock.model import lock_file
 from nexis_eval.places import RULES
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -37,7 +38,7 @@ def evaluate_changed(
     before, texts = State.decode(remembered), marshal.loads(written)
     # Each is as large as what was read from it.
     del encoded, graph, remembered, written
-    lock = Path(os.path.abspath(request.file)).with_name("nexis.lock")  # noqa: PTH100 - no links
+    lock = lock_file(Path(os.path.abspath(request.file)))  # noqa: PTH100 - no links
     began = time.time_ns()
     again = {file: row_of(file, began) for file in changed}
     try:

@@ -10,17 +10,17 @@ The result is that of a whole evaluation, to the byte; ``tests/eval/evaluation/t
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 
-from nexis_eval.build_rules.model import Rule
-from nexis_eval.build_rules.reading import load_rules
+from nexis_eval.build_rules.model import Role, Rule
 from nexis_eval.config.check import DEPENDENCY_KEYS, check_each_package, find_cycles
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.model import Config, Package
 from nexis_eval.config.origin import Origins, Problem, Source
+from nexis_eval.evaluation.directories import is_in, rules_of, toolchain_of
 from nexis_eval.evaluation.patch import Patch
 from nexis_eval.evaluation.state import State, named_files
 from nexis_eval.evaluation.tables import ReachesFurtherError, Tables
@@ -29,13 +29,9 @@ from nexis_eval.graph.target import Targets
 from nexis_eval.instantiate import Instantiator, system_targets
 from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
-from nexis_eval.packages.build import DEFAULT_RULE
 from nexis_eval.packages.making import Memory, Unit, Units, runtime_names
-from nexis_eval.packages.ready_made import RULE as PREBUILT_RULE
-from nexis_eval.places import RULES
 from nexis_eval.platforms import BUILD_ARCH, platform_named
 from nexis_eval.system.view import SystemView
-from nexis_eval.toolchain import load_toolchain
 from nexis_store.errors import NexisError
 
 
@@ -115,6 +111,8 @@ class _Edit:
     def _naming(self, file: str) -> set[str]:
         """The packages that name a file of the user's; notes whether the parts of the system read it."""
         base = self.base
+        if is_in(file, base.rules):
+            raise ReachesFurtherError
         naming = set(self.state.locals.get(file, ()))
         read = file in self.reads.files
         kernel = base.system.kernel_config
@@ -182,11 +180,11 @@ class _Remaking:
             for name in touched & units.keys():
                 self.before[arch, name] = self.units[arch].pop(name)
         self.patch = Patch(nodes, {name: nodes.ids[number] for name, number in edit.state.toolsets.items()})
-        self.toolchain = cache(partial(load_toolchain, RULES))
+        self.toolchain = cache(partial(toolchain_of, edit.base.rules))
         self.maker = Instantiator(
             replace(edit.base, packages=edit.tables),
             edit.lock,
-            _with_others(rules, edit.present.values()),
+            _with_others(rules, edit.present.values(), edit.base),
             self.toolchain,
             self.patch,
             Memory(
@@ -341,12 +339,14 @@ def _needed(package: Package) -> tuple[str, ...]:
     return needed
 
 
-def _with_others(rules: Mapping[str, Rule], packages: Iterable[Package]) -> Mapping[str, Rule]:
+def _with_others(rules: Mapping[str, Rule], packages: Collection[Package], base: Config) -> Mapping[str, Rule]:
     """All rules, if the packages may call others than ``rules``."""
-    wanted = {package.build_system or DEFAULT_RULE for package in packages}
+    roles = {role for rule in rules.values() for role in rule.roles}
+    named = {package.build_system for package in packages if package.build_system}
+    wanted = {Role.DEFAULT} if any(not package.build_system for package in packages) else set()
     if any(package.prebuilt for package in packages):
-        wanted.add(PREBUILT_RULE)
-    return rules if wanted <= rules.keys() else load_rules(RULES / "build")
+        wanted.add(Role.PREBUILT)
+    return rules if named <= rules.keys() and wanted <= roles else rules_of(base.rules)
 
 
 def _placed(units: Mapping[str, Unit], place: Sequence[int]) -> dict[str, Unit]:

@@ -11,7 +11,6 @@ from functools import cache as cache_of
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nexis_eval.build_rules.reading import load_rules
 from nexis_eval.config.cache import EvaluationCache, Request, program_files
 from nexis_eval.config.check import local_paths
 from nexis_eval.config.errors import ConfigErrors, each_error
@@ -19,15 +18,15 @@ from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.load import load_with_origins
 from nexis_eval.config.model import Config
 from nexis_eval.config.toml import read_text
+from nexis_eval.evaluation.directories import files_of, rules_of, toolchain_of
 from nexis_eval.evaluation.record import encode, graph_of
 from nexis_eval.evaluation.result import Evaluation, Summary
 from nexis_eval.evaluation.state import files_with_secrets, kept_texts, state_of
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.instantiate import Instantiator
-from nexis_eval.lock.model import Lock, load_lock, read_lock
+from nexis_eval.lock.model import Lock, load_lock, lock_file, read_lock
 from nexis_eval.packages.errors import NotLockedError
 from nexis_eval.places import RULES
-from nexis_eval.toolchain import load_toolchain
 
 if TYPE_CHECKING:
     from nexis_eval.evaluation.result import Pin
@@ -39,9 +38,9 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
     config, origins = load_with_origins(
         request.file, arch=request.arch, profiles=request.profiles, overrides=request.overrides
     )
-    rules = load_rules(RULES / "build")
-    toolchain = cache_of(partial(load_toolchain, RULES))
-    path = config.file.with_name("nexis.lock")
+    rules = rules_of(config.rules)
+    toolchain = cache_of(partial(toolchain_of, config.rules))
+    path = lock_file(config.file)
 
     def instantiate(config: Config, lock: Lock) -> tuple[DerivationGraph, Instantiator]:
         instantiator = Instantiator(config, lock, rules, toolchain)
@@ -54,7 +53,11 @@ def evaluate_all(request: Request, cache: EvaluationCache, pin: Pin | None) -> E
             raise
         graph, made = instantiate(config, pin(config))
     nodes, called = made.nodes, made.rules()
-    files, listings = [*_files(config, (path, *program_files(), *sorted(RULES.rglob("*"))))], origins.listings
+    files = [
+        *_files(config, (path, *program_files(), *sorted(RULES.rglob("*")))),
+        *map(os.fspath, files_of(config.rules)),
+    ]
+    listings = origins.listings
     summary = Summary(
         config.arch,
         config.system.hostname,

@@ -7,7 +7,7 @@ from nexis_eval.config.hashes import HASH_KEYS
 from nexis_eval.config.model import Config, Package
 from nexis_eval.config.origin import Problem, Source, Spot, shown_path
 from nexis_eval.lock.fits import declared_hash_of
-from nexis_eval.lock.model import LockedSource
+from nexis_eval.lock.model import LockedSource, lock_file
 
 
 def comparable(package: Package, locked: LockedSource) -> bool:
@@ -26,7 +26,7 @@ def check_agreement(config: Config, package: Package, locked: LockedSource) -> N
     if pinned is None or pinned == digest:
         return
     key = HASH_KEYS[locked.field]
-    lock = config.file.with_name("nexis.lock")
+    lock = lock_file(config.file)
     # Only the places are of interest: what the configuration says is known.
     file = Source(lock, shown_path(lock))
     spot = Spot(file, _path_in(file, locked, algorithm))

@@ -344,6 +344,11 @@ def parse_lock(text: str, file: str = "nexis.lock") -> Lock:
     return read_pins(text, file, LockFormatError, "a lock file", hint, _lock)
 
 
+def lock_file(system: Path) -> Path:
+    """Where the pins of the configuration in the file ``system`` are: ``nexis.lock`` beside it."""
+    return system.with_name("nexis.lock")
+
+
 def load_lock(path: Path) -> Lock:
     """Read a lock file; an absent one is an empty lock. Raises ``LockFormatError``."""
     text = read_lock(path)

@@ -10,6 +10,7 @@ from nexis_eval.config.errors import TomlSyntaxError
 from nexis_eval.config.model import KeyPath
 from nexis_eval.config.toml import parse
 from nexis_store.errors import NexisError, Place
+from nexis_store.suggest import nearest
 
 MAX_SIZE_BYTES = (1 << 63) - 1
 Value = TypeVar("Value")
@@ -18,9 +19,10 @@ Value = TypeVar("Value")
 class MalformedPinsError(Exception):
     """A value of a file of pins is not what belongs there. ``at`` is its key path."""
 
-    def __init__(self, at: KeyPath, why: str) -> None:
+    def __init__(self, at: KeyPath, why: str, hint: str | None = None) -> None:
         super().__init__(why)
         self.at = at
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,21 @@ class PinTable:
     values: Mapping[str, object]
     at: KeyPath = ()
 
-    def fail(self, key: str, why: str, *further: int) -> NoReturn:
+    def fail(self, key: str, why: str, *further: int, hint: str | None = None) -> NoReturn:
         """Raise ``MalformedPinsError`` for the value of ``key``, or for an element of it."""
-        raise MalformedPinsError((*self.at, key, *further), why)
+        raise MalformedPinsError((*self.at, key, *further), why, hint)
+
+    def fail_whole(self, why: str) -> NoReturn:
+        """Raise it for the table itself."""
+        raise MalformedPinsError(self.at, why)
 
     def only(self, keys: Collection[str]) -> None:
         """Refuse any other key: it would mean something to another version of this program, or is misspelt."""
         for key in self.values:
             if key not in keys:
-                self.fail(key, f"'{key}' is not a key that belongs here")
+                near = nearest(key, keys)
+                hint = f"did you mean '{near}'?" if near else None
+                self.fail(key, f"'{key}' is not a key that belongs here", hint=hint)
 
     def text(self, key: str, default: str | None = None) -> str:
         """A string that is not empty; without ``default`` it must be there."""
@@ -72,9 +80,9 @@ class PinTable:
             self.fail(key, f"'{key}' must be a number of bytes")
         return value
 
-    def flag(self, key: str) -> bool:
-        """A truth value; ``False`` where there is none."""
-        value = self.values.get(key, False)
+    def flag(self, key: str, default: bool = False) -> bool:
+        """A truth value; ``default`` where there is none."""
+        value = self.values.get(key, default)
         if not isinstance(value, bool):
             self.fail(key, f"'{key}' must be true or false")
         return value
@@ -85,6 +93,25 @@ class PinTable:
             return read()
         except ValueError as error:
             self.fail(key, str(error), *further)
+
+    def table(self, key: str) -> PinTable:
+        """A table below this one; an empty one where there is none."""
+        value = self.values.get(key, {})
+        if not isinstance(value, dict):
+            self.fail(key, f"'{key}' must be a table")
+        return PinTable(value, (*self.at, key))
+
+    def named(self) -> dict[str, PinTable]:
+        """The tables of a table of nothing else."""
+        return {key: self.table(key) for key in self.values}
+
+    def text_table(self, key: str) -> dict[str, str]:
+        """A table of strings; an empty one where there is none."""
+        table = self.table(key)
+        for name, value in table.values.items():
+            if not isinstance(value, str):
+                table.fail(name, f"'{name}' must be a string")
+        return {name: str(value) for name, value in table.values.items()}
 
     def tables(self, key: str) -> Iterator[PinTable]:
         """The tables of an array of tables; none where there is none."""
@@ -106,7 +133,7 @@ def read_pins(
     except TomlSyntaxError as problem:
         raise error(f"not {what}: {problem.message}", hint=hint, place=problem.place) from None
     except MalformedPinsError as problem:
-        raise error(f"not {what}: {problem}", hint=hint, place=_place(text, file, problem.at)) from None
+        raise error(f"not {what}: {problem}", hint=problem.hint or hint, place=_place(text, file, problem.at)) from None
 
 
 def _place(text: str, file: str, at: KeyPath) -> Place:

@@ -535,15 +535,26 @@ async def resolve(
 
 
 async def resolve_toolchain(
-    toolchain: Toolchain, *, mirrors: Mirrors, tell: Tell = lambda _: None, older_index: bool = False
+    toolchain: Toolchain,
+    names: Collection[str],
+    *,
+    mirrors: Mirrors,
+    tell: Tell = lambda _: None,
+    older_index: bool = False,
 ) -> tuple[dict[str, tuple[LockedDeb, ...]], dict[str, str]]:
-    """The pins of every tool set: its closure, less what the sets it extends hold; and the dates of the indexes."""
+    """The pins of the tool sets ``names``: closures, less what the sets they extend hold; and the indexes' dates.
+
+    Sets that these extend and that are not among them stay as they are pinned.
+    """
     closures: dict[str, set[str]] = {}
     pins: dict[str, tuple[LockedDeb, ...]] = {}
     async with new_client() as client:
         resolver = Resolver(Lock(releases=toolchain.releases), mirrors, client, tell, older_index=older_index)
-        for name in reversed(toolchain.with_extended(sorted(toolchain.sets))):
+        for name in reversed(toolchain.with_extended(sorted(names))):
             toolset = toolchain.set(name)
+            if name not in names:
+                closures[name] = {deb.name for deb in toolchain.pinned(name)}
+                continue
             inherited = {each for base in toolchain.with_extended(toolset.extends) for each in closures[base]}
             index = await resolver.index(toolset.suite, toolset.arch)
             if toolset.closure:

@@ -13,8 +13,6 @@ from nexis_eval.graph.encoding import call_recipe, fetch_recipe, notes_of
 from nexis_eval.packages.making import NAME, Making
 from nexis_eval.platforms import BUILD_ARCH, Platform
 
-DEFAULT_RULE = "make"
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -27,8 +25,7 @@ class Source:
 
 def from_source(making: Making, package: Package, platform: Platform) -> int:
     """Build a package by the rule of its build system."""
-    rule = making.rule(package, package.build_system or DEFAULT_RULE)
-    return built(making, package, platform, rule, download(making, package, "source", platform))
+    return built(making, package, platform, making.source_rule(package), download(making, package, "source", platform))
 
 
 def download(making: Making, package: Package, field: str, platform: Platform) -> Source:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nexis_eval.build_rules.calls import Caller
-from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.model import Role, Rule
+from nexis_eval.build_rules.reading import rule_for
+from nexis_eval.config.kernel import is_kernel
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
 from nexis_eval.graph.dag import GraphBuilder, layers
 from nexis_eval.graph.derivation import Choice, Derivation, Local, Union
@@ -69,6 +71,7 @@ class Making:
         }
         """The nodes of packages by architecture and name."""
         self._rules = rules
+        self._by_role: dict[Role, Rule] = {}
         self._memory = memory
         self._made: list[int] = []
         self._keys: list[str] = []
@@ -155,6 +158,19 @@ class Making:
                 place=self.place(package, "build_system"),
             )
         return rule
+
+    def rule_for(self, role: Role) -> Rule:
+        """The rule that has a role."""
+        rule = self._by_role.get(role)
+        if rule is None:
+            rule = self._by_role[role] = rule_for(role, self._rules)
+        return rule
+
+    def source_rule(self, package: Package) -> Rule:
+        """The rule that builds the source of a package; raises ``PackageError``."""
+        if package.build_system:
+            return self.rule(package, package.build_system)
+        return self.rule_for(Role.KERNEL if is_kernel(package, self.config) else Role.DEFAULT)
 
     def caller(self, rule: Rule) -> Caller:
         """What makes the calls of a rule."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nexis_eval.build_rules.model import Rule
+from nexis_eval.build_rules.model import Role, Rule
 from nexis_eval.config.model import Package
 from nexis_eval.graph.derivation import Choice
-from nexis_eval.packages.build import DEFAULT_RULE, attributes_of, built, download, from_source
+from nexis_eval.packages.build import attributes_of, built, download, from_source
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.making import Making
 from nexis_eval.platforms import BUILD_ARCH, Platform
 
-RULE = "prebuilt"
-
 
 def prebuilt(making: Making, package: Package, platform: Platform) -> int:
     """A vendor's archive, unpacked and tried; raises ``PackageError`` if there is none for the platform."""
-    rule = making.rule(package, RULE)
+    rule = making.rule_for(Role.PREBUILT)
     absence = making.pins.absence(package, platform)
     if absence is not None:
         raise PackageError(
@@ -34,7 +32,7 @@ def choice(making: Making, package: Package, platform: Platform) -> int:
     """The vendor's binary, and the source build that stands in for it."""
     given = package
     if package.options:
-        rule = making.rule(package, package.build_system or DEFAULT_RULE)
+        rule = making.source_rule(package)
         package = replace(package, options={k: v for k, v in package.options.items() if k in rule.options})
     source = from_source(making, package, platform)
     absence = making.pins.absence(package, platform)

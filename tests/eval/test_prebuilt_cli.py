@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nexis_eval.cli.main import run
-from nexis_eval.evaluation import update, whole
+from nexis_eval.evaluation import directories, whole
 from nexis_eval.packages.errors import PackageError
 from nexis_store.cli.main import run as run_store
 from tests.eval.fetch.servers import Site
@@ -71,7 +71,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def person(
     tmp_path: Path, rules: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Person]:
-    for module in (whole, update):
+    for module in (whole, directories):
         monkeypatch.setattr(module, "RULES", rules)
     monkeypatch.setenv("NEXIS_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)

@@ -234,7 +234,7 @@ def test_a_file_that_is_no_rule_is_an_error_with_its_place(tmp_path: Path, files
 
 
 def test_a_template_that_fails_names_rule_and_phase() -> None:
-    rule = Rule("odd", "Odd.", order=("build",), phases={"build": "true\n{{ nme }}"}, file="odd.toml")
+    rule = Rule("odd", "Odd.", order=("build",), phases={"build": "true\n{{ nme }}"})
     with pytest.raises(RuleError) as caught:
         render(rule, context(Package("x")))
     assert "rule 'odd': the template of phase 'build'" in caught.value.message
