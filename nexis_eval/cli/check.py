@@ -22,6 +22,7 @@ from nexis_eval.config.errors import ConfigErrors, PlaceholderHashError, each_er
 from nexis_eval.config.explain import without_effect, written_key
 from nexis_eval.config.model import Config
 from nexis_eval.diagnostics import as_json, as_sarif, render
+from nexis_eval.evaluation.directories import check_own
 from nexis_eval.evaluation.evaluate import evaluate
 from nexis_eval.image.assemble import missing_from
 from nexis_eval.packages.errors import NotLockedError
@@ -140,7 +141,9 @@ def _evaluate(arguments: argparse.Namespace, config: Config) -> list[NexisError]
     request = Request(arguments.file, arguments.arch, tuple(arguments.profile), tuple(arguments.overrides))
     found: list[NexisError] = list(missing_from(config))
     try:
-        evaluate(request, evaluation_cache(), None)
+        evaluation = evaluate(request, evaluation_cache(), None)
+        if config.rules.paths:
+            check_own(config.rules, evaluation.graph)
     except NexisError as error:
         found += each_error(error)
     lacking: list[NexisError] = [] if arguments.strict else [each for each in found if isinstance(each, LACKING)]

@@ -328,7 +328,7 @@ PACKAGES = Section(
             "packages.build",
         ),
         Setting("post_build_script", values.LOCAL_PATH, "Shell script that runs after installing.", "packages.build"),
-        Setting("build_system", _WORD, "The rule that builds it; `nexis-eval rules` lists them.", "packages.build"),
+        Setting("build_system", _WORD, "The rule that builds it; `nexis-eval rules` lists them.", "packages.making"),
         Setting(
             "build_flags",
             values.LINES,

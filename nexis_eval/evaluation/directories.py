@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from nexis_eval.build_rules.calls import rule_digest
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.reading import load_rules, rule_files
+from nexis_eval.build_rules.rendering import render_call
+from nexis_eval.build_rules.trial import check_rendering, read_tests
 from nexis_eval.config.model import Rules
+from nexis_eval.graph.dag import DerivationGraph
+from nexis_eval.graph.derivation import Script
 from nexis_eval.places import RULES
 from nexis_eval.toolchain import DEFINITION, PINS, Toolchain, load_toolchain
 
@@ -20,6 +25,27 @@ def rules_of(rules: Rules) -> Mapping[str, Rule]:
 def toolchain_of(rules: Rules) -> Toolchain:
     """The product's tool sets, and those of the user's directories; raises ``ToolchainError``."""
     return load_toolchain(RULES, *(each.path for each in rules.paths))
+
+
+def check_own(rules: Rules, graph: DerivationGraph) -> None:
+    """Run the tests of the user's own rules, and render what ``graph`` calls them with.
+
+    Raises ``RuleError`` and ``RuleTestError`` with the place; building renders a script when its turn comes.
+    """
+    if not rules.paths:
+        return
+    every, product = rules_of(rules), RULES / "build"
+    own = {}
+    for rule in every.values():
+        if Path(rule.files[-1]).parent != product:
+            for test in read_tests(rule):
+                check_rendering(rule, test)
+        if any(Path(file).parent != product for file in rule.files):
+            own[rule_digest(rule)] = rule
+    for derivation in graph.derivations.values():
+        builder = derivation.builder
+        if isinstance(builder, Script) and builder.call and builder.call[0] in own:
+            render_call(own[builder.call[0]], builder.call)
 
 
 def files_of(rules: Rules) -> Iterator[Path]:

@@ -6,7 +6,7 @@ import pytest
 
 from nexis_eval.config.check import kernel_package
 from nexis_eval.config.errors import ConfigErrors
-from nexis_eval.config.kernel import name_and_version
+from nexis_eval.config.kernel import is_kernel, name_and_version
 from nexis_eval.config.load import load
 from nexis_eval.config.model import LocalPath
 
@@ -30,7 +30,7 @@ def test_the_settings_are_a_package_like_any_other(tmp_path: Path) -> None:
     config = load(write(tmp_path, SYSTEM))
     kernel = config.packages["linux"]
     assert kernel_package(config) is kernel
-    assert (kernel.version, kernel.build_system) == ("6.1.176", "kernel")
+    assert (kernel.version, is_kernel(kernel, config)) == ("6.1.176", True)
     assert kernel.source == ("mirror://debian/pool/main/l/linux/linux_{version}.orig.tar.xz",)
     assert kernel.hash == "sha256:9aad4025973feea3f0d978e82ab7db97d8d5ce3f59fcc6b1f316153d66e3a504"
     assert kernel.options == {"config": LocalPath("kernel.config", tmp_path / "kernel.config")}
