@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nexis_eval.build_rules.calls import BuildContext, render
-from nexis_eval.build_rules.errors import RuleError, RuleTestError
+from nexis_eval.build_rules.errors import CrossBuildError, RuleOptionError, RuleTestError
 from nexis_eval.build_rules.file import RuleFile, read_rule_file
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.config.kinds import InvalidValueError
 from nexis_eval.config.model import LocalPath, Package, package_of
 from nexis_eval.config.settings import PACKAGES
 from nexis_eval.platforms import BUILD_ARCH, PLATFORMS, platform_named
-from nexis_store.errors import NexisError
 from nexis_store.suggest import did_you_mean
 
 KEYS = frozenset(("package", "arch", "phases", "script", "env", "toolsets", "source", "files"))
@@ -43,10 +42,10 @@ class RuleTest:
     files: tuple[str, ...]
     """Paths that are there once it is built."""
 
-    def fail(self, message: str, *at: str | int) -> RuleTestError:
+    def fail(self, message: str, *at: str | int, hint: str | None = None) -> RuleTestError:
         """The error of an expectation that does not hold."""
         place = self.file.place(("tests", self.name, *at))
-        return RuleTestError(f"test '{self.name}' of rule '{self.file.name}': {message}", place=place)
+        return RuleTestError(f"test '{self.name}' of rule '{self.file.name}': {message}", hint=hint, place=place)
 
 
 def read_tests(rule: Rule) -> Iterator[RuleTest]:
@@ -120,10 +119,10 @@ def check_rendering(rule: Rule, test: RuleTest) -> str:
     )
     try:
         rendered = render(rule, context)
-    except RuleError:
-        raise
-    except NexisError as error:
-        raise test.fail(error.message, "package") from None
+    except RuleOptionError as error:
+        raise test.fail(error.message, "package", *error.at, hint=error.hint) from None
+    except CrossBuildError as error:
+        raise test.fail(error.message, "arch") from None
     run = tuple(line.removeprefix("run ") for line in rendered.script.splitlines() if line.startswith("run "))
     if test.phases is not None and run != test.phases:
         raise test.fail(f"the phases are {', '.join(run)}", "phases")

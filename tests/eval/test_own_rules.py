@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[dict[str, str], str]] = {
     ),
     "package of a test": (
         {"a.toml": RULE + "[tests.x.package]\noptions = { y = 1 }\n"},
-        "rules/a.toml:4:11: error: test 'x' of rule 'a': package 'x': rule 'a' has no option 'y'",
+        "rules/a.toml:4:17: error: test 'x' of rule 'a': package 'x': rule 'a' has no option 'y'",
     ),
     "key of a test's package": (
         {"a.toml": RULE + "[tests.x.package]\nbuild_flag = []\n"},
