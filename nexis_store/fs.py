@@ -220,20 +220,27 @@ def rename(source: str, path: str) -> None:
 
 
 def exchange(one: str, other: str) -> None:
-    """Let two paths change places, in one step where the file system can."""
+    """Let two paths change places in one step: at every moment each of them is there.
+
+    A file system that cannot do it does it in three steps; in between there is nothing at ``other``.
+    """
     import ctypes
 
     _step("rename", other)
-    libc = ctypes.CDLL(None, use_errno=True)
     try:
-        done = libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+        swap = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError:
-        done = False
-    if not done:
-        spare = f"{one}.spare"
-        os.rename(other, spare)
-        os.rename(one, other)
-        os.rename(spare, one)
+        swap = None
+    if swap is not None:
+        if swap(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise OSError(code, os.strerror(code), other)
+    spare = f"{one}.spare"
+    os.rename(other, spare)
+    os.rename(one, other)
+    os.rename(spare, one)
 
 
 def unlink(path: str) -> None:

@@ -16,7 +16,8 @@ from nexis_store.digest import TreeDigest
 from nexis_store.durability import Durability
 from nexis_store.errors import DamagedStoreError, NotInStoreError, StoreError
 from nexis_store.layout import Layout
-from nexis_store.names import encode
+from nexis_store.marks import is_whole
+from nexis_store.names import decode, encode
 from nexis_store.records import ARTIFACT, DEAD, DOOMED, LARGE, PENDING, SMALL, ArtifactRecord, pack_number
 from nexis_store.session import Session
 from nexis_store.sidecar import encode_sidecar, with_references
@@ -76,7 +77,7 @@ def publish(
 ) -> Artifact:
     """Show the durable tree in ``staging`` under its digest, or add references to what is there already.
 
-    With ``mend`` what is there is damaged: the staged tree takes its place.
+    With ``mend`` what is there was damaged: the staged tree takes its place if that is still so.
     """
     try:
         with host.database.transaction() as transaction:
@@ -120,12 +121,18 @@ def publish_in(
             return encode_sidecar(record.name, all, manifest, record.added_ns)
 
         after = _refer(layout, transaction, digest, wanted, staging, describe)
-        if mend:
+        # Looked at again under the lock: somebody else may have mended it, and what is whole is not replaced.
+        if mend and not is_whole(layout, digest, record.name, manifest):
             _mend(layout, digest, record.name, staging, describe(after))
     elif not os.path.exists(f"{staging}/description"):
         raise StoreError(f"{name} was collected while it was added again", hint="repeat the command")
     else:
         record = ArtifactRecord(name, manifest.size_bytes, len(manifest), added_ns)
+        doomed = transaction.get(DOOMED + digest)
+        if doomed is not None and decode(doomed) != name:
+            # A collection has forgotten it and not yet moved it away. Under its other name nobody would find it again.
+            with contextlib.suppress(FileNotFoundError):
+                fs.rename(layout.artifact(digest, decode(doomed)), f"{staging}/doomed")
         show(layout, digest, name, staging)
         after = refs.add_references(transaction, digest, wanted)
         transaction.put(ARTIFACT + digest, record.encode())

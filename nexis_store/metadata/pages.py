@@ -2,14 +2,20 @@
 
 The library trusts its file: a page that is not what it should be kills the process or gives wrong answers, and no
 page has a checksum. Here every page that can be reached is read and checked: its kind, its bounds, the order of its
-keys, the counts in the header, the list of free pages. The format is that of LMDB 0.9: ``struct MDB_meta``,
+keys, the counts in the headers, the list of free pages. The format is that of LMDB 0.9: ``struct MDB_meta``,
 ``MDB_page`` and ``MDB_node`` in its ``mdb.c``.
+
+Of the two headers the library believes the one with the greater transaction number, so a bit there would bring back an
+older state. The numbers follow each other, the even ones in the first header; and each transaction but the first
+replaces the root page, so each state's list of free pages ends with those that its own transaction freed. (The state
+before the newest is whole as well: its pages are used again only by the transaction after the next.)
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,12 +29,16 @@ _META = struct.Struct("=II16x")
 _DATABASE = struct.Struct("=IHHQQQQQ")
 _TAIL = struct.Struct("=QQ")
 _HEADER = struct.Struct("=QHHHH")
+_HEADER_BYTES = 40 + 2 * _DATABASE.size + _TAIL.size
 _PAGES = struct.Struct("=I")
 _NODE = struct.Struct("=HHHH")
 _NUMBER = struct.Struct("=Q")
 
 _BRANCH, _LEAF, _OVERFLOW = 0x01, 0x02, 0x04
 _KINDS = 0x2F
+_ORDER_FLAGS = 0x7E
+"""The flags of a tree that say how its keys are ordered."""
+_INTEGER_KEYS = 0x08
 _IN_OVERFLOW = 0x01
 _EMPTY = 0xFFFFFFFFFFFFFFFF
 _ATTEMPTS = 20
@@ -39,6 +49,7 @@ class PageError(Exception):
 
 
 class _Tree(NamedTuple):
+    flags: int
     depth: int
     branches: int
     leaves: int
@@ -69,46 +80,67 @@ def check(path: str, sum_key: bytes) -> None:
     fd = fs.open_regular(path)
     try:
         for _ in range(_ATTEMPTS):
-            meta = _newest(fd)
-            if meta is None:
-                return
+            headers = _headers(fd)
             try:
-                _File(fd, meta).check(sum_key)
+                metas = _states(headers)
+                if metas is not None:
+                    older, newest = metas
+                    _File(fd, older).check_free()
+                    _File(fd, newest).check(sum_key)
                 return
             except PageError:
                 # Pages of an older state are used again by those who write.
-                if _newest(fd) == meta:
+                if _headers(fd) == headers:
                     raise
     finally:
         os.close(fd)
 
 
-def _newest(fd: int) -> _Meta | None:
-    first = _read_meta(fd, 0)
-    if first is None:
-        return None
-    second = _read_meta(fd, first.page_size)
-    if second is None:
+def _headers(fd: int) -> tuple[bytes, bytes]:
+    """The bytes of both headers; raises ``PageError`` if the file does not have them."""
+    first = os.pread(fd, _HEADER_BYTES, 0)
+    second = os.pread(fd, _HEADER_BYTES, _page_size(first))
+    if len(second) < _HEADER_BYTES:
+        raise PageError("it is cut short")
+    return first, second
+
+
+def _page_size(header: bytes) -> int:
+    if len(header) < _HEADER_BYTES:
+        raise PageError("it is cut short")
+    page_size: int = _DATABASE.unpack_from(header, 40)[0]
+    if page_size not in (1 << power for power in range(9, 17)):
+        raise PageError("its header is damaged")
+    return page_size
+
+
+def _states(headers: tuple[bytes, bytes]) -> tuple[_Meta, _Meta] | None:
+    """The older state and the newest, which the library believes; ``None`` for a file of another version."""
+    first, second = map(_read_meta, headers)
+    if first is None or second is None:
         return None
     if first.page_size != second.page_size:
         raise PageError("its two headers differ")
-    return second if second.transaction > first.transaction else first
+    one, other = first.transaction, second.transaction
+    if (one, other) == (0, 0):
+        # Nobody has written to it yet.
+        if first != second or first.main.root != _EMPTY:
+            raise PageError("its two headers do not follow each other")
+    elif abs(one - other) != 1 or one % 2:
+        raise PageError("its two headers do not follow each other")
+    return (first, second) if other >= one else (second, first)
 
 
-def _read_meta(fd: int, at: int) -> _Meta | None:
-    data = os.pread(fd, 16 + 24 + 2 * _DATABASE.size + _TAIL.size, at)
-    if len(data) < 16 + 24 + 2 * _DATABASE.size + _TAIL.size:
-        raise PageError("it is cut short")
+def _read_meta(data: bytes) -> _Meta | None:
     magic, version = _META.unpack_from(data, 16)
     if magic != MAGIC:
         raise PageError("its header is damaged")
     if version != VERSION:
         return None
-    page_size = _DATABASE.unpack_from(data, 40)[0]
-    if page_size not in (1 << power for power in range(9, 17)):
+    free, main = (_Tree(*_DATABASE.unpack_from(data, 40 + index * _DATABASE.size)[1:]) for index in range(2))
+    if free.flags & _ORDER_FLAGS != _INTEGER_KEYS or main.flags & _ORDER_FLAGS:
         raise PageError("its header is damaged")
-    free, main = (_Tree(*_DATABASE.unpack_from(data, 40 + index * _DATABASE.size)[2:]) for index in range(2))
-    return _Meta(page_size, free, main, *_TAIL.unpack_from(data, 40 + 2 * _DATABASE.size))
+    return _Meta(_page_size(data), free, main, *_TAIL.unpack_from(data, 40 + 2 * _DATABASE.size))
 
 
 class _File:
@@ -132,9 +164,21 @@ class _File:
             else:
                 total += zlib.crc32(value, zlib.crc32(key))
 
+        free = self.check_free()
+        self._walk(self._meta.main, add, numbers=False)
+        if not free.isdisjoint(self._used):
+            raise PageError("its list of free pages names pages in use")
+        if expected is not None and expected != total % (1 << 64):
+            raise PageError("a key or a value is not what was written")
+
+    def check_free(self) -> set[int]:
+        """The numbers of the free pages. Raises ``PageError`` if they are not those of this state."""
         free: set[int] = set()
+        newest = 0
 
         def release(key: bytes, value: bytes) -> None:
+            nonlocal newest
+            newest = max(newest, *_NUMBER.unpack(key))
             numbers = struct.unpack_from(f"={len(value) // 8}Q", value)
             if not numbers or numbers[0] >= len(numbers):
                 raise PageError("its list of free pages is damaged")
@@ -144,11 +188,9 @@ class _File:
                 free.add(number)
 
         self._walk(self._meta.free, release, numbers=True)
-        self._walk(self._meta.main, add, numbers=False)
-        if not free.isdisjoint(self._used):
-            raise PageError("its list of free pages names pages in use")
-        if expected is not None and expected != total % (1 << 64):
-            raise PageError("a key or a value is not what was written")
+        if newest != (self._meta.transaction if self._meta.transaction > 1 else 0):
+            raise PageError("one of its headers is of another state than its pages")
+        return free
 
     def _page(self, number: int, kind: int, count: int = 1) -> bytes:
         if number > self._meta.last_page or not self._used.isdisjoint(range(number, number + count)):
@@ -188,7 +230,7 @@ class _File:
                 key = page[start : start + length]
                 if not leaf:
                     below.append(small | large << 16 | flags << 32)
-                    keys.append(key)
+                    keys.append(_ordered(key) if numbers else key)
                     continue
                 size = small | large << 16
                 start += length
@@ -206,8 +248,7 @@ class _File:
                     raise PageError(f"page {number} is damaged")
                 else:
                     value = page[start : start + size]
-                # Integers of this machine, compared as such.
-                keys.append(key[::-1] if numbers and _LITTLE else key)
+                keys.append(_ordered(key) if numbers else key)
                 visit(key, value)
             ordered = keys if leaf else keys[1:]
             previous = low
@@ -222,8 +263,6 @@ class _File:
                 entries += len(keys)
                 continue
             branches += 1
-            if numbers and _LITTLE:
-                keys = [key[::-1] for key in keys]
             lows = [low, *keys[1:]]
             highs = [*keys[1:], high]
             for child, bound, limit in zip(below, lows, highs, strict=True):
@@ -232,4 +271,6 @@ class _File:
             raise PageError("it has other pages or pairs than its header says")
 
 
-_LITTLE = struct.pack("=H", 1) == b"\1\0"
+def _ordered(number: bytes) -> bytes:
+    """An integer of this machine, whose bytes are in the order of its value."""
+    return number[::-1] if sys.byteorder == "little" else number

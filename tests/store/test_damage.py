@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_store import fs
 from nexis_store.archive import write_cpio, write_tar
 from nexis_store.cli.main import run
 from nexis_store.digest import BuildKey, DerivationId, TreeDigest
@@ -137,6 +138,45 @@ def test_what_is_damaged_is_stored_again(here: Path, path: str, damage: Callable
         assert list(store.verify(contents=True)) == []
         other = add(store, "other", program=True)
         assert other.digest != artifact.digest
+        assert list(store.verify(contents=True)) == []
+
+
+def test_while_a_tree_is_mended_its_path_is_never_gone(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = BuildKey.of(b"key")
+    with Store.open(here / "store") as store:
+        artifact = add(store, "first")
+        store.record(Realisation(key, DerivationId(key), "x", {"out": artifact.digest}))
+        cut(artifact.path / "usr/share/text")
+        moves: list[str] = []
+
+        def look(call: str, path: str) -> None:
+            moves.append(path)
+            assert store.realisation(key) is not None
+
+        def rename(before: str, after: str, rename: Callable[[str, str], None] = os.rename) -> None:
+            rename(before, after)
+            look("rename", after)
+
+        monkeypatch.setattr(os, "rename", rename)
+        monkeypatch.setattr(fs, "intercept", look)
+        add(store, "second")
+        monkeypatch.undo()
+        assert str(artifact.path) in moves
+        assert list(blemishes(str(artifact.path), store.manifest(artifact.digest))) == []
+
+
+def test_what_somebody_else_has_mended_is_not_replaced(here: Path) -> None:
+    with Store.open(here / "store") as store:
+        artifact = add(store, "first")
+        cut(artifact.path / "usr/share/text")
+        parts = []
+        for name in ("one", "other"):
+            fill(here / name)
+            parts.append(store.prepare_directory(here / name, name))
+        # Both find it damaged before one of them holds the lock.
+        mended = parts[0].tree.stat().st_ino
+        commit_together(store, parts)
+        assert artifact.path.stat().st_ino == mended
         assert list(store.verify(contents=True)) == []
 
 

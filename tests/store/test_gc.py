@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_store import fs
 from nexis_store.digest import BuildKey, DerivationId
 from nexis_store.errors import NotInStoreError, StoreError
 from nexis_store.realisation import Realisation
@@ -47,6 +48,31 @@ def test_a_new_artifact_is_kept_until_its_process_ends(store: Store) -> None:
     add(store, "a", {"a": b""})
     assert store.plan_gc().dead == ()
     assert [each.name for each in reopened(store).plan_gc().dead] == ["a"]
+
+
+def test_what_is_added_under_another_name_while_it_is_collected_leaves_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopHereError(Exception):
+        pass
+
+    def stop(call: str, path: str) -> None:
+        # The metadata are gone, the tree is not yet moved away.
+        if call == "rename" and path.startswith(f"{store.layout.trash}/"):
+            raise StopHereError
+
+    a = add(store, "a", {"a": b""})
+    plan = reopened(store).plan_gc()
+    monkeypatch.setattr(fs, "intercept", stop)
+    with pytest.raises(StopHereError):
+        store.execute_gc(plan)
+    monkeypatch.undo()
+    again = add(store, "b", {"a": b""})
+    assert again.digest == a.digest and again.path.is_dir() and not a.path.exists()
+    store.set_root("keep", again.digest)
+    assert collect(store) == set()
+    assert list(store.verify(contents=True)) == []
+    assert os.listdir(store.layout.staging) == os.listdir(store.layout.trash) == []
 
 
 def test_a_root_set_after_planning_saves_the_artifact(store: Store) -> None:
