@@ -167,6 +167,14 @@ def _resumes_at(response: httpx.Response) -> int | None:
     return -1 if begins is None else begins
 
 
+def _whole_size(response: httpx.Response, done: int) -> int | None:
+    """How many bytes the file has, of which ``done`` are here. A part says how large the whole is, or nobody knows."""
+    if response.status_code == 206:
+        return whole_number(response.headers.get("Content-Range", "").rpartition("/")[2].strip())
+    length = whole_number(response.headers.get("Content-Length", ""))
+    return None if length is None else length + done
+
+
 def _validator(response: httpx.Response) -> str:
     """How a server calls the state of a file (RFC 9110, 8.8), strongly enough to put halves together by."""
     tag = str(response.headers.get("ETag", ""))
@@ -226,8 +234,7 @@ async def _stream(
             partial.clear()
             raise AttemptError("the server sent another part than was asked for", again=True)
         done = begins or 0
-        length = whole_number(response.headers.get("Content-Length", ""))
-        total = None if length is None else length + done
+        total = _whole_size(response, done)
         if size is not None and total is not None and total != size:
             partial.clear()
             raise AttemptError(f"the file has {total:,} bytes there, {size:,} were expected")
@@ -242,7 +249,8 @@ async def _stream(
             partial.size,
             done > 0,
             response.headers.get("Content-Type", ""),
-            total is not None or "chunked" in response.headers.get("Transfer-Encoding", "").lower(),
+            total is not None
+            or (begins is None and "chunked" in response.headers.get("Transfer-Encoding", "").lower()),
         )
 
 

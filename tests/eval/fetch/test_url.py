@@ -433,6 +433,31 @@ def test_absurd_headers_are_a_failed_download(
         assert get(tmp_path, wanted(f"{bad}/x.bin", good)) == DATA
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("total", [str(len(DATA)), "*", "9" * 5000])
+def test_a_part_that_nobody_asked_for_is_not_the_whole(tmp_path: Path, total: str, known: bool) -> None:
+    """Something on the way answers 206 with the beginning of the file; what is missing is asked for."""
+    starts: list[int] = []
+
+    def part(connection: socket.socket) -> None:
+        starts.append(start := len(starts) * 400_000)
+        body = DATA[start : start + 400_000]
+        lines = f"Content-Range: bytes {start}-{start + len(body) - 1}/{total}\r\nContent-Length: {len(body)}\r\n"
+        connection.sendall(f'HTTP/1.1 206 Part\r\n{lines}ETag: "1"\r\nConnection: close\r\n\r\n'.encode() + body)
+
+    async def pinned(page: str) -> Received:
+        async with new_client() as client:
+            return await download((page,), tmp_path / "x", mirrors=Mirrors({}), client=client)
+
+    with raw_server(part) as server:
+        if known:
+            assert get(tmp_path, wanted(f"{server}/x.bin")) == DATA
+            return
+        received = asyncio.run(pinned(f"{server}/x.bin"))
+        assert received.announced == (total == str(len(DATA)))
+        assert not received.announced or received.hash == SHA256
+
+
 def test_what_servers_say_is_short_and_without_control_characters(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 500 \x9b2J" + b"x" * 50_000 + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with raw_server(lambda connection: connection.sendall(answer)) as bad:
