@@ -144,7 +144,7 @@ def _limits(rule: Rule) -> Iterator[str]:
     if isinstance(rule.cross, Mapping):
         yield from (f"does not build for {arch}: {reason}" for arch, reason in sorted(rule.cross.items()))
     elif rule.cross is not True:
-        yield f"builds for this machine only: {rule.cross or 'it cannot do else'}"
+        yield f"cannot cross-compile{f': {rule.cross}' if rule.cross else ''}"
 
 
 def _described(rule: Rule, rules: Mapping[str, Rule]) -> Iterator[str]:

@@ -101,7 +101,7 @@ def positive(value: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"'{value}' is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"'{value}' is not a positive integer")
     return number
 
 

@@ -328,10 +328,8 @@ def _print_plan(store: Store, evaluation: Evaluation, plan: Plan, named: Sequenc
     for each, derivation in plan.pending.items():
         doubt = "" if each in plan.certain else "  (unless its inputs come out unchanged)"
         print(f"{derivation.builder.verb:8} {derivation.label}{doubt}")
-    print(
-        f"{text.plural(len(plan.certain), 'step')} to do, {text.plural(plan.possible, 'more step')} that may be cut off"
-        if plan.pending
-        else f"{text.plural(len(plan.read), 'result')} to copy"
-        if plan.read
-        else "nothing to do"
-    )
+    if not plan.pending:
+        print(f"{text.plural(len(plan.read), 'result')} to copy" if plan.read else "nothing to do")
+        return
+    more = f"; up to {plan.possible} more, depending on what comes out" if plan.possible else ""
+    print(f"{text.plural(len(plan.certain), 'step')} to run{more}")

@@ -168,7 +168,7 @@ def _realise_inputs(
     if outcome.failed:
         raise InputsFailedError(
             f"{derivation.label} cannot be entered: {', '.join(outcome.failed)} failed to build",
-            hint="'nexis-eval debug' enters what failed; what the failure says above is how to call it",
+            hint="to enter the build that failed, run the 'nexis-eval debug' command printed with the failure",
         )
     return outcome.outputs
 

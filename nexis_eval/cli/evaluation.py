@@ -46,7 +46,7 @@ def evaluate(args: argparse.Namespace) -> Evaluation:
         request, evaluation_cache(), None if args.locked else partial(_pin, args)
     )
     if evaluation.summary.idle:
-        print(f"note: without effect yet: {', '.join(evaluation.summary.idle)}", file=sys.stderr)
+        print(f"note: not implemented yet, ignored: {', '.join(evaluation.summary.idle)}", file=sys.stderr)
     return evaluation
 
 

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _steps(text: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of steps: write 0, 1, 2 …")
     return int(text)
 
 

@@ -37,7 +37,7 @@ def size(value: str) -> int:
     except ValueError:
         raise argparse.ArgumentTypeError("write a size like 800M or 12G") from None
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be more than nothing")
+        raise argparse.ArgumentTypeError("must be greater than zero")
     return int(number * (1 << shift))
 
 
@@ -49,7 +49,7 @@ def seconds(value: str) -> float:
     except ValueError:
         raise argparse.ArgumentTypeError("write a time like 90s, 30m or 2h") from None
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be more than nothing")
+        raise argparse.ArgumentTypeError("must be greater than zero")
     return number * (unit or 1)
 
 

@@ -151,7 +151,7 @@ def resolve_again(text: str, first: Operand, stores: Stores, place: str) -> Oper
         return resolve(text, stores, None)
     if first.records is None:
         raise OperandError(
-            f"{text} is {first.kind} of its own, which another store cannot be asked for",
+            f"{text} is {first.kind}, not an artifact of a store: it cannot be looked up in another store",
             hint="name an artifact or a root of the store, or give B",
         )
     builds = _last_builds(stores.main())

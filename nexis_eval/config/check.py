@@ -396,7 +396,7 @@ def _kernel(config: Config, checker: _Checker) -> None:
         if name in config.packages:
             checker.problem(
                 errors.KernelError,
-                f"'kernel_source' makes a package '{name}', but there is one of that name",
+                f"'kernel_source' defines package '{name}', but [[packages]] already has one",
                 "keep one of the two: the package, or kernel_source",
                 ("system", "kernel_source"),
                 [(("packages", name, "name"), "the package is here")],
@@ -410,7 +410,7 @@ def _kernel(config: Config, checker: _Checker) -> None:
         message = f"there is no kernel '{system.kernel}': package '{name}' has version '{other.version}'"
         hint = f'write kernel = "{name}"'
     else:
-        message = f"there is no package '{system.kernel}' to be the kernel"
+        message = f"kernel '{system.kernel}' is not a declared package"
         hint = did_you_mean(system.kernel, config.packages, "declare it with [[packages]], or set kernel_source")
     checker.problem(errors.KernelError, message, hint, at, missing=("system", "kernel_source"))
 
@@ -572,7 +572,7 @@ def _conflicts(config: Config, checker: _Checker) -> None:
         if winner not in config.packages:
             checker.problem(
                 errors.WinnerError,
-                f"'{winner}' is to win {path}, but no such package is declared",
+                f"[conflicts] chooses '{winner}' for {path}, but no package '{winner}' is declared",
                 did_you_mean(winner, config.packages, "name a declared package"),
                 ("conflicts", path),
             )

@@ -174,7 +174,7 @@ class _Loader:
                 Problem(
                     errors.IncludeCycleError,
                     f"the file includes itself: {' → '.join([*cycle, source.shown])}",
-                    "take one link out; what several files need belongs into a file of its own",
+                    "take one link out, or move shared settings into a file that both include",
                     spot,
                 )
             )
@@ -283,7 +283,7 @@ def _finish(loader: _Loader) -> tuple[Config, Origins]:
 def _not_meant_for(arch: str, meant_for: Sequence[str], origins: Origins) -> ConfigError:
     return Problem(
         errors.ArchitectureError,
-        f"this system is not meant for {arch}",
+        f"system.architectures does not include '{arch}'",
         f"choose {' or '.join(f'--arch {each}' for each in meant_for)}, or add '{arch}' to the list",
         origins.spot(("system", "architectures")),
     ).located()

@@ -300,4 +300,4 @@ def _elsewhere(key: str) -> str | None:
     ]
     if not owners:
         return None
-    return f"'{key}' belongs into {' or '.join(owners)}; mind the table header above this line"
+    return f"'{key}' is a key of {' or '.join(owners)}; this line is inside another table"

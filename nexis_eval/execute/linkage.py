@@ -211,8 +211,8 @@ def _missing(label: str, lacking: dict[str, str], owners: Callable[[str], Sequen
     for name, path in list(lacking.items())[:MAX_SHOWN]:
         has = owners(name.rsplit("/", 1)[-1])
         packages.update(dict.fromkeys(has[:1]))
-        which = f"which {' and '.join(has)} has" if has else "which no package of this system has so far"
-        lines.append(f"/{path} needs {name}, {which}")
+        provided = f"{' and '.join(has)} provides it" if has else "no package of this system provides it"
+        lines.append(f"/{path} needs {name} ({provided})")
     if len(lacking) > MAX_SHOWN:
         lines.append(f"and {len(lacking) - MAX_SHOWN} more")
     listed = ", ".join(f'"{each}"' for each in packages)
@@ -229,7 +229,7 @@ def _missing(label: str, lacking: dict[str, str], owners: Callable[[str], Sequen
     else:
         add = "add the package that has it to runtime_dependencies"
     return MissingLibraryError(
-        f"{label} needs what its run-time dependencies do not have: {'; '.join(lines)}",
+        f"{label}: its runtime_dependencies lack what it needs: {'; '.join(lines)}",
         hint=f'{add}; or, if it can do without: allow_missing = ["{first}"]',
     )
 

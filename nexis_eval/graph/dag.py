@@ -31,7 +31,7 @@ class DerivationGraph:
     origins: Mapping[DerivationId, Place] = field(default_factory=dict)
     """Where the configuration asked for it; no part of any identity."""
     lacking: Callable[[], None] = field(default=_lacks_nothing, compare=False, repr=False)
-    """Raises what the system lacks, where it has no targets but its packages for that reason."""
+    """Raise ``MissingPackageError`` if a missing package keeps the system from having images."""
 
     def head(self, each: DerivationId) -> Head:
         """What a derivation is, without rendering what a rule makes of it."""

@@ -406,8 +406,8 @@ def _see_that_it_is_meant(found: LockedSource, declared: str | None, before: Loc
             raise LockError(
                 f"the file at {url} has the hash {before.algorithm}:{other}, nexis.lock has "
                 f"{before.algorithm}:{before.hash}",
-                hint=f"if upstream has released a new version, run 'nexis-eval lock --update {found.package}'; if not, "
-                "beware of this file",
+                hint=f"if upstream has released a new version, run 'nexis-eval lock --update {found.package}'; "
+                "otherwise somebody may have tampered with the file: do not use it",
             )
 
 

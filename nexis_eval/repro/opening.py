@@ -18,7 +18,7 @@ MAX_DIFF_LINES = 200
 MAX_TEXT_LINES = 20_000
 MAX_PARTS = 200
 HEX_RANGES = 8
-UNEXPLAINED = "there is content that differs for no reason one can see in it"
+UNEXPLAINED = "contents differ; no known cause was recognised"
 MAX_WHOLE_BYTES = 256 << 20
 """Files beyond this are compared by their formats' parts only, not byte by byte."""
 

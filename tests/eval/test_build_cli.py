@@ -173,8 +173,8 @@ def test_a_place_that_takes_no_result_is_told_before_anything_is_built(person: P
     [
         ("why-depends good", "error: 1 target given (good), 2 wanted [E0005]\n"),
         ("why-depends good killed empty", "error: 3 targets given (good, killed, empty), 2 wanted [E0005]\n"),
-        ("graph --depth -1", "graph: error: argument --depth: '-1' is no whole number of at least 0\n"),
-        ("graph --depth x", "graph: error: argument --depth: 'x' is no whole number of at least 0\n"),
+        ("graph --depth -1", "graph: error: argument --depth: '-1' is not a number of steps: write 0, 1, 2 …\n"),
+        ("graph --depth x", "graph: error: argument --depth: 'x' is not a number of steps: write 0, 1, 2 …\n"),
         ("fetch --from nosuch", "error: there is no bundle nosuch [F0007]\n"),
     ],
 )

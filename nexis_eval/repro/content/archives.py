@@ -126,7 +126,7 @@ def zip_archive(data: Data) -> Parsed:
         def read() -> bytes:
             try:
                 return archive.read(member)
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            except (zipfile.BadZipFile, RuntimeError, NotImplementedError, MemoryError) as error:
                 raise FormatError(str(error)) from None
 
         return read

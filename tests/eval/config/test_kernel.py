@@ -59,5 +59,5 @@ def test_a_package_of_the_same_name_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors) as caught:
         load(file)
     (error,) = caught.value.errors
-    assert error.message == "'kernel_source' makes a package 'linux', but there is one of that name"
+    assert error.message == "'kernel_source' defines package 'linux', but [[packages]] already has one"
     assert str(error.place).endswith("system.toml:3:17")

@@ -131,8 +131,8 @@ def test_what_has_no_effect_yet_is_told_at_every_evaluation(system: Path, capsys
     system.write_text("[system.selinux]\nenabled = true\n[[packages]]\n" + KERNEL.partition("[[packages]]\n")[2])
     for _ in range(2):
         assert run(["targets"]) == 0
-        assert "note: without effect yet: system.selinux.enabled\n" in capsys.readouterr().err
+        assert "note: not implemented yet, ignored: system.selinux.enabled\n" in capsys.readouterr().err
     # An edit that is taken in says it as well.
     system.write_text(system.read_text().replace("6.1", "6.2"))
     assert run(["targets"]) == 0
-    assert "note: without effect yet: system.selinux.enabled\n" in capsys.readouterr().err
+    assert "note: not implemented yet, ignored: system.selinux.enabled\n" in capsys.readouterr().err

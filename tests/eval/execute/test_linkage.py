@@ -93,7 +93,7 @@ def test_a_missing_library_is_named_with_the_file_and_the_package_that_has_it(ch
     with pytest.raises(MissingLibraryError) as caught:
         check.run("libc")
     assert caught.value.message == (
-        "tool-1.0 needs what its run-time dependencies do not have: /usr/bin/tool needs libx.so.7, which extra has"
+        "tool-1.0: its runtime_dependencies lack what it needs: /usr/bin/tool needs libx.so.7 (extra provides it)"
     )
     assert caught.value.hint == (
         'add runtime_dependencies = ["extra"]; or, if it can do without: allow_missing = ["libx.so.7"]'
@@ -104,7 +104,7 @@ def test_a_library_that_nobody_has_and_a_loader_that_is_not_declared(check: Chec
     install(check, linked, "a.out")
     with pytest.raises(MissingLibraryError) as caught:
         check.run()
-    assert "/usr/bin/tool needs libx.so.7, which no package of this system has so far" in caught.value.message
+    assert "/usr/bin/tool needs libx.so.7 (no package of this system provides it)" in caught.value.message
     assert "/usr/bin/tool needs /lib64/ld-linux-x86-64.so.2" in caught.value.message
     assert caught.value.hint is not None
     assert 'name = "glibc" and debian = ["libc6"], then `nexis-eval lock`' in caught.value.hint
@@ -152,7 +152,7 @@ def test_the_interpreter_of_a_script_is_needed_unless_every_system_has_it(check:
         return
     with pytest.raises(MissingLibraryError) as caught:
         check.run()
-    assert f"/usr/bin/tool needs {needs}, which no package" in caught.value.message
+    assert f"/usr/bin/tool needs {needs} (no package" in caught.value.message
     check.package("language", f"usr/bin/{needs.rpartition('/')[2]}")
     check.run("language")
 
