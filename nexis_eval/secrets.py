@@ -84,7 +84,10 @@ def blotted(line: str) -> str:
     return _SECRET.sub(lambda match: "*" * len(match[0]), line) if "$" in line else line
 
 
+_GIVEN = re.compile(r"(?:--set=)?[^={]*password_hash[\"' ]*=")
+
+
 def blotted_override(text: str) -> str:
-    """``KEY=VALUE`` of the command line as it may be shown."""
-    key, equals, _ = text.partition("=")
-    return f"{key}={HIDDEN}" if equals and key.strip("\"' ").endswith("password_hash") else blotted(text)
+    """``KEY=VALUE`` of the command line as it may be shown, and any other word of it."""
+    match = _GIVEN.match(text)
+    return match[0] + HIDDEN if match else blotted(text)

@@ -557,6 +557,13 @@ def _config_files(config: Config, checker: _Checker) -> None:
     by_path: dict[str, str] = {}
     for name, file in config.config_files.items():
         first = by_path.setdefault(file.path, name)
+        if file.path.rstrip("-") in ("/etc/shadow", "/etc/gshadow"):
+            checker.problem(
+                errors.SecretFileError,
+                f"{file.path} holds what no store may have, and a configured file is in the store",
+                "delete the table; [users.NAME] password_hash or password_hash_file brings a password into images",
+                ("config_files", name, "path"),
+            )
         if first != name:
             checker.problem(
                 errors.SamePathError,

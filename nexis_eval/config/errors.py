@@ -575,3 +575,13 @@ class PasswordFileError(ConfigError):
     """
 
     code = "C0527"
+
+
+class SecretFileError(ConfigError):
+    """A file of ``[config_files]`` is one that only holds secrets: ``/etc/shadow``, ``/etc/gshadow``.
+
+    Configured files are in the store, which everybody reads. Passwords come from ``[users.NAME]``, and get into the
+    copies of images alone (``docs/images.md``).
+    """
+
+    code = "C0528"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.cli.bug import report
 from nexis_eval.cli.main import run
 from nexis_eval.config.model import User
 from nexis_eval.secrets import HIDDEN, Secret, blotted, blotted_override
@@ -189,4 +190,19 @@ def test_a_line_of_a_configuration_is_shown_without_its_secrets(line: str, shown
 
 def test_an_override_is_shown_without_its_secret() -> None:
     assert blotted_override("users.ada.password_hash=hunter2") == f"users.ada.password_hash={HIDDEN}"
+    assert blotted_override("--set=users.ada.password_hash=hunter2") == f"--set=users.ada.password_hash={HIDDEN}"
+    assert "hunter2" not in blotted_override('users.ada={ password_hash = "hunter2" }')
     assert blotted_override("packages.zlib.version=1.3") == "packages.zlib.version=1.3"
+    assert blotted_override("system.toml") == "system.toml"
+
+
+def test_a_report_of_a_bug_has_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["nexis-eval", "check", "--set", f"users.ada.password_hash={CANARIES[0]}"])
+    assert report(ValueError(f"not {hashed(CANARIES[1])} but {Secret(CANARIES[2])}")) == 70
+    (file,) = tmp_path.iterdir()
+    for text in (capsys.readouterr().err, file.read_text()):
+        assert "ValueError: not (secret) but (secret)" in text
+        assert "Canary" not in text
