@@ -32,7 +32,7 @@ QEMU  := qemu-x86_64 qemu-aarch64 qemu-riscv64
 BUILD_FLAGS := $(if $(JOBS),--jobs $(JOBS)) $(if $(STORE),--store $(STORE))
 
 .DEFAULT_GOAL := iso
-.PHONY: iso run-qemu test lint types fmt boot repro cross crash fuzz peers bench setup venv pins clean distclean help
+.PHONY: iso run-qemu test lint types fmt boot repro cross crash fuzz peers bench setup venv pins timezones clean distclean help
 
 iso: $(VENV)/.runtime ## Build kernel, root file system, ISO and run-qemu.sh for ARCH (default x86_64)
 	$(BIN)/nexis-eval build $(CONFIG) --arch $(ARCH) $(BUILD_FLAGS) --output $(IMAGES)
@@ -93,6 +93,11 @@ pins: ## Refresh the pinned Python packages (requirements/*.txt)
 	  --strip-extras --allow-unsafe --extra build -o requirements/runtime.txt pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --strip-extras --allow-unsafe --extra build --extra dev -o requirements/dev.txt pyproject.toml
+
+TZDATA ?= /usr/share/zoneinfo/tzdata.zi
+timezones: ## Refresh the names of time zones from this machine's tzdata
+	{ head -n 1 $(TZDATA); \
+	  awk '$$1 == "Z" && $$2 != "Factory" { print $$2 } $$1 == "L" { print $$3 }' $(TZDATA) | LC_ALL=C sort; } >nexis_eval/config/timezones.txt
 
 clean: ## Remove the images and the caches of the tools (the store stays: 'nexis-store gc')
 	rm -rf buildroot_backup_imgs reports .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

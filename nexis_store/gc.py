@@ -241,7 +241,6 @@ def empty_trash(layout: Layout, database: Database, progress: Progress | None = 
         with database.transaction(durable=False) as transaction:
             for digest, name in doomed:
                 _hide(layout, transaction, digest, name)
-    freed = 0
     for path in abandoned_staging(layout):
         _take_unknown(layout, database, path)
         fs.remove_tree(path)
@@ -251,7 +250,7 @@ def empty_trash(layout: Layout, database: Database, progress: Progress | None = 
         return 0
     # A description goes with its tree.
     trees = sorted(name for name in names if not (name.endswith(".tree") and name.removesuffix(".tree") in names))
-    return freed + freeing.free_all(layout, [f"{layout.trash}/{name}" for name in trees], progress)
+    return freeing.free_all(layout, [f"{layout.trash}/{name}" for name in trees], progress)
 
 
 def _take_unknown(layout: Layout, database: Database, staging: str) -> None:

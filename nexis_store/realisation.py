@@ -28,7 +28,7 @@ def was_given(realisation: Realisation, digests: Iterable[TreeDigest]) -> bool:
 class Realisation:
     """One build key and the tree of each output.
 
-    ``origin`` tells how the outputs came to be: ``built``, ``fetched``, ``substituted``, ``prebuilt`` or ``fallback``;
+    ``origin`` tells how the outputs came to be: ``built``, ``fetched``, ``prebuilt`` or ``fallback``;
     ``note`` says why where that needs a word (why a prebuilt package was not used). Times are nanoseconds.
     """
 

@@ -33,7 +33,7 @@ LAST = "last"
 Evaluated = tuple[argparse.Namespace, Evaluation]
 
 
-class OperandError(NexisError):
+class DerivationOperandError(NexisError):
     """What was given to compare names no derivation.
 
     Each side is a configuration, a JSON file of ``show-derivation --recursive --json``, ``graph --json`` or ``repro
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     evaluations: list[Evaluated] = []
     words = [each.partition("#") for each in (args.before, args.after)]
     if all(name == LAST for name, _, _ in words):
-        raise OperandError(
+        raise DerivationOperandError(
             "both sides are what was last built",
             hint="name a configuration on one side: its system is looked up in the store",
         )
@@ -92,12 +92,14 @@ def run(args: argparse.Namespace) -> int:
 def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Evaluated]) -> Side:
     if name == LAST:
         if not evaluations:
-            raise OperandError("'last' needs a configuration on the other side", hint="give a SYSTEM.toml there")
+            raise DerivationOperandError(
+                "'last' needs a configuration on the other side", hint="give a SYSTEM.toml there"
+            )
         chosen, evaluation = evaluations[0]
         with store_to_ask(chosen, evaluation.summary.store_profile) as store:
             record = last(store, evaluation.summary.system, evaluation.summary.arch, [target] if target else [])
         if record is None:
-            raise OperandError(
+            raise DerivationOperandError(
                 f"this store knows no build of '{evaluation.summary.system}' for {evaluation.summary.arch}",
                 hint="build it once, or name its store with --store",
             )
@@ -118,14 +120,14 @@ def _graph_of(path: Path) -> DerivationGraph:
         value = json.loads(path.read_text(encoding="utf-8"))
         graph = graph_from_json(value.get("graph", value))
     except OSError as error:
-        raise OperandError(f"cannot read {path}: {error.strerror}", hint="name an existing file") from error
+        raise DerivationOperandError(f"cannot read {path}: {error.strerror}", hint="name an existing file") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise OperandError(
+        raise DerivationOperandError(
             f"{path} holds no derivations", hint="make one with 'nexis-eval show-derivation --recursive --json'"
         ) from error
     for derivation in graph.derivations.values():
         if any(each not in graph.derivations for each in derivation.dependencies()):
-            raise OperandError(
+            raise DerivationOperandError(
                 f"{path} lacks what {derivation.label} needs",
                 hint="make it with 'nexis-eval show-derivation --recursive --json'",
             )
@@ -135,7 +137,7 @@ def _graph_of(path: Path) -> DerivationGraph:
 def _top(graph: DerivationGraph, path: Path) -> DerivationId:
     found = [each for each, users in graph.dependents().items() if not users]
     if len(found) != 1:
-        raise OperandError(
+        raise DerivationOperandError(
             f"{path} holds {plural(len(found), 'derivation')} that no other needs",
             hint=f"say which one is meant: {path}#TARGET",
         )

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from nexis_eval.cli.repro_common import read_record
 from nexis_eval.record import FILE, decode
-from nexis_eval.repro.cache import INDEX, MAX_FILE_BYTES, Cache, DirectoryShelf, HttpShelf, Shelf
+from nexis_eval.repro.cache import MAX_FILE_BYTES, Cache, DirectoryShelf, HttpShelf, Shelf
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.record import BuildRecord, RecordError
 from nexis_eval.repro.recording import from_build_record
 from nexis_eval.repro.signing import signature_of, verify
+from nexis_store.binary_cache import INDEX
 from nexis_store.digest import TreeDigest
 from nexis_store.errors import NexisError
 from nexis_store.generations import CURRENT, Generation

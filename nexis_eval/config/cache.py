@@ -54,7 +54,8 @@ class Request:
 def program_files() -> tuple[Path, ...]:
     """The files of the program: another program may evaluate differently."""
     package = Path(__file__).resolve().parents[1]
-    return tuple(sorted((*package.rglob("*.py"), *package.parent.glob("nexis_store/*.py"))))
+    store = package.with_name("nexis_store")
+    return tuple(sorted((*package.rglob("*.py"), *package.glob("config/*.txt"), *store.rglob("*.py"))))
 
 
 def _stamp(path: str) -> Stamp | None:

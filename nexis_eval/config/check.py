@@ -267,7 +267,7 @@ def _packages(config: Config, checker: _Checker) -> None:
             _debian(package, checker)
         if package.hash and package.source and _is_repository(package.source[0]):
             checker.problem(
-                errors.PackageError,
+                errors.PackageKeysError,
                 f"package '{name}' has a 'hash', but its source is a repository, which has none",
                 "delete it: 'nexis-eval lock' pins the commit and all that is in it",
                 (*at, "hash"),
@@ -284,7 +284,9 @@ def _without_effect(package: Package, key: str, kinds: frozenset[Kind], checker:
     else:
         message = f"package '{package.name}' has '{key}', which does nothing beside '{min(kinds)}'"
         hint = f"delete it, {_DEBIAN_WAY}"
-    checker.problem(errors.PackageError, message, hint, (*at, key), missing=None if lacking is None else (*at, lacking))
+    checker.problem(
+        errors.PackageKeysError, message, hint, (*at, key), missing=None if lacking is None else (*at, lacking)
+    )
 
 
 _DEBIAN_WAY = (
@@ -298,7 +300,7 @@ def _debian(package: Package, checker: _Checker) -> None:
     for other in ("source", "prebuilt"):
         if getattr(package, other):
             checker.problem(
-                errors.PackageError,
+                errors.PackageKeysError,
                 f"package '{package.name}' has both 'debian' and '{other}'",
                 "it is either built or unpacked: keep one, or make two packages",
                 (*at, "debian"),
@@ -308,14 +310,14 @@ def _debian(package: Package, checker: _Checker) -> None:
     for option, value in package.options.items():
         if option not in DEBIAN_OPTIONS:
             checker.problem(
-                errors.PackageError,
+                errors.PackageKeysError,
                 f"package '{package.name}': Debian packages have no option '{option}'",
                 did_you_mean(option, DEBIAN_OPTIONS, f"options beside 'debian': {', '.join(DEBIAN_OPTIONS)}"),
                 (*at, "options", option),
             )
         elif not isinstance(value, tuple) or not all(isinstance(each, str) and each for each in value):
             checker.problem(
-                errors.PackageError,
+                errors.PackageKeysError,
                 f"package '{package.name}': option '{option}' must be a list of strings",
                 "paths, or shell patterns, relative to the root of the package",
                 (*at, "options", option),
@@ -602,7 +604,7 @@ def _urls(config: Config, checker: _Checker) -> None:
                 good.add(url)
             if mirror is not None and mirror not in mirrors:
                 checker.problem(
-                    errors.UnknownMirrorError,
+                    errors.UndefinedMirrorError,
                     f"there is no mirror set '{mirror}'",
                     did_you_mean(mirror, mirrors, f'define it: [mirrors] {mirror} = ["https://…"]'),
                     (*at, index),

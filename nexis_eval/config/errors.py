@@ -489,7 +489,7 @@ class UnknownAccountError(ConfigError):
     code = "C0526"
 
 
-class PackageError(ConfigError):
+class PackageKeysError(ConfigError):
     """The keys of a package contradict each other, such as ``prebuilt_hash`` without ``prebuilt``."""
 
     code = "C0511"
@@ -510,7 +510,7 @@ class PlaceholderHashError(ConfigError):
     code = "C0513"
 
 
-class UnknownMirrorError(ConfigError):
+class UndefinedMirrorError(ConfigError):
     """``mirror://SET/…`` names a set that neither ``[mirrors]`` nor the machine's apt configuration defines."""
 
     code = "C0514"

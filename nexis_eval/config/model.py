@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
+from nexis_eval.keypath import KeyPath as KeyPath
 from nexis_eval.secrets import Secret
 from nexis_store.errors import Place
-
-KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from nexis_eval.fetch.headers import printable, said
+from nexis_eval.fetch.headers import said
 from nexis_eval.fetch.pace import least_rate
 from nexis_eval.fetch.proxies import environment_proxies
 from nexis_store.errors import NexisError, Place
@@ -114,7 +114,7 @@ def shown(url: str) -> str:
         return _short(url).partition("?")[0]
     host = parts.netloc.rpartition("@")[2]
     plain = urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", parts.fragment))
-    return plain if plain.isprintable() else printable(plain)
+    return said(plain)
 
 
 def refuse_secrets(url: str) -> str:

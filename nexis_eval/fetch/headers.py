@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from nexis_store.names import printable
+
 MAX_DIGITS = 18
 """Of a number in a header: what is longer is not the size or the time of anything."""
 MAX_SAID = 200
 """Characters of what a server says that are repeated in a message."""
-
-
-def printable(text: str) -> str:
-    """``text`` with a blank for each control character."""
-    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def said(text: str) -> str:

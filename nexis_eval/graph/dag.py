@@ -11,10 +11,9 @@ from nexis_eval.graph.derivation import Derivation, Input, Use
 from nexis_eval.graph.encoding import Head, ids_of, notes_of, recipe_of
 from nexis_eval.graph.packed import Nodes, PackedDerivations, no_call
 from nexis_eval.graph.target import SystemPart, Targets
+from nexis_eval.keypath import KeyPath
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
-
-KeyPath = tuple[str | int, ...]
 
 
 def _lacks_nothing() -> None:

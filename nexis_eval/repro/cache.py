@@ -17,6 +17,7 @@ from urllib.parse import urljoin
 
 from nexis_eval.graph.derivation import Script
 from nexis_eval.repro.record import BuildRecord
+from nexis_store.binary_cache import INDEX
 from nexis_store.digest import BuildKey, FileDigest, TreeDigest
 from nexis_store.errors import DamagedStoreError, NexisError
 from nexis_store.store import Store
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import httpx
 
 FORMAT = "nexis cache 1"
-INDEX = "nexis-cache.json"
 MAX_METADATA_BYTES = 256 << 20
 MAX_FILE_BYTES = 2 << 30
 

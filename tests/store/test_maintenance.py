@@ -6,17 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nexis_store.checking import check_contents
-from nexis_store.digest import BuildKey, DerivationId
+from nexis_store.digest import BuildKey, DerivationId, TreeDigest
 from nexis_store.errors import DamagedStoreError, StoreError
 from nexis_store.journal import segment_path
 from nexis_store.layout import Layout
 from nexis_store.maintenance import backend_of, migrate, recover
 from nexis_store.queries import diff, usage
 from nexis_store.realisation import Realisation
-from nexis_store.records import COUNT, pack_number
-from nexis_store.repair import recount, repair_problem
+from nexis_store.records import ARTIFACT, COUNT, REFERENCES, REFERRER, ArtifactRecord, pack_digests, pack_number
+from nexis_store.repair import Recount, _circles, recount, repair_problem
 from nexis_store.store import Store
 from nexis_store.transfer import export, load
 from nexis_store.tree import Attributes
@@ -177,6 +179,42 @@ def test_a_recount_corrects_and_finds_circles(store: Store) -> None:
     assert result.unreachable >= 1 and result.corrected == 0
     store.execute_gc(store.plan_gc())
     assert list(store.artifacts()) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))
+def test_circles_are_what_reaches_itself(pairs: list[tuple[int, int]]) -> None:
+    digests = [TreeDigest.of(b"%d" % number) for number in range(10)]
+    needs = {each: tuple(digests[to] for number, to in pairs if digests[number] == each) for each in digests[:8]}
+
+    def reached(start: TreeDigest) -> set[TreeDigest]:
+        found = {start}
+        pending = [start]
+        while pending:
+            new = {*needs.get(pending.pop(), ())} - found
+            found |= new
+            pending += new
+        return found
+
+    circles = _circles(needs)
+    for one in needs:
+        for other in needs:
+            together = one in reached(other) and other in reached(one)
+            assert (circles[one] == circles[other]) == together
+
+
+def test_a_recount_cuts_a_circle_of_thousands_in_one_pass(tmp_path: Path) -> None:
+    digests = [TreeDigest.of(b"%d" % number) for number in range(5000)]
+    with Store.open(tmp_path / "circle") as store:
+        with store.database.transaction() as transaction:
+            for number, digest in enumerate(digests):
+                needs = sorted({digests[(number + step) % len(digests)] for step in (1, 7, 900)})
+                transaction.put(ARTIFACT + digest, ArtifactRecord("a", 0, 0, 0).encode())
+                transaction.put(COUNT + digest, pack_number(len(needs)))
+                transaction.put(REFERENCES + digest, pack_digests(needs))
+                for each in needs:
+                    transaction.put(REFERRER + each + digest, b"")
+        assert recount(store.layout, store.database) == Recount(5000, 0, 5000)
+        assert {each.digest for each in store.plan_gc().dead} == set(digests)
 
 
 def test_a_recount_corrects_wrong_counts(store: Store) -> None:
