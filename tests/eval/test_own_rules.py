@@ -37,7 +37,7 @@ def blocks() -> dict[str, str]:
     return dict(re.findall(r"```toml\n# (\S+)\n(.*?)```", page, re.DOTALL))
 
 
-def archive(directory: Path) -> Path:
+def waf_source(directory: Path) -> Path:
     path = directory / "hello-1.0.tar"
     with tarfile.open(path, "w") as out:
         member = tarfile.TarInfo("hello-1.0/waf")
@@ -55,7 +55,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def person(tmp_path: Path, product: Path) -> Person:
     """With the rule and the tool set of the documentation, pinned to tools of this machine."""
     files = blocks()
-    source = archive(tmp_path)
+    source = waf_source(tmp_path)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     system = files["system.toml"].replace("https://example.org/hello-{version}.tar.gz", source.as_uri())
     (tmp_path / "system.toml").write_text(system.replace("build_system", f'hash = "sha256:{digest}"\nbuild_system'))
