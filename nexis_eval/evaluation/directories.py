@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nexis_eval.build_rules.calls import rule_digest
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.reading import load_rules, rule_files
-from nexis_eval.build_rules.rendering import render_call
 from nexis_eval.build_rules.trial import check_rendering, read_tests
 from nexis_eval.config.model import Rules
 from nexis_eval.graph.dag import DerivationGraph
@@ -32,20 +30,14 @@ def check_own(rules: Rules, graph: DerivationGraph) -> None:
 
     Raises ``RuleError`` and ``RuleTestError`` with the place; building renders a script when its turn comes.
     """
-    if not rules.paths:
-        return
-    every, product = rules_of(rules), RULES / "build"
-    own = {}
-    for rule in every.values():
-        if Path(rule.files[-1]).parent != product:
+    for rule in rules_of(rules).values():
+        if Path(rule.files[-1]).parent != RULES / "build":
             for test in read_tests(rule):
                 check_rendering(rule, test)
-        if any(Path(file).parent != product for file in rule.files):
-            own[rule_digest(rule)] = rule
-    for derivation in graph.derivations.values():
-        builder = derivation.builder
-        if isinstance(builder, Script) and builder.call and builder.call[0] in own:
-            render_call(own[builder.call[0]], builder.call)
+    for identity in graph.derivations:
+        if graph.head(identity).kind == Script.kind:
+            # Looking at a step renders its script.
+            graph.derivations[identity]
 
 
 def files_of(rules: Rules) -> Iterator[Path]:

@@ -48,7 +48,7 @@ def test_own_tool_sets_are_pinned_beside_their_definition(
     (tmp_path / "own").mkdir()
     system = f'[rules]\npaths = ["own"]\n[mirrors]\ndebian = ["{archive.site.url}/debian"]\n'
     (tmp_path / "system.toml").write_text(system)
-    with pytest.raises(ToolchainError, match="system.toml has no tool sets of its own to pin"):
+    with pytest.raises(ToolchainError, match=r"system\.toml has no tool sets of its own to pin"):
         run(["lock", "--toolchain"])
     definition = tmp_path / "own/toolchain.toml"
     definition.write_text(
