@@ -55,6 +55,14 @@ def dinit_command(words: Iterable[str]) -> str:
     return " ".join(map(dinit, words))
 
 
+def table_row(*values: object) -> str:
+    """A line of fstab(5), whose fields are apart by blanks."""
+    return " ".join(_BLANK.sub(lambda match: f"\\{ord(match[0]):03o}", str(value)) for value in values) + "\n"
+
+
+_BLANK = re.compile(r"[ \t\n\\#]")
+
+
 def fields(*values: object) -> str:
     """A line of passwd(5), group(5), shadow(5)."""
     texts = [str(value) for value in values]

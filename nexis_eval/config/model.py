@@ -230,6 +230,17 @@ class LogRotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """``[[swap]]``"""
+
+    path: str
+    size_mb: int | None = None
+    """Of a file."""
+    priority: int | None = None
+    """``None`` leaves it to the kernel, which prefers what was there first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """``[store]``"""
 
@@ -277,6 +288,7 @@ class Sections:
     services: Mapping[str, Service] = field(default_factory=dict)
     log_rotation: Mapping[str, LogRotation] = field(default_factory=dict)
     """By path."""
+    swap: Mapping[str, Swap] = field(default_factory=dict)
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     store: Store = field(default_factory=Store)
     build: Build = field(default_factory=Build)

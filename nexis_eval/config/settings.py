@@ -471,6 +471,20 @@ LOG_ROTATION = Section(
     model.LogRotation,
     identity="path",
 )
+SWAP = Section(
+    ("swap",),
+    Form.LIST,
+    "One swap area each. A file is made at the first start, and so is an area on a partition that holds nothing.",
+    _settings(
+        Setting(
+            "path", values.FILE_PATH, "A partition (`/dev/vda2`), or a file below `/var`.", "system.swap", True, True
+        ),
+        Setting("size_mb", integer(1, 1 << 24), "Size of the file in MiB.", "system.swap"),
+        Setting("priority", integer(0, 32767), "Areas with more are used first.", "system.swap"),
+    ),
+    model.Swap,
+    identity="path",
+)
 MIRRORS = Section(
     ("mirrors",),
     Form.FREE,
@@ -549,6 +563,7 @@ SECTIONS: tuple[Section, ...] = (
     CONFIG_FILES,
     SERVICES,
     LOG_ROTATION,
+    SWAP,
     MIRRORS,
     STORE,
     BUILD,
@@ -570,23 +585,21 @@ INCLUDES = Section(
         ),
     ),
 )
+
+
+def _removal(section: Section) -> Setting:
+    """The key of ``[remove]`` that takes out items of ``section``."""
+    key = section.path[0]
+    kind = section.name_kind or section.settings[section.identity].kind
+    doc = f"{key.replace('_', ' ').capitalize()}, by {section.identity}."
+    return Setting(key, list_of(kind, f"a list of {section.identity}s"), doc, "config.merge")
+
+
 REMOVE = Section(
     ("remove",),
     Form.TABLE,
     "Takes out what an included file brings.",
-    _settings(
-        Setting("packages", values.PACKAGE_NAMES, "Packages, by name.", "config.merge"),
-        Setting("users", values.ACCOUNTS, "Users, by name.", "config.merge"),
-        Setting("groups", values.ACCOUNTS, "Groups, by name.", "config.merge"),
-        Setting("config_files", list_of(_WORD, "a list of names"), "Configuration files, by name.", "config.merge"),
-        Setting("dinit_services", list_of(_WORD, "a list of services"), "Services, by name.", "config.merge"),
-        Setting(
-            "log_rotation",
-            list_of(values.ABSOLUTE_PATH, "a list of absolute paths"),
-            "Log rotations, by path.",
-            "config.merge",
-        ),
-    ),
+    _settings(*map(_removal, (each for each in SECTIONS if each.form in (Form.NAMED, Form.LIST)))),
 )
 DIRECTIVES: tuple[Section, ...] = (INCLUDES, REMOVE)
 """Tables that steer the loading and are no part of the result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nexis_eval.graph.derivation import Entry
-from nexis_eval.quoting import assignments, shell
+from nexis_eval.quoting import assignments, shell, table_row
 from nexis_eval.system.contribution import Contribution, Need
 from nexis_eval.system.templates import render, text
 from nexis_eval.system.view import SystemView
@@ -97,7 +97,7 @@ def tables(_view: SystemView, everything: Contribution) -> Iterator[Entry]:
     """Login shells, shells(5), and file systems, fstab(5)."""
     yield Entry("etc/shells", text="".join(f"{shell}\n" for shell in dict.fromkeys(everything.shells)))
     lines = ["# What is always there is mounted without being listed here.\n"]
-    lines += [f"{each.source} {each.path} {each.type} {each.options} 0 0\n" for each in everything.mounts]
+    lines += [table_row(each.source, each.path, each.type, each.options, 0, 0) for each in everything.mounts]
     yield Entry("etc/fstab", text="".join(lines))
 
 

@@ -8,6 +8,7 @@ from nexis_eval.system.contribution import Part
 from nexis_eval.system.firewall import firewall
 from nexis_eval.system.logging import log_rotation
 from nexis_eval.system.ssh import ssh
+from nexis_eval.system.swap import swap
 
 PARTS: tuple[Part, ...] = (
     Part("region", region.region),
@@ -20,6 +21,7 @@ PARTS: tuple[Part, ...] = (
     Part("services", services.services, services.units),
     Part("ssh", ssh),
     Part("log-rotation", log_rotation),
+    Part("swap", swap),
     Part("runtime-dirs", files.runtime_directories, files.directory_table),
     Part("contexts", contexts),
     Part("config-files", files.config_files),

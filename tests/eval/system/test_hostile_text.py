@@ -103,6 +103,7 @@ TABLES = {
     "config_files": {"path": "/etc/configured", "source": "template"},
     "dinit_services": {"command": "/usr/bin/served"},
     "log_rotation": {"path": "/var/log/rotated"},
+    "swap": {"size_mb": 16},
     "network": {"dhcp": True},
 }
 """What tables have beside the setting that is tried."""
@@ -271,6 +272,13 @@ def columns(count: int) -> Any:
     return parse
 
 
+def fstab(text: str) -> list[object]:
+    """As getmntent(3) reads it."""
+    rows = [re.split("[ \t]+", line) for line in text.split("\n") if line and not line.startswith("#")]
+    assert all(len(row) == 6 for row in rows), text
+    return [[re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word) for word in row] for row in rows]
+
+
 def assignments(text: str) -> list[object]:
     return [shlex.split(line, comments=True) for line in text.split("\n")[:-1]]
 
@@ -293,6 +301,8 @@ PARSERS: tuple[tuple[str, Any], ...] = (
     ("etc/dinit.d/.*", dinit_service),
     ("usr/lib/nexis/directories", columns(4)),
     ("etc/nexis/log-rotation", columns(5)),
+    ("usr/lib/nexis/swap", columns(3)),
+    ("etc/fstab", fstab),
     ("usr/lib/os-release|etc/(locale|vconsole).conf", assignments),
     ("etc/firewalld/zones/.*", xml),
     (".*/authorized_keys|etc/(hostname|hosts|timezone|resolv.conf|shells|issue)|boot/.*", lines),
