@@ -102,7 +102,7 @@ class Toolchain:
         return list(result)
 
 
-_KEYS = frozenset(("doc", "suite", "packages", "arch", "extends", "closure", "like", "links", "files", "directories"))
+KEYS = frozenset(("doc", "suite", "packages", "arch", "extends", "closure", "like", "links", "files", "directories"))
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}(=[A-Za-z0-9.+~:-]{1,99})?")
 
@@ -146,7 +146,7 @@ class _Definition:
         return sets
 
     def _set(self, name: str, table: PinTable) -> Toolset:
-        table.only(_KEYS)
+        table.only(KEYS)
         packages = table.texts("packages")
         for index, package in enumerate(packages):
             if not _PACKAGE.fullmatch(package):

@@ -11,12 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from nexis_eval.build_rules.errors import RuleError, RuleTestError
+from nexis_eval.build_rules.reading import KEYS, load_rules
+from nexis_eval.build_rules.trial import check_rendering, read_tests
 from nexis_eval.cli.main import run
 from nexis_eval.config.cache import EvaluationCache, Request
 from nexis_eval.evaluation import whole
 from nexis_eval.evaluation.evaluate import evaluate
 from nexis_eval.lock.model import LockedDeb
-from nexis_eval.toolchain import format_pins, load_toolchain
+from nexis_eval.places import RULES as DATA
+from nexis_eval.toolchain import KEYS as SET_KEYS
+from nexis_eval.toolchain import ToolchainError, format_pins, load_toolchain
 from tests.eval.person import REPOSITORY, Person
 from tests.eval.roots import make_rules
 
@@ -27,6 +32,7 @@ case $1 in
   install) mkdir -p "${2#--destdir=}/usr/share" && cp built "${2#--destdir=}/usr/share/hello" ;;
 esac
 """
+PRODUCT = DATA / "build"
 PACKAGE = '[[packages]]\nname = "x"\nversion = "1"\nsource = "https://example.org/x.tar"\nhash = "sha256:{:064x}"\n'
 RULES = '[rules]\npaths = ["rules"]\n'
 
@@ -251,6 +257,66 @@ def test_what_is_wrong_is_told_with_its_place(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert run(["check", "--arch", "x86_64"]) == 2
     assert message in capsys.readouterr().out
+
+
+VALUES = (
+    "1",
+    "true",
+    "1.5",
+    "''",
+    "'x'",
+    "'../x'",
+    "[]",
+    "[1]",
+    "['x']",
+    "[['x']]",
+    "{}",
+    "{ x = 1 }",
+    "{ x = 'x' }",
+    "{ x = {} }",
+    "{ x = [1] }",
+    "{ x = { doc = 1 } }",
+    "{ x = { doc = 'X.', default = 1 } }",
+    "{ x = { doc = 'X.', type = 'list', default = [1] } }",
+    "{ x = { package = 1 } }",
+    "{ x = { package = { options = 1 } } }",
+    "{ x = { package = { patches = ['p'] } } }",
+    "{ x = { source = { '/x' = '' } } }",
+    "{ '' = '' }",
+    "'{{'",
+    "{ build = '{{' }",
+    "1979-05-27",
+    "'\\u0000'",
+    "{ \"a\\nb\" = 'x' }",
+)
+
+
+@pytest.mark.parametrize("key", sorted(KEYS))
+def test_whatever_a_rule_says_is_taken_or_refused_with_its_place(tmp_path: Path, key: str) -> None:
+    texts = {"summary": "'A.'", "extends": "'cc'"}
+    for value in VALUES:
+        lines = [f"{each} = {text}" for each, text in {**texts, key: value}.items()]
+        (tmp_path / "a.toml").write_text("\n".join(lines))
+        try:
+            rule = load_rules(PRODUCT, tmp_path)["a"]
+            for test in read_tests(rule):
+                check_rendering(rule, test)
+        except (RuleError, RuleTestError) as error:
+            assert error.place is not None, value
+            assert error.place.line > 0, value
+
+
+@pytest.mark.parametrize("key", ["exclude", "toolset", *sorted(SET_KEYS)])
+def test_whatever_a_tool_set_says_is_taken_or_refused_with_its_place(tmp_path: Path, key: str) -> None:
+    texts = {"doc": "'A.'", "suite": "'bookworm'", "packages": "['abc']", "extends": "['core']"}
+    for value in VALUES:
+        lines = [f"toolset.x.{each} = {text}" for each, text in {**texts, key: value}.items() if key in SET_KEYS]
+        (tmp_path / "toolchain.toml").write_text("\n".join(lines or [f"{key} = {value}"]))
+        try:
+            load_toolchain(PRODUCT.parent, tmp_path)
+        except ToolchainError as error:
+            assert error.place is not None, value
+            assert error.place.line > 0, value
 
 
 NAMES = ("base", "cargo", "cc", "cmake", "configure", "go", "kconfig", "make", "meson", "perl", "python", "script")
