@@ -50,7 +50,7 @@ class Instantiator:
         """
         self._config = config
         self._toolchain = toolchain
-        self._builder = builder or GraphBuilder()
+        self._builder = builder or GraphBuilder(config.build.platform)
         self._note = note
         self._failed: list[NexisError] | None = None
         """What is wrong with packages, where all of it is wanted at once."""

@@ -70,8 +70,8 @@ RISCV64 = Platform(
 )
 
 PLATFORMS = {platform.arch: platform for platform in (X86_64, AARCH64, RISCV64)}
-BUILD_ARCH = X86_64.arch
-"""What builds run on."""
+DEFAULT_BUILD_ARCH = X86_64.arch
+"""What builds run on unless ``[build] platform`` says otherwise."""
 ALIASES = {"x86": "x86_64", "amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from nexis_eval import events
 from nexis_eval.execute.adopt import adopt
+from nexis_eval.execute.base import check_platform
 from nexis_eval.execute.contested import ConflictWatch
 from nexis_eval.execute.copying import Copying
 from nexis_eval.execute.failed import ScriptFailedError, reason
@@ -110,6 +111,10 @@ class _Round:
     async def run(self) -> Outcome:
         """Run every pending step of the plan; returns what came out. A failed step does not raise: see ``failed``."""
         plan = self._plan
+        for derivation in map(plan.pending.__getitem__, plan.certain):
+            if derivation.builder.runs:
+                # Now, and not after hours of what it does not need.
+                check_platform(self._resources.executor.capacity, derivation.label, derivation.build_platform)
         for outputs in plan.done.values():
             for digest in outputs.values():
                 self._store.temporary_root(digest)

@@ -35,7 +35,7 @@ def smoke_test(
     """
     native = platform.arch == build_arch
     at, names = ("/", ("core",)) if native else (f"/{TARGET}", ("emulators",))
-    tools = list(toolsets(builder, toolchain, names, build_arch))
+    tools = list(toolsets(builder, toolchain, names))
     if not native:
         tools.append(builder.add(Derivation("smoke-test-target", Files((Entry(TARGET),)), platform=build_arch)))
     several = bool(package.outputs)

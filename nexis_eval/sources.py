@@ -15,7 +15,7 @@ from nexis_eval.graph.encoding import derivation_id
 from nexis_eval.lock.fits import platform_in
 from nexis_eval.lock.model import LockedSource
 from nexis_eval.packages.pins import fetch_of
-from nexis_eval.platforms import BUILD_ARCH
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH
 from nexis_eval.schedule.plan import resolve_inputs
 from nexis_store.digest import DerivationId, TreeDigest
 from nexis_store.realisation import Realisation
@@ -122,7 +122,7 @@ def keep_locked(store: Store, source: LockedSource, download: Path) -> TreeDiges
     """Move what was downloaded to pin ``source`` into ``store``, where building finds it; returns its artifact."""
     fetch = fetch_of(source)
     name = f"{source.package}-{source.field}"
-    platform = (platform_in(source.arch) if source.field == "prebuilt" else "") or BUILD_ARCH
+    platform = (platform_in(source.arch) if source.field == "prebuilt" else "") or DEFAULT_BUILD_ARCH
     tree = download
     if isinstance(fetch, Fetch):
         tree = download.with_name(f"{download.name}.kept")

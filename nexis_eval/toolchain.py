@@ -17,6 +17,7 @@ from nexis_eval.graph.derivation import Derivation, Entry, Fetch, Files, Input, 
 from nexis_eval.lock.model import LockedDeb, format_debs, format_releases, read_debs, read_releases
 from nexis_eval.lock.reading import PinTable, read_pins
 from nexis_eval.places import RULES
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError, Place
 from nexis_store.suggest import did_you_mean
@@ -71,6 +72,8 @@ class Toolchain:
     pins: Mapping[str, tuple[LockedDeb, ...]]
     releases: Mapping[str, str] = field(default_factory=dict)
     """When the package index of each suite was signed that the pins are from: those of the last directory."""
+    platform: str = DEFAULT_BUILD_ARCH
+    """The architecture that the programs of all sets run on."""
 
     def set(self, name: str) -> Toolset:
         """One set; raises ``ToolchainError``."""
@@ -284,8 +287,8 @@ def _check_that_pins_fit(toolchain: Toolchain, name: str) -> None:
             )
 
 
-def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platform: str) -> DerivationId:
-    toolset = toolchain.set(name)
+def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str) -> DerivationId:
+    toolset, build_platform = toolchain.set(name), builder.build_platform
     pinned = toolchain.pinned(name)
     _check_that_pins_fit(toolchain, name)
     parts = []
@@ -326,13 +329,18 @@ def _add_set(builder: GraphBuilder, toolchain: Toolchain, name: str, build_platf
     )
 
 
-def toolsets(
-    builder: GraphBuilder, toolchain: Toolchain, names: Iterable[str], build_platform: str
-) -> tuple[DerivationId, ...]:
+def toolsets(builder: GraphBuilder, toolchain: Toolchain, names: Iterable[str]) -> tuple[DerivationId, ...]:
     """The sets called ``names`` and all they extend, topmost layer first; each is the target ``toolchain:NAME``."""
+    names = [*names]
+    if names and builder.build_platform != toolchain.platform:
+        raise ToolchainError(
+            f"the tool set '{names[0]}' is pinned for builds on {toolchain.platform}, and [build] platform is "
+            f"'{builder.build_platform}'",
+            hint=f'write platform = "{toolchain.platform}" in [build], or leave it out',
+        )
     result = []
     for name in toolchain.with_extended(names):
         if name not in builder.toolsets:
-            builder.toolsets[name] = _add_set(builder, toolchain, name, build_platform)
+            builder.toolsets[name] = _add_set(builder, toolchain, name)
         result.append(builder.toolsets[name])
     return tuple(result)

@@ -14,7 +14,7 @@ from nexis_eval.build_rules.model import Rule
 from nexis_eval.config.kinds import InvalidValueError
 from nexis_eval.config.model import LocalPath, Package, package_of
 from nexis_eval.config.settings import PACKAGES
-from nexis_eval.platforms import BUILD_ARCH, PLATFORMS, platform_named
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH, PLATFORMS, platform_named
 from nexis_store.suggest import did_you_mean
 
 KEYS = frozenset(("package", "arch", "phases", "script", "env", "toolsets", "source", "files"))
@@ -59,7 +59,7 @@ def _test(file: RuleFile, name: str) -> RuleTest:
     at = "tests", name
     table = file.value(file.table["tests"], dict, *at)
     file.only(table, KEYS, f"the test '{name}'", *at)
-    arch = file.value(table, str, *at, "arch") or BUILD_ARCH
+    arch = file.value(table, str, *at, "arch") or DEFAULT_BUILD_ARCH
     if arch not in PLATFORMS:
         hint = did_you_mean(arch, PLATFORMS, f"one of {', '.join(PLATFORMS)}")
         file.fail(f"unknown architecture '{arch}'", *at, "arch", hint=hint)
@@ -110,7 +110,7 @@ def check_rendering(rule: Rule, test: RuleTest) -> str:
     context = BuildContext(
         package,
         platform_named(test.arch),
-        platform_named(BUILD_ARCH),
+        platform_named(DEFAULT_BUILD_ARCH),
         ARCHIVE,
         patches,
         "/in/hooks/pre/hook" if package.pre_build_script else None,

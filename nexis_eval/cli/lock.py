@@ -25,7 +25,7 @@ from nexis_eval.lock.conflicts import has_conflict, merged
 from nexis_eval.lock.model import Lock, format_lock, lock_file, parse_lock, read_lock
 from nexis_eval.mirrors import default_mirrors
 from nexis_eval.places import RULES
-from nexis_eval.platforms import BUILD_ARCH, PLATFORMS
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH, PLATFORMS
 from nexis_eval.toolchain import DEFINITION, PINS, ToolchainError, format_pins, load_toolchain
 from nexis_eval.ui.text import plural
 from nexis_store.errors import NexisError
@@ -165,7 +165,7 @@ def _toolchain(args: argparse.Namespace) -> int:
     if not args.file.exists() and args.file == Path("system.toml"):
         _pin_sets([RULES], {}, args)
         return 0
-    variant = {"arch": args.arch or BUILD_ARCH, "profiles": args.profile, "overrides": args.overrides}
+    variant = {"arch": args.arch or DEFAULT_BUILD_ARCH, "profiles": args.profile, "overrides": args.overrides}
     tables = load_tables(args.file, "rules", "mirrors", **variant)
     own = tuple(each.path for each in tables["rules"].get("paths", ()))  # type: ignore[attr-defined]
     defining = [each for each in own if (each / DEFINITION).exists()]

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 from nexis_eval.keypath import KeyPath as KeyPath
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH
 from nexis_eval.secrets import Secret
 from nexis_store.errors import Place
 
@@ -253,6 +254,8 @@ class Build:
 
     prebuilt: str = "allowed"
     """Whether packages may come from ``prebuilt`` archives: ``allowed``, ``never`` or ``required``."""
+    platform: str = DEFAULT_BUILD_ARCH
+    """The architecture of the machine that builds run on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -522,6 +522,13 @@ BUILD = Section(
             "archive. `nexis-eval build --no-prebuilt` and `--require-prebuilt` are the same for one run.",
             "instantiate",
         ),
+        Setting(
+            "platform",
+            choice("x86_64", "aarch64", "riscv64"),
+            "The architecture of the machine that builds run on, whatever they are for. It is part of every recipe. "
+            "The tool sets of this version are pinned for `x86_64`.",
+            "instantiate",
+        ),
     ),
     model.Build,
 )

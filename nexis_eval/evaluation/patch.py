@@ -19,8 +19,8 @@ class Patch(GraphBuilder):
     only names for nodes here; those of the result are made at the end.
     """
 
-    def __init__(self, nodes: Nodes, toolsets: Mapping[str, DerivationId]) -> None:
-        super().__init__()
+    def __init__(self, nodes: Nodes, toolsets: Mapping[str, DerivationId], build_platform: str) -> None:
+        super().__init__(build_platform)
         self.nodes = nodes
         self.toolsets = dict(toolsets)
         self.count = len(nodes)

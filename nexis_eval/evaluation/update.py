@@ -30,7 +30,7 @@ from nexis_eval.instantiate import Instantiator, system_targets
 from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
 from nexis_eval.packages.making import Memory, Unit, Units, runtime_names
-from nexis_eval.platforms import BUILD_ARCH, platform_named
+from nexis_eval.platforms import platform_named
 from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError
 
@@ -179,7 +179,9 @@ class _Remaking:
             self.units[arch] = {**units}
             for name in touched & units.keys():
                 self.before[arch, name] = self.units[arch].pop(name)
-        self.patch = Patch(nodes, {name: nodes.ids[number] for name, number in edit.state.toolsets.items()})
+        toolsets = {name: nodes.ids[number] for name, number in edit.state.toolsets.items()}
+        self.build_arch = edit.base.build.platform
+        self.patch = Patch(nodes, toolsets, self.build_arch)
         self.toolchain = cache(partial(toolchain_of, edit.base.rules))
         self.maker = Instantiator(
             replace(edit.base, packages=edit.tables),
@@ -279,7 +281,7 @@ class _Remaking:
 
     def _see_that_the_build_machine_has_it(self, wanted: Iterable[tuple[str, str]]) -> None:
         """A package that was never made for the build machine may lead to others, and in a circle."""
-        present, native = self.edit.present, self.units.get(BUILD_ARCH, {}).keys() | self.edit.present.keys()
+        present, native = self.edit.present, self.units.get(self.build_arch, {}).keys() | self.edit.present.keys()
         for arch, name in wanted:
             package = present[name]
             if not native >= {*package.native_dependencies} or (

@@ -29,6 +29,27 @@ class Capacity:
         return sum(self.slots.values())
 
 
+class NoExecutorError(NexisError):
+    """A build must run on an architecture that nothing here runs.
+
+    ``[build] platform`` says on which machine builds run; it is not the architecture that they are for, which is
+    ``--arch``. Set it to an architecture that this machine has, or build on a machine of the one that is set.
+    """
+
+    code = "B0007"
+    exit_code = 2
+
+
+def check_platform(capacity: Capacity, label: str, platform: str) -> None:
+    """Raise ``NoExecutorError`` if an executor of this capacity cannot run a build on ``platform``."""
+    if platform not in capacity.slots:
+        able = ", ".join(sorted(capacity.slots)) or "nothing"
+        raise NoExecutorError(
+            f"{label} is built on {platform}, and this machine runs builds on {able}",
+            hint=f"set platform in [build] to one of: {able}; or run this on a machine with {platform}",
+        )
+
+
 class Watch(Protocol):
     """What the engine knows of a run and is told about it; none of it may change what comes out."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from nexis_eval.execute.land import prepare
 from nexis_eval.execute.runner import RunResult, SandboxRun, SandboxRunner
 from nexis_eval.execute.staging import stage, writes_archives
 from nexis_eval.execute.workspace import Workspace, remove_tree
-from nexis_eval.platforms import BUILD_ARCH
+from nexis_eval.platforms import ALIASES
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule.jobserver import TokenPool
 from nexis_eval.schedule.memory import MemoryPool
@@ -26,6 +27,12 @@ from nexis_store.store import Store
 from nexis_store.together import Part
 
 T = TypeVar("T")
+
+
+def this_machine() -> str:
+    """Return the platform of this machine."""
+    machine = os.uname().machine
+    return ALIASES.get(machine, machine)
 
 
 class LocalExecutor:
@@ -44,7 +51,7 @@ class LocalExecutor:
         jobs: int,
         limits: Limits | None = None,
     ) -> None:
-        self.capacity = Capacity({BUILD_ARCH: jobs})
+        self.capacity = Capacity({this_machine(): jobs})
         self._store = store
         self._workspace = workspace
         self._tokens = tokens

@@ -12,7 +12,7 @@ from pathlib import Path
 from nexis_eval import events
 from nexis_eval.execute.action import action_of
 from nexis_eval.execute.adopt import check_run_time, references
-from nexis_eval.execute.base import Executor, Result
+from nexis_eval.execute.base import Executor, Result, check_platform
 from nexis_eval.execute.builtin import PERFORMERS, Performance
 from nexis_eval.execute.committer import Committer, Landed
 from nexis_eval.execute.failed import script_failed
@@ -282,6 +282,7 @@ class Maker:
 
     async def _build(self, step: StepRun, script: Script, slot: Slot) -> Realisation:
         resources, derivation = self._resources, step.derivation
+        check_platform(resources.executor.capacity, derivation.label, derivation.build_platform)
         action = action_of(derivation, script, self._closures.trees, name=build_name(derivation.name, step.id))
         result = await resources.executor.execute(action, StepWatch(step, resources.emit))
         if result.ok:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from nexis_eval.graph.builders import Call
@@ -12,6 +12,7 @@ from nexis_eval.graph.encoding import Head, ids_of, notes_of, recipe_of
 from nexis_eval.graph.packed import Nodes, PackedDerivations, no_call
 from nexis_eval.graph.target import SystemPart, Targets
 from nexis_eval.keypath import KeyPath
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH
 from nexis_store.digest import DerivationId
 from nexis_store.errors import Place
 
@@ -127,7 +128,9 @@ class LateOrigins(Mapping[DerivationId, Place]):
 class GraphBuilder:
     """Collects derivations while the configuration is turned into a graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, build_platform: str = DEFAULT_BUILD_ARCH) -> None:
+        """``build_platform`` is the architecture that all steps run on."""
+        self.build_platform = build_platform
         self.nodes = Nodes()
         self.paths: dict[int, KeyPath] = {}
         self.packages: dict[str, DerivationId] = {}
@@ -142,12 +145,19 @@ class GraphBuilder:
 
         ``path`` is the key of the configuration that asks for it.
         """
+        derivation = self.placed(derivation)
         index = self.nodes.index
         try:
             needs = [index[each] for each in ids_of(derivation)]
         except KeyError as error:
             raise KeyError(f"input {error.args[0]!r} of {derivation.name} is not in the graph") from None
         return self.nodes.ids[self.add_recipe(recipe_of(derivation), needs, notes_of(derivation.builder), path)]
+
+    def placed(self, derivation: Derivation) -> Derivation:
+        """Return ``derivation`` as it runs on the build platform of this graph."""
+        if derivation.build_platform == self.build_platform:
+            return derivation
+        return replace(derivation, build_platform=self.build_platform)
 
     def add_recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes = b"", path: KeyPath | None = None) -> int:
         """The same for a recipe that is encoded already and names the nodes ``needs``; returns its number."""

@@ -29,6 +29,7 @@ from nexis_eval.graph.builders import (
     Union,
     Unpack,
 )
+from nexis_eval.platforms import DEFAULT_BUILD_ARCH
 from nexis_store.digest import BuildKey, DerivationId, Digest, TreeDigest, encode_fields
 
 BUILD_KEY_DOMAIN = b"nexis build key\x01"
@@ -117,7 +118,7 @@ class Derivation:
     name: str
     builder: Builder
     platform: str
-    build_platform: str = "x86_64"
+    build_platform: str = DEFAULT_BUILD_ARCH
     version: str = ""
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ("out",)

@@ -55,15 +55,16 @@ def recipe_of(derivation: Derivation) -> bytes:
     )
 
 
-def fetch_recipe(name: str, version: str, platform: str, builder: Fetch) -> bytes:
+def fetch_recipe(name: str, version: str, platform: str, build_platform: str, builder: Fetch) -> bytes:
     """The recipe of a download, without making a derivation first."""
-    return _recipe((Fetch.kind, name, version, platform), "x86_64", ("out",), (), 0, (), builder.strings())
+    return _recipe((Fetch.kind, name, version, platform), build_platform, ("out",), (), 0, (), builder.strings())
 
 
 def call_recipe(
     name: str,
     version: str,
     platform: str,
+    build_platform: str,
     inputs: Sequence[str],
     runtime: int,
     propagates: Sequence[int],
@@ -78,7 +79,13 @@ def call_recipe(
     """
     first = _PLAIN_SCRIPT if script is None else script.head()
     return _recipe(
-        (Script.kind, name, version, platform), "x86_64", outputs, inputs, runtime, propagates, (*first, "call", *call)
+        (Script.kind, name, version, platform),
+        build_platform,
+        outputs,
+        inputs,
+        runtime,
+        propagates,
+        (*first, "call", *call),
     )
 
 

@@ -42,7 +42,7 @@ from nexis_eval.lock.plausible import see_that_it_is_whole
 from nexis_eval.lock.upstream import TAGS, Release, latest
 from nexis_eval.lock.versions import tag_of
 from nexis_eval.mirrors import Mirrors
-from nexis_eval.platforms import BUILD_ARCH, Platform, platform_named
+from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.templates import expand, fields_of
 from nexis_eval.toolchain import Toolchain
 from nexis_store.errors import NexisError
@@ -472,9 +472,9 @@ def uses_of(configs: Sequence[Config]) -> dict[str, list[tuple[Config, Platform]
         for name in config.packages:
             uses.setdefault(name, []).append((config, platform_named(config.arch)))
     for config in configs:
-        if config.arch != BUILD_ARCH:
+        if config.arch != config.build.platform:
             for name in sorted(run_in_builds(config.packages)):
-                uses[name].append((config, platform_named(BUILD_ARCH)))
+                uses[name].append((config, platform_named(config.build.platform)))
     return uses
 
 

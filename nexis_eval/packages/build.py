@@ -11,7 +11,7 @@ from nexis_eval.config.model import LocalPath, Package
 from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Script, Use
 from nexis_eval.graph.encoding import call_recipe, fetch_recipe, notes_of
 from nexis_eval.packages.making import NAME, Making
-from nexis_eval.platforms import BUILD_ARCH, Platform
+from nexis_eval.platforms import Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ def download(making: Making, package: Package, field: str, platform: Platform) -
     """The fixed-output derivation of ``source`` or ``prebuilt``."""
     fetch, version = making.pins.download(package, field, platform)
     name = f"{package.name}-{field}"
-    arch = platform.arch if field == "prebuilt" else BUILD_ARCH
+    arch = platform.arch if field == "prebuilt" else making.build_machine.arch
     if isinstance(fetch, FetchGit):
         return Source(making.step(Derivation(name, fetch, arch, version=version), field), "/in/source")
-    recipe, notes = fetch_recipe(name, version, arch, fetch), notes_of(fetch)
+    recipe, notes = fetch_recipe(name, version, arch, making.build_machine.arch, fetch), notes_of(fetch)
     return Source(making.recipe(recipe, (), notes, field), f"/in/source/{fetch.filename}")
 
 
@@ -75,7 +75,7 @@ def built(making: Making, package: Package, platform: Platform, rule: Rule, sour
     libraries = [others[name] for name in dict.fromkeys(needed)]
     tools = [making.native(name) for name in package.native_dependencies]
     sets = making.toolsets((*package.tools, *caller.toolsets(context, call)))
-    at, subdir = (f"/usr/{platform.triplet}", "usr") if platform.arch != BUILD_ARCH else ("/", "")
+    at, subdir = (f"/usr/{platform.triplet}", "usr") if platform.arch != making.build_machine.arch else ("/", "")
     inputs += (Use.CLOSURE, at, "out", subdir) * len(libraries)
     inputs += (Use.CLOSURE, "/", "out", "") * len(tools)
     inputs += (Use.LAYER, "/", "out", "") * len(sets)
@@ -88,6 +88,7 @@ def built(making: Making, package: Package, platform: Platform, rule: Rule, sour
         package.name,
         package.version,
         platform.arch,
+        making.build_machine.arch,
         inputs,
         len(runtime),
         propagates,

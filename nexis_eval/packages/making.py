@@ -16,7 +16,7 @@ from nexis_eval.graph.encoding import ids_of, notes_of, recipe_of
 from nexis_eval.lock.model import Lock
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.pins import Pins
-from nexis_eval.platforms import BUILD_ARCH, Platform, platform_named
+from nexis_eval.platforms import Platform, platform_named
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.errors import Place
 from nexis_store.suggest import nearest
@@ -63,8 +63,8 @@ class Making:
         self.builder = builder
         self.native = native
         self.target = platform_named(config.arch)
-        self.build_machine = platform_named(BUILD_ARCH)
-        archs = (self.target.arch, BUILD_ARCH)
+        self.build_machine = platform_named(config.build.platform)
+        archs = (self.target.arch, self.build_machine.arch)
         self.units: Units = {arch: {} for arch in archs}
         self.built: dict[str, dict[str, int]] = {
             arch: {name: numbers[-1] for name, (numbers, _) in memory.units.get(arch, {}).items()} for arch in archs
@@ -101,6 +101,7 @@ class Making:
 
     def step(self, derivation: Derivation, key: str) -> int:
         """Add a step."""
+        derivation = self.builder.placed(derivation)
         index = self.builder.nodes.index
         return self.recipe(
             recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation.builder), key
@@ -112,7 +113,8 @@ class Making:
         from nexis_store.hashing import tree_of_path
 
         return self.step(
-            Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=BUILD_ARCH), key
+            Derivation(name, Local(str(path.path), tree_of_path(path.path).digest), platform=self.build_machine.arch),
+            key,
         )
 
     def combined(self, package: Package, platform: Platform, builder: Union | Choice, parts: Iterable[int]) -> int:
@@ -188,7 +190,7 @@ class Making:
         known = self._known_toolsets.get(names)
         if known is None:
             index = self.builder.nodes.index
-            sets = toolsets(self.builder, self.toolchain(), names, BUILD_ARCH)
+            sets = toolsets(self.builder, self.toolchain(), names)
             known = self._known_toolsets[names] = tuple(index[each] for each in sets)
         return known
 

@@ -10,7 +10,7 @@ from nexis_eval.graph.derivation import Choice
 from nexis_eval.packages.build import attributes_of, built, download, from_source
 from nexis_eval.packages.errors import PackageError
 from nexis_eval.packages.making import Making
-from nexis_eval.platforms import BUILD_ARCH, Platform
+from nexis_eval.platforms import Platform
 
 
 def prebuilt(making: Making, package: Package, platform: Platform) -> int:
@@ -71,7 +71,7 @@ def _tried(making: Making, package: Package, platform: Platform, made: int) -> i
         making.toolchain(),
         package,
         platform,
-        BUILD_ARCH,
+        making.build_machine.arch,
         made=ids[made],
         needs=[ids[others[name]] for name in making.run_time_closure(package)],
         attributes=attributes_of(package),

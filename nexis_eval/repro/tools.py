@@ -13,7 +13,6 @@ from nexis_store.digest import DerivationId
 
 SHIM_SOURCE = Path(__file__).with_name("shim") / "vary.c"
 SHIM_FILE = "shim.so"
-BUILD_PLATFORM = "x86_64"
 
 _COMPILE = f"gcc -O2 -fPIC -shared -Wall -Werror -o /out/{SHIM_FILE} /in/source/vary.c\n"
 _LOCALE = "localedef -i et_EE -f UTF-8 --no-archive /out/et_EE.utf8\n"
@@ -30,19 +29,19 @@ class ToolGraph:
 
 def tool_graph(toolchain: Toolchain) -> ToolGraph:
     """Derivations of the preload library and of the locale that varied builds run in."""
-    builder = GraphBuilder()
+    builder = GraphBuilder(toolchain.platform)
     source = builder.add(
         Derivation(
-            "repro-source", Files((Entry("vary.c", text=SHIM_SOURCE.read_text(encoding="utf-8")),)), BUILD_PLATFORM
+            "repro-source", Files((Entry("vary.c", text=SHIM_SOURCE.read_text(encoding="utf-8")),)), toolchain.platform
         )
     )
     shim = builder.add(
         Derivation(
             "repro-shim",
             Script(_COMPILE),
-            BUILD_PLATFORM,
+            toolchain.platform,
             inputs=(
-                *layers(toolsets(builder, toolchain, ["c"], BUILD_PLATFORM)),
+                *layers(toolsets(builder, toolchain, ["c"])),
                 Input(source, Use.BIND, "/in/source"),
             ),
         )
@@ -51,8 +50,8 @@ def tool_graph(toolchain: Toolchain) -> ToolGraph:
         Derivation(
             f"repro-locale-{VARIED_LOCALE.partition('.')[0]}",
             Script(_LOCALE, normalise=False),
-            BUILD_PLATFORM,
-            inputs=tuple(layers(toolsets(builder, toolchain, ["locale"], BUILD_PLATFORM))),
+            toolchain.platform,
+            inputs=tuple(layers(toolsets(builder, toolchain, ["locale"]))),
         )
     )
     return ToolGraph(builder.finish(), shim, locale)

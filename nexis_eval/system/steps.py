@@ -12,7 +12,6 @@ from nexis_eval.system.templates import text
 from nexis_eval.toolchain import Toolchain, toolsets
 from nexis_store.digest import DerivationId
 
-BUILD_PLATFORM = "x86_64"
 BASE = ("image",)
 RECENT = ("image-riscv64",)
 """Debian trixie's tools: an mke2fs that reads archives (e2fsprogs 1.47.1 or later)."""
@@ -36,7 +35,7 @@ class Tools:
         as_root: bool = False,
     ) -> DerivationId:
         """A derivation that runs a script of ``rules/system``; what it leaves in ``/out`` lands as it is."""
-        sets = toolsets(self.system.builder, self.toolchain, tools, BUILD_PLATFORM)
+        sets = toolsets(self.system.builder, self.toolchain, tools)
         return self.system.builder.add(
             Derivation(
                 name,

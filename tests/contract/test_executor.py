@@ -19,9 +19,8 @@ from nexis_eval.execute.action import (
     OutputDirectory,
 )
 from nexis_eval.execute.base import LANDING, Executor, Result
-from nexis_eval.execute.local import LocalExecutor
+from nexis_eval.execute.local import LocalExecutor, this_machine
 from nexis_eval.execute.workspace import Workspace
-from nexis_eval.platforms import BUILD_ARCH
 from nexis_eval.sandbox.spec import Limits
 from nexis_eval.schedule.jobserver import TokenPool
 from nexis_eval.schedule.memory import MemoryPool
@@ -67,7 +66,7 @@ class Scene:
             argv=("/bin/bash", "/in/script"),
             env=(),
             outputs=(OutputDirectory("out", "", name),),
-            platform=BUILD_ARCH,
+            platform=this_machine(),
         )
         return replace(action, **changes)
 

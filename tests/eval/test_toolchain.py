@@ -75,8 +75,8 @@ def test_layers_come_topmost_first_and_once(toolchain: Toolchain) -> None:
 
 def test_a_set_becomes_derivations(toolchain: Toolchain) -> None:
     builder = GraphBuilder()
-    c, core = toolsets(builder, toolchain, ["c"], "x86_64")
-    assert toolsets(builder, toolchain, ["c", "core"], "x86_64") == (c, core)
+    c, core = toolsets(builder, toolchain, ["c"])
+    assert toolsets(builder, toolchain, ["c", "core"]) == (c, core)
     graph = builder.finish()
     assert (graph.targets.toolsets["c"], graph.targets.toolsets["core"]) == (c, core)
     assert isinstance(graph.derivations[core].builder, UnionOf)
@@ -89,14 +89,14 @@ def test_a_set_becomes_derivations(toolchain: Toolchain) -> None:
 
 def test_an_unknown_set_names_those_that_there_are(toolchain: Toolchain) -> None:
     with pytest.raises(ToolchainError) as caught:
-        toolsets(GraphBuilder(), toolchain, ["fortran"], "x86_64")
+        toolsets(GraphBuilder(), toolchain, ["fortran"])
     assert "cmake" in (caught.value.hint or "")
 
 
 def test_a_set_without_pins_says_how_to_make_them() -> None:
     bare = Toolchain({"x": Toolset("x", "", "bookworm", ("a",))}, {})
     with pytest.raises(ToolchainError) as caught:
-        toolsets(GraphBuilder(), bare, ["x"], "x86_64")
+        toolsets(GraphBuilder(), bare, ["x"])
     assert caught.value.hint == "run 'nexis-eval lock --toolchain'"
 
 
@@ -114,5 +114,5 @@ def test_pins_that_are_out_of_date_are_told(toolchain: Toolchain, wanted: str) -
     core = toolchain.set("core")
     changed = replace(toolchain, sets={**toolchain.sets, "core": replace(core, packages=(*core.packages, wanted))})
     with pytest.raises(ToolchainError, match=f"out of date: rules/toolchain.toml names '{wanted}'") as caught:
-        toolsets(GraphBuilder(), changed, ["c"], "x86_64")
+        toolsets(GraphBuilder(), changed, ["c"])
     assert "lock --toolchain" in (caught.value.hint or "")
