@@ -27,3 +27,30 @@ systemd-timesync tcpdump tftp tomcat tss unbound usbmux uuidd varnish vnstat whe
 """
 SERVICES = frozenset(_SERVICES.split())
 """Users, and groups of the same names, of services in packages of Debian, and groups for access to devices."""
+_OF_THE_SYSTEM = (
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "lib",
+    "lib64",
+    "proc",
+    "run",
+    "sbin",
+    "sys",
+    "usr",
+    "var/lock",
+    "var/run",
+)
+"""Directories that no home lies in."""
+_OF_MANY = ("", "home", "mnt", "opt", "srv", "tmp", "var", "var/cache", "var/lib", "var/log", "var/spool", "var/tmp")
+"""Directories that are no home, but may hold some."""
+
+
+def may_be_a_home(path: str) -> bool:
+    """Whether a directory can be given to one user, who may then do in it what they like, and nobody else look into it.
+
+    ``/etc`` given to somebody is a system that does not start, or is theirs.
+    """
+    inside = path.strip("/")
+    return inside not in _OF_MANY and not any(f"{inside}/".startswith(f"{each}/") for each in _OF_THE_SYSTEM)

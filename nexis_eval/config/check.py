@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nexis_eval.config import errors
-from nexis_eval.config.accounts import GROUPS, SERVICES, USERS
+from nexis_eval.config.accounts import GROUPS, SERVICES, USERS, may_be_a_home
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import kernel_name, name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
@@ -456,6 +456,14 @@ def _network(config: Config, checker: _Checker) -> None:
 def _users(config: Config, checker: _Checker) -> None:
     by_number: dict[int, str] = {}
     for name, user in config.users.items():
+        # Services without keys get no directory of their own: they may have any of the system's.
+        if user.home and not (user.system and not user.authorized_keys) and not may_be_a_home(user.home):
+            checker.problem(
+                errors.AccountError,
+                f"{user.home} is of the whole system, and a home belongs to its user alone",
+                f"name a directory that nothing else has, such as {'/root' if name == 'root' else f'/home/{name}'}",
+                ("users", name, "home"),
+            )
         if user.uid is None:
             continue
         if (name == "root") != (user.uid == 0):

@@ -473,7 +473,7 @@ class SamePathError(ConfigError):
 
 
 class AccountError(ConfigError):
-    """Users contradict each other: one number twice, or ``root`` with a number other than 0."""
+    """Users contradict each other or the system: a number twice, ``root`` with another than 0, ``/etc`` as a home."""
 
     code = "C0510"
 
