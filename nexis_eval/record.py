@@ -43,14 +43,27 @@ def encode(record: Record) -> str:
 
 
 def decode(text: str) -> Record:
-    """The inverse of ``encode``; raises ``ValueError`` or ``KeyError`` for anything else."""
-    value = json.loads(text)
-    outputs = {
-        DerivationId.parse(each): {name: TreeDigest.parse(digest) for name, digest in item.items()}
-        for each, item in value["outputs"].items()
-    }
-    # Sorting the members for a canonical text loses the topological order: put it back.
-    return Record(_in_order(graph_from_json(value)), outputs)
+    """The inverse of ``encode``; raises ``ValueError`` for anything else: another version may have written it."""
+    try:
+        value = json.loads(text)
+        outputs = {
+            DerivationId.parse(each): {name: TreeDigest.parse(digest) for name, digest in item.items()}
+            for each, item in value["outputs"].items()
+        }
+        # Sorting the members for a canonical text loses the topological order: put it back.
+        return Record(_in_order(graph_from_json(value)), outputs)
+    except KeyError as error:
+        raise ValueError(f"it lacks {error}") from error
+    except (TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def read(store: Store, digest: TreeDigest) -> Record:
+    """The record that an artifact holds; raises ``ValueError`` if this program cannot read it."""
+    try:
+        return decode((store.path(digest) / FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{FILE}: {error.strerror}") from error
 
 
 def _in_order(graph: DerivationGraph) -> DerivationGraph:
@@ -89,10 +102,16 @@ def keep(store: Store, record: Record, system: str, arch: str, target: str = "")
 
 
 def last(store: Store, system: str, arch: str, targets: Sequence[str] = ()) -> Record | None:
-    """The record of the last build that succeeded: of the system, or of the one target named if built alone since."""
+    """The record of the last build that succeeded: of the system, or of the one target named if built alone since.
+
+    Raises ``ValueError`` if this program cannot read it.
+    """
     roots = store.roots()
-    digest = roots.get(root_name(system, arch, targets[0])) if len(targets) == 1 else None
-    digest = digest or roots.get(root_name(system, arch))
-    if digest is None or not store.has(digest):
+    names = [root_name(system, arch, target) for target in targets] if len(targets) == 1 else []
+    name = next((name for name in (*names, root_name(system, arch)) if name in roots), None)
+    if name is None or not store.has(roots[name]):
         return None
-    return decode((store.path(digest) / FILE).read_text(encoding="utf-8"))
+    try:
+        return read(store, roots[name])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

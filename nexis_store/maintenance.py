@@ -26,7 +26,7 @@ BACKENDS = ("lmdb", "rocksdb")
 
 def backend_of(layout: Layout) -> str:
     """The backend that the format file names, or what ``auto`` would take if it is damaged or gone."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         name = json.loads(fs.read_whole(layout.format_file))["backend"]
         if name in BACKENDS:
             return str(name)
@@ -35,7 +35,7 @@ def backend_of(layout: Layout) -> str:
 
 def recover(layout: Layout) -> Recovery:
     """Rebuild the database from descriptions, roots, history and journal, without looking at the old one."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         version = json.loads(fs.read_whole(layout.format_file)).get("version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise StoreError(

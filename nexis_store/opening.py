@@ -36,7 +36,7 @@ def backend_named(layout: Layout, profile: str | None) -> str:
         found = _create(layout, profile)
     except OSError as error:
         raise cannot_read(error, f"the store at {layout.root}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StoreError(f"{layout.format_file} is damaged", hint="run 'nexis-store recover'") from None
     if found.get("version") != FORMAT_VERSION:
         raise StoreError(

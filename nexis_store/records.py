@@ -72,7 +72,7 @@ class ArtifactRecord:
         """From a value of the table; raises ``DamagedStoreError`` for anything else."""
         with _damage("an artifact"):
             fields = json.loads(value)
-            return cls(fields["name"], fields["size"], fields["entries"], fields["added_ns"])
+            return cls(_text(fields["name"]), *(_number(fields[name]) for name in ("size", "entries", "added_ns")))
 
 
 @contextmanager
@@ -81,6 +81,18 @@ def _damage(what: str) -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedStoreError(f"the record of {what} cannot be read: {error}", hint=RECOVER) from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is not a number")
+    return value
 
 
 def pack_digests(digests: Iterable[bytes]) -> bytes:
@@ -137,13 +149,13 @@ def decode_realisation(key: BuildKey, value: bytes) -> Realisation:
         return Realisation(
             key=key,
             derivation=DerivationId.parse(fields["derivation"]),
-            name=fields["name"],
+            name=_text(fields["name"]),
             outputs={name: TreeDigest.parse(text) for name, text in fields["outputs"].items()},
-            origin=fields["origin"],
-            builder=fields.get("builder", ""),
-            started_ns=fields.get("started_ns", 0),
-            duration_ns=fields.get("duration_ns", 0),
-            max_rss_bytes=fields.get("max_rss_bytes", 0),
-            note=fields.get("note", ""),
-            extra=fields.get("extra", {}),
+            origin=_text(fields["origin"]),
+            builder=_text(fields.get("builder", "")),
+            started_ns=_number(fields.get("started_ns", 0)),
+            duration_ns=_number(fields.get("duration_ns", 0)),
+            max_rss_bytes=_number(fields.get("max_rss_bytes", 0)),
+            note=_text(fields.get("note", "")),
+            extra={name: _text(text) for name, text in fields.get("extra", {}).items()},
         )

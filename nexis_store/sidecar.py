@@ -16,7 +16,8 @@ from nexis_store.digest import TreeDigest
 from nexis_store.errors import DamagedStoreError
 from nexis_store.tree import Manifest
 
-_MAGIC = b"nexis artifact 1 "
+_KIND = b"nexis artifact "
+_MAGIC = _KIND + b"1 "
 _CHECK = 32
 
 
@@ -53,7 +54,13 @@ def _join(header: dict[str, Any], manifest: bytes) -> bytes:
 def _split(data: bytes, digest: TreeDigest) -> tuple[dict[str, Any], bytes]:
     """The proved header, and the bytes of the manifest as they are."""
     line, manifest = _lines(data, digest)
-    return json.loads(line), manifest
+    try:
+        header: dict[str, Any] = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DamagedStoreError(
+            f"the description of {digest} is damaged: {error}", hint="run 'nexis-store verify'"
+        ) from None
+    return header, manifest
 
 
 def decode_manifest(data: bytes, digest: TreeDigest) -> Manifest:
@@ -75,6 +82,12 @@ def _lines(data: bytes, digest: TreeDigest) -> tuple[bytes, bytes]:
     line = data[head:end]
     check = blake3(line).hexdigest()[:_CHECK].encode()
     if not end or data[:head] != _MAGIC + check + b"\n":
+        version, _, _ = data[len(_KIND) : head].partition(b" ")
+        if data.startswith(_KIND) and not data.startswith(_MAGIC) and version.isdigit():
+            raise DamagedStoreError(
+                f"another version of this program wrote the description of {digest} (version {int(version)})",
+                hint="use that version; 'nexis-store verify --repair' writes the description anew for this one",
+            )
         raise DamagedStoreError(f"the description of {digest} is damaged", hint="run 'nexis-store verify'")
     return line, data[end:]
 
@@ -82,5 +95,12 @@ def _lines(data: bytes, digest: TreeDigest) -> tuple[bytes, bytes]:
 def decode_sidecar(data: bytes, digest: TreeDigest) -> Sidecar:
     """Read and prove a sidecar; raises ``DamagedStoreError``."""
     header, manifest = _split(data, digest)
-    references = tuple(TreeDigest.parse(each) for each in header["references"])
-    return Sidecar(header["name"], references, Manifest.decode(manifest, digest), header["added_ns"])
+    try:
+        references = tuple(TreeDigest.parse(each) for each in header["references"])
+        name, added_ns = str(header["name"]), int(header["added_ns"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedStoreError(
+            f"the description of {digest} is not one that this program can read: {error}",
+            hint="run 'nexis-store verify'",
+        ) from None
+    return Sidecar(name, references, Manifest.decode(manifest, digest), added_ns)

@@ -27,7 +27,7 @@ from nexis_eval.cli.arguments import (
 )
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
 from nexis_eval.cli.limits import LIMIT_HELP, limit, limits, size
-from nexis_eval.cli.stores import open_store, store_to_ask
+from nexis_eval.cli.stores import last_record, open_store, store_to_ask
 from nexis_eval.cli.writing import OutputError, expect_room_for
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.execute.adopt import adopt_cut_off
@@ -212,9 +212,8 @@ def progress_view(log_format: str) -> View:
 def _causes(store: Store, evaluation: Evaluation, plan: Plan, named: Sequence[str]) -> Iterator[str]:
     """Why there is something to do, compared with the last build of this system: root causes only."""
     from nexis_eval.graph.why import causes
-    from nexis_eval.record import last
 
-    before = last(store, evaluation.summary.system, evaluation.summary.arch, named)
+    before = last_record(store, evaluation.summary, named)
     if before is None:
         return
     found = [cause for cause in causes(before.graph, evaluation.graph) if cause.derivation in plan.pending]

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from nexis_eval.cli.arguments import DEFAULT_TARGET, add_store_argument, add_variant_arguments
 from nexis_eval.cli.evaluation import evaluate, find_target
-from nexis_eval.cli.stores import store_to_ask
+from nexis_eval.cli.stores import last_record, store_to_ask
 from nexis_eval.evaluation.result import Evaluation
 from nexis_eval.graph.dag import DerivationGraph
 from nexis_eval.graph.diff import DerivationDiff, Difference, compare
 from nexis_eval.graph.json import graph_from_json
-from nexis_eval.record import last
 from nexis_eval.ui.text import plural
 from nexis_store.digest import DerivationId
 from nexis_store.errors import NexisError
@@ -97,7 +96,7 @@ def _side(args: argparse.Namespace, name: str, target: str, evaluations: list[Ev
             )
         chosen, evaluation = evaluations[0]
         with store_to_ask(chosen, evaluation.summary.store_profile) as store:
-            record = last(store, evaluation.summary.system, evaluation.summary.arch, [target] if target else [])
+            record = last_record(store, evaluation.summary, [target] if target else [])
         if record is None:
             raise DerivationOperandError(
                 f"this store knows no build of '{evaluation.summary.system}' for {evaluation.summary.arch}",

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 from nexis_eval.cli.repro_common import read_record
-from nexis_eval.record import FILE, decode
+from nexis_eval.record import FILE, read
 from nexis_eval.repro.cache import MAX_FILE_BYTES, Cache, DirectoryShelf, HttpShelf, Shelf
 from nexis_eval.repro.compare import Tree
 from nexis_eval.repro.record import BuildRecord, RecordError
@@ -240,8 +240,8 @@ def _last_builds(store: Store) -> dict[str, BuildRecord]:
 def _kept(store: Store, name: str, digest: TreeDigest) -> BuildRecord:
     system, _, arch = name.removeprefix(BUILDS).partition(":")[0].rpartition("-")
     try:
-        kept = decode((store.path(digest) / FILE).read_text(encoding="utf-8"))
-    except (KeyError, ValueError, TypeError) as error:
+        kept = read(store, digest)
+    except ValueError as error:
         raise RecordError(
             f"{name} was recorded by another version of this program, which this one cannot read ({error})",
             hint=f"build {system} for {arch} again, which takes only what that version did otherwise",

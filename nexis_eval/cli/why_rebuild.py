@@ -11,9 +11,8 @@ import json
 
 from nexis_eval.cli.arguments import DEFAULT, add_evaluation_arguments, add_store_argument, take_targets
 from nexis_eval.cli.evaluation import default_names, evaluate, named_roots
-from nexis_eval.cli.stores import store_to_ask
+from nexis_eval.cli.stores import last_record, store_to_ask
 from nexis_eval.graph.why import Cause, Reach, causes, consequences
-from nexis_eval.record import last
 from nexis_eval.schedule.plan import make_plan
 from nexis_eval.ui.text import few, plural
 from nexis_store.errors import Place
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     names = named or default_names(evaluation)
     roots = named_roots(evaluation, names)
     with store_to_ask(args, evaluation.summary.store_profile) as store:
-        before = last(store, evaluation.summary.system, evaluation.summary.arch, named)
+        before = last_record(store, evaluation.summary, named)
         plan = make_plan(graph, roots, store.realised, store.realisation)
     found = {} if before is None else {each.derivation: each for each in causes(before.graph, graph)}
     wanted = graph.closure(roots)

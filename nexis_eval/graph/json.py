@@ -43,12 +43,15 @@ def derivation_to_json(derivation: Derivation) -> dict[str, Any]:
 
 def derivation_from_json(value: Mapping[str, Any]) -> Derivation:
     """The inverse of ``derivation_to_json``; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+    kind = value["builder"]["kind"]
+    if kind not in BUILDERS:
+        raise ValueError(f"unknown kind of step {kind!r}")
     return Derivation(
         name=value["name"],
         version=value["version"],
         platform=value["platform"],
         build_platform=value["build_platform"],
-        builder=BUILDERS[value["builder"]["kind"]].from_json(value["builder"]),
+        builder=BUILDERS[kind].from_json(value["builder"]),
         inputs=tuple(
             Input(DerivationId.parse(each["derivation"]), Use(each["use"]), each["at"], each["output"], each["subdir"])
             for each in value["inputs"]
@@ -73,7 +76,7 @@ def graph_to_json(
 
 
 def graph_from_json(value: Mapping[str, Any]) -> DerivationGraph:
-    """The inverse of ``graph_to_json`` (origins are not kept)."""
+    """The inverse of ``graph_to_json`` (origins are not kept); raises as ``derivation_from_json`` does."""
     if value["format"] != FORMAT:
         raise ValueError(f"unknown graph format {value['format']}")
     return DerivationGraph(
