@@ -141,3 +141,20 @@ def test_commands_that_are_shown_exist_and_have_these_options(page: Path) -> Non
             # A synopsis has brackets, and an alternative behind a bar.
             for option in re.findall(r"(?:^|[\[|])(--?[a-z][a-z-]*)", word):
                 assert option in options, f"{program} {' '.join(words)}: there is no {option}"
+
+
+def test_the_page_on_extending_names_what_is_extended() -> None:
+    """Each class and table that the page tells to write or to add a row to is in a file that the same section names."""
+    text = (TOP / "docs/extending.md").read_text()
+    for heading, names in {
+        "A builder kind": ("Builder", "KINDS", "PERFORMERS", "Performance", "Stored"),
+        "An executor": ("Executor", "Action", "Result", "open_engine"),
+        "A substituter": ("TreeSource", "Sources", "open_engine"),
+    }.items():
+        section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        files = [TOP / path for path in _PATH.findall(section) if path.endswith(".py")]
+        assert files, heading
+        code = "\n".join(file.read_text() for file in files)
+        for name in names:
+            assert f"`{name}`" in section, (heading, name)
+            assert re.search(rf"^(?:class |async def |def )?{name}\b", code, re.MULTILINE), (heading, name)
