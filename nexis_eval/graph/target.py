@@ -130,6 +130,11 @@ class Targets:
             {name: identity for name, identity in self.toolsets.items() if identity in derivations},
         )
 
+    def also(self, ids: Mapping[str, DerivationId]) -> Targets:
+        """Return these and, under names that none of them has, the derivations ``ids``: steps that somebody named."""
+        missing = {name: identity for name, identity in ids.items() if self.named(name) is None}
+        return Targets({**self.packages, **missing}, self.system, self.toolsets)
+
     def __iter__(self) -> Iterator[DerivationId]:
         yield from self.packages.values()
         yield from self.system.values()

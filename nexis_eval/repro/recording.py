@@ -47,7 +47,7 @@ def make_record(
     embedded = _locals(derivations.values())
     small = DerivationGraph(
         {each: _without_place(derivation, embedded) for each, derivation in derivations.items()},
-        graph.targets.within(derivations),
+        graph.targets.within(derivations).also(dict(zip(names, roots, strict=True))),
     )
     return BuildRecord(
         system=system,

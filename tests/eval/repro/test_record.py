@@ -197,6 +197,17 @@ def test_rebuilt_from_the_record_alone(tmp_path: Path, hook: Path) -> None:
     assert sum(isinstance(event, events.StepFinished) for event in seen) == len(record.graph.derivations)
 
 
+def test_a_step_that_is_no_target_is_recorded_under_its_name(tmp_path: Path, hook: Path) -> None:
+    with Store.open(tmp_path / "store") as store:
+        graph = system(hook)
+        built(store, graph)
+        (banner,) = graph.called("banner")
+        made = make_record(store, "demo", "x86_64", graph, ["banner"], [banner], this_environment(), {})
+    record = decode_record(encode_record(made))
+    assert record.roots == ("banner",)
+    assert record.steps[record.graph.targets.packages["banner"]].outputs
+
+
 def test_a_missing_file_of_the_users_is_named(tmp_path: Path, hook: Path) -> None:
     with Store.open(tmp_path / "store") as store:
         record = replace(built(store, system(hook)), locals={})
