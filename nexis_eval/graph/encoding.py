@@ -9,20 +9,18 @@ describes the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from blake3 import blake3
 
-from nexis_eval.graph.builders import BUILDERS, Builder, Call, Fetch, Script
+from nexis_eval.graph.builders import BUILDERS, Builder, Call
 from nexis_eval.graph.derivation import Derivation, Input, Use, label_of
 from nexis_eval.graph.strings import Reader, join, split
 from nexis_store.digest import DerivationId
 
 DOMAIN = b"nexis derivation\x02"
 """Version 2: closures instead of lists of layers, and calls of rules instead of rendered scripts."""
-
-_PLAIN_SCRIPT = Script("").head()
 
 
 def identity(recipe: bytes | memoryview, ids: Sequence[bytes]) -> DerivationId:
@@ -44,48 +42,21 @@ def ids_of(derivation: Derivation) -> tuple[DerivationId, ...]:
 
 def recipe_of(derivation: Derivation) -> bytes:
     """The recipe, encoded; raises ``ValueError`` if something is propagated that is not needed at run time."""
-    return _recipe(
-        (derivation.builder.kind, derivation.name, derivation.version, derivation.platform),
-        derivation.build_platform,
-        derivation.outputs,
-        [text for each in derivation.inputs for text in (each.use, each.at, each.output, each.subdir)],
-        len(derivation.runtime),
-        [derivation.runtime.index(each) for each in derivation.propagates],
-        derivation.builder.strings(),
-    )
-
-
-def fetch_recipe(name: str, version: str, platform: str, build_platform: str, builder: Fetch) -> bytes:
-    """The recipe of a download, without making a derivation first."""
-    return _recipe((Fetch.kind, name, version, platform), build_platform, ("out",), (), 0, (), builder.strings())
-
-
-def call_recipe(
-    name: str,
-    version: str,
-    platform: str,
-    build_platform: str,
-    inputs: Sequence[str],
-    runtime: int,
-    propagates: Sequence[int],
-    call: Sequence[str],
-    script: Script | None = None,
-    outputs: Sequence[str] = ("out",),
-) -> bytes:
-    """The recipe of a build by a rule, without making a derivation first.
-
-    ``inputs`` has four strings of each input (use, place, output, subdirectory), ``runtime`` is the number of run-time
-    needs, ``propagates`` which of them are propagated. ``script`` is only needed where it says more than the call.
-    """
-    first = _PLAIN_SCRIPT if script is None else script.head()
-    return _recipe(
-        (Script.kind, name, version, platform),
-        build_platform,
-        outputs,
-        inputs,
-        runtime,
-        propagates,
-        (*first, "call", *call),
+    return join(
+        [
+            derivation.builder.kind,
+            derivation.name,
+            derivation.version,
+            derivation.platform,
+            derivation.build_platform,
+            str(len(derivation.outputs)),
+            *derivation.outputs,
+            str(len(derivation.inputs)),
+            *[text for each in derivation.inputs for text in (each.use, each.at, each.output, each.subdir)],
+            str(len(derivation.runtime)),
+            " ".join([str(derivation.runtime.index(each)) for each in derivation.propagates]),
+            *derivation.builder.strings(),
+        ]
     )
 
 
@@ -106,30 +77,6 @@ class Head(NamedTuple):
 def head_of(recipe: bytes) -> Head:
     """What a recipe makes, without reading the rest of it."""
     return Head(*split(recipe)[: len(Head._fields)])
-
-
-def _recipe(
-    head: tuple[str, str, str, str],
-    build_platform: str,
-    outputs: Sequence[str],
-    inputs: Sequence[str],
-    runtime: int,
-    propagates: Sequence[int],
-    builder: Iterable[str],
-) -> bytes:
-    return join(
-        [
-            *head,
-            build_platform,
-            str(len(outputs)),
-            *outputs,
-            str(len(inputs) // 4),
-            *inputs,
-            str(runtime),
-            " ".join(map(str, propagates)),
-            *builder,
-        ]
-    )
 
 
 def notes_of(builder: Builder) -> bytes:

@@ -8,8 +8,8 @@ from nexis_eval.build_rules.calls import BuildContext
 from nexis_eval.build_rules.model import Rule
 from nexis_eval.build_rules.rendering import check_own_phases
 from nexis_eval.config.model import LocalPath, Package
-from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Script, Use
-from nexis_eval.graph.encoding import call_recipe, fetch_recipe, notes_of
+from nexis_eval.graph.dag import layers
+from nexis_eval.graph.derivation import Attribute, Derivation, FetchGit, Input, Script, Use
 from nexis_eval.packages.making import NAME, Making
 from nexis_eval.platforms import Platform
 
@@ -33,32 +33,30 @@ def download(making: Making, package: Package, field: str, platform: Platform) -
     fetch, version = making.pins.download(package, field, platform)
     name = f"{package.name}-{field}"
     arch = platform.arch if field == "prebuilt" else making.build_machine.arch
-    if isinstance(fetch, FetchGit):
-        return Source(making.step(Derivation(name, fetch, arch, version=version), field), "/in/source")
-    recipe, notes = fetch_recipe(name, version, arch, making.build_machine.arch, fetch), notes_of(fetch)
-    return Source(making.recipe(recipe, (), notes, field), f"/in/source/{fetch.filename}")
+    path = "/in/source" if isinstance(fetch, FetchGit) else f"/in/source/{fetch.filename}"
+    return Source(making.step(Derivation(name, fetch, arch, version=version), field), path)
 
 
 def built(making: Making, package: Package, platform: Platform, rule: Rule, source: Source) -> int:
-    """The step that builds a package. Made as a recipe at once: there are tens of thousands of them."""
-    inputs = [Use.BIND, "/in/source", "out", ""]
-    needs = [source.node]
+    """The step that builds a package."""
+    ids = making.builder.nodes.ids
+    inputs = [Input(ids[source.node], Use.BIND, "/in/source")]
     patches = []
     for index, patch in enumerate(package.patches):
-        needs.append(making.local(patch, patch.path.name, "patches"))
-        inputs += (Use.BIND, f"/in/patches/{index}", "out", "")
+        node = making.local(patch, patch.path.name, "patches")
+        inputs.append(Input(ids[node], Use.BIND, f"/in/patches/{index}"))
         patches.append(f"/in/patches/{index}/{patch.path.name}")
     hooks: dict[str, str | None] = {"pre": None, "post": None}
     for when, hook in (("pre", package.pre_build_script), ("post", package.post_build_script)):
         if hook is not None:
-            needs.append(making.local(hook, hook.path.name, f"{when}_build_script"))
-            inputs += (Use.BIND, f"/in/hooks/{when}", "out", "")
+            node = making.local(hook, hook.path.name, f"{when}_build_script")
+            inputs.append(Input(ids[node], Use.BIND, f"/in/hooks/{when}"))
             hooks[when] = f"/in/hooks/{when}/{hook.path.name}"
     files: dict[str, str] = {}
     for name, value in package.options.items():
         if isinstance(value, LocalPath):
-            needs.append(making.local(value, value.path.name, "options"))
-            inputs += (Use.BIND, f"/in/files/{name}", "out", "")
+            node = making.local(value, value.path.name, "options")
+            inputs.append(Input(ids[node], Use.BIND, f"/in/files/{name}"))
             files[name] = f"/in/files/{name}/{value.path.name}"
     context = BuildContext(
         package, platform, making.build_machine, source.path, tuple(patches), hooks["pre"], hooks["post"], files
@@ -76,27 +74,24 @@ def built(making: Making, package: Package, platform: Platform, rule: Rule, sour
     tools = [making.native(name) for name in package.native_dependencies]
     sets = making.toolsets((*package.tools, *caller.toolsets(context, call)))
     at, subdir = (f"/usr/{platform.triplet}", "usr") if platform.arch != making.build_machine.arch else ("/", "")
-    inputs += (Use.CLOSURE, at, "out", subdir) * len(libraries)
-    inputs += (Use.CLOSURE, "/", "out", "") * len(tools)
-    inputs += (Use.LAYER, "/", "out", "") * len(sets)
-    needs += (*libraries, *tools, *sets)
+    inputs += [Input(ids[node], Use.CLOSURE, at, subdir=subdir) for node in libraries]
+    inputs += [Input(ids[node], Use.CLOSURE, "/") for node in tools]
+    inputs += layers(ids[node] for node in sets)
     runtime, propagates = making.runtime(package, platform)
-    script = None
-    if package.attributes or package.allow_missing:
-        script = Script("", attributes=attributes_of(package), call=call, allow_missing=package.allow_missing)
-    recipe = call_recipe(
-        package.name,
-        package.version,
-        platform.arch,
-        making.build_machine.arch,
-        inputs,
-        len(runtime),
-        propagates,
-        call,
-        script,
-        package.all_outputs,
+    script = Script("", attributes=attributes_of(package), call=call, allow_missing=package.allow_missing)
+    return making.step(
+        Derivation(
+            package.name,
+            script,
+            platform.arch,
+            version=package.version,
+            inputs=tuple(inputs),
+            outputs=package.all_outputs,
+            runtime=tuple(ids[node] for node in runtime),
+            propagates=tuple(ids[runtime[place]] for place in propagates),
+        ),
+        NAME,
     )
-    return making.recipe(recipe, [*needs, *runtime], b"", NAME)
 
 
 def attributes_of(package: Package) -> tuple[Attribute, ...]:
