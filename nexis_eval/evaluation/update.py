@@ -33,8 +33,10 @@ from nexis_eval.platforms import platform_named
 from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError
 
-SLIPS: tuple[type[Exception], ...] = (KeyError,)
-"""What a bug of this package may raise: people get a whole evaluation instead, tests get the bug."""
+MISTAKES: tuple[type[Exception], ...] = (ReachesFurtherError, NexisError, OSError)
+"""What an edit may lead to that only the whole evaluation can report, or take in."""
+FALLBACK = (*MISTAKES, KeyError)
+"""A bug of this package as well: people get a whole evaluation instead. Tests get the bug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def update(
     try:
         edit = _Edit(state, changed, profiles, lock_file, lock, texts)
         return edit.made(rules, nodes)
-    except (ReachesFurtherError, NexisError, OSError, *SLIPS):
+    except FALLBACK:
         # A mistake is reported by the whole evaluation, which knows its place.
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nexis_eval.build_rules.calls import Caller
@@ -92,20 +92,15 @@ class Making:
         self._made, self._keys = around
         return result
 
-    def recipe(self, recipe: bytes, needs: Sequence[int], notes: bytes, key: str) -> int:
-        """Add a step that is encoded already and that a key of the package asks for; returns its node."""
-        number = self.builder.add_recipe(recipe, needs, notes)
+    def step(self, derivation: Derivation, key: str) -> int:
+        """Add a step that a key of the package asks for; return its node."""
+        derivation = self.builder.placed(derivation)
+        index = self.builder.nodes.index
+        needs = [index[each] for each in ids_of(derivation)]
+        number = self.builder.add_recipe(recipe_of(derivation), needs, notes_of(derivation.builder))
         self._made.append(number)
         self._keys.append(key)
         return number
-
-    def step(self, derivation: Derivation, key: str) -> int:
-        """Add a step."""
-        derivation = self.builder.placed(derivation)
-        index = self.builder.nodes.index
-        return self.recipe(
-            recipe_of(derivation), [index[each] for each in ids_of(derivation)], notes_of(derivation.builder), key
-        )
 
     def local(self, path: LocalPath, name: str, key: str) -> int:
         """A file of the user's as an input, addressed by its content."""

@@ -11,5 +11,5 @@ from nexis_eval.evaluation import update
 def bugs_are_raised() -> Iterator[None]:
     """An edit that cannot be taken in because of a bug fails the test, and is not evaluated as a whole."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(update, "SLIPS", ())
+        monkeypatch.setattr(update, "FALLBACK", update.MISTAKES)
         yield
