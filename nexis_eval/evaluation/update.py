@@ -30,12 +30,12 @@ from nexis_eval.lock.changes import changed_packages
 from nexis_eval.lock.model import Lock, parse_lock
 from nexis_eval.packages.making import Memory, Unit, Units, runtime_names
 from nexis_eval.platforms import platform_named
-from nexis_eval.system.view import SystemView
+from nexis_eval.system.view import SystemView, UnrecordedError
 from nexis_store.errors import NexisError
 
-MISTAKES: tuple[type[Exception], ...] = (ReachesFurtherError, NexisError, OSError)
+MISTAKES: tuple[type[Exception], ...] = (ReachesFurtherError, UnrecordedError, NexisError, OSError)
 """What an edit may lead to that only the whole evaluation can report, or take in."""
-FALLBACK = (*MISTAKES, KeyError)
+FALLBACK: tuple[type[Exception], ...] = (*MISTAKES, KeyError)
 """A bug of this package as well: people get a whole evaluation instead. Tests get the bug."""
 
 
