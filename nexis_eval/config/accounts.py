@@ -6,6 +6,8 @@ has to be declared, or a typing error would make an account.
 
 from __future__ import annotations
 
+from nexis_eval.config.model import User
+
 GROUPS = {
     "root": 0, "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8, "news": 9,
     "uucp": 10, "man": 12, "proxy": 13, "kmem": 15, "dialout": 20, "fax": 21, "voice": 22, "cdrom": 24, "floppy": 25,
@@ -54,3 +56,12 @@ def may_be_a_home(path: str) -> bool:
     """
     inside = path.strip("/")
     return inside not in _OF_MANY and not any(f"{inside}/".startswith(f"{each}/") for each in _OF_THE_SYSTEM)
+
+
+def home_of(user: User) -> str:
+    """The home directory of a user."""
+    if user.home:
+        return user.home
+    if user.name == "root":
+        return "/root"
+    return "/" if user.system else f"/home/{user.name}"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nexis_eval.config import errors
-from nexis_eval.config.accounts import GROUPS, SERVICES, USERS, may_be_a_home
+from nexis_eval.config.accounts import GROUPS, SERVICES, USERS, home_of, may_be_a_home
 from nexis_eval.config.errors import ConfigError
 from nexis_eval.config.kernel import kernel_name, name_and_version
 from nexis_eval.config.model import Config, KeyPath, LocalPath, Package
@@ -455,9 +455,21 @@ def _network(config: Config, checker: _Checker) -> None:
 
 def _users(config: Config, checker: _Checker) -> None:
     by_number: dict[int, str] = {}
+    by_home: dict[str, str] = {}
     for name, user in config.users.items():
+        if not user.system or (user.home and user.authorized_keys):
+            home = home_of(user)
+            if (first := by_home.setdefault(home, name)) != name:
+                whose, other = (name, first) if user.home else (first, name)
+                checker.problem(
+                    errors.AccountError,
+                    f"{home} is the home of '{other}' as well, and only one of the two could use it",
+                    "name another directory, or delete 'home'",
+                    ("users", whose, "home"),
+                    [(("users", other), f"'{other}' is declared here")],
+                )
         # Services without keys get no directory of their own: they may have any of the system's.
-        if user.home and not (user.system and not user.authorized_keys) and not may_be_a_home(user.home):
+        if user.home and (not user.system or user.authorized_keys) and not may_be_a_home(user.home):
             checker.problem(
                 errors.AccountError,
                 f"{user.home} is of the whole system, and a home belongs to its user alone",

@@ -13,12 +13,16 @@ from nexis_eval.system.parts import PARTS
 from nexis_eval.system.view import SystemView
 from nexis_store.errors import NexisError
 
+MOUNTED = ("dev", "proc", "run", "sys", "tmp")
+"""Directories over which a running system mounts a file system."""
+
 
 class ConfigFilePathError(NexisError):
     """A configured file would lie where the system has a directory, or below something that is no directory.
 
     A file never replaces a directory: everything below would be gone. Below a symbolic link there is nothing either;
-    name the file by the path that the link leads to, ``/usr/bin/x`` and not ``/bin/x``.
+    name the file by the path that the link leads to, ``/usr/bin/x`` and not ``/bin/x``. What ``/dev``, ``/proc``,
+    ``/run``, ``/sys`` and ``/tmp`` have in an image is hidden as soon as the system runs.
     """
 
     code = "E0423"
@@ -52,6 +56,11 @@ def _path_errors(view: SystemView, layers: Iterable[Layer]) -> list[ConfigFilePa
         path = config.config_files[name].path
         place = config.place(("config_files", name, "path"))
         inside = path.strip("/")
+        if inside.partition("/")[0] in MOUNTED:
+            why = f"/{inside.partition('/')[0]} is filled anew at each start"
+            hint = "take another path, or let a service write it"
+            wrong.append(ConfigFilePathError(f"{path} would not be seen: {why}", hint=hint, place=place))
+            continue
         if inside in directories:
             has = directories[inside]
             why = "is a directory of the system" if has == path else f"is the directory of {has}"

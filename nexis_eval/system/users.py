@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from nexis_eval.config.accounts import GROUPS
+from nexis_eval.config.accounts import GROUPS, home_of
 from nexis_eval.config.model import Sections, User
 from nexis_eval.graph.derivation import Entry
 from nexis_eval.quoting import fields
@@ -63,15 +63,6 @@ def mentioned_owners(view: SystemView) -> tuple[set[str], set[str]]:
     for found in (users, groups):
         found.difference_update([each for each in found if each.isdigit()])
     return users, groups
-
-
-def home_of(user: User) -> str:
-    """The home directory of a user."""
-    if user.home:
-        return user.home
-    if user.name == "root":
-        return "/root"
-    return "/" if user.system else f"/home/{user.name}"
 
 
 def accounts(config: Sections, everything: Contribution) -> tuple[list[Account], dict[str, tuple[int, list[str]]]]:
