@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
+import io
 import struct
-import zlib
+from functools import partial
 
 from nexis_eval.repro.content.base import MAX_EXPANDED_BYTES, Data, FormatError, Parsed, Part
+from nexis_store.compression import Decompressed
+from nexis_store.members import (
+    ARCHIVE_CHUNK,
+    BadArchiveError,
+    HostileMemberError,
+    Limits,
+    Meter,
+    UnsupportedArchiveError,
+)
+
+_LIMITS = Limits(bytes=MAX_EXPANDED_BYTES, free_bytes=MAX_EXPANDED_BYTES)
 
 GZIP_SYSTEMS = {0: "FAT", 3: "Unix", 7: "Macintosh", 10: "NTFS", 255: "unknown"}
 
@@ -33,63 +43,31 @@ def gzip_stream(data: Data) -> Parsed:
         ("system", GZIP_SYSTEMS.get(system, str(system))),
         *texts.items(),
     ]
-    return Parsed("gzip", tuple(fields), (Part("content", lambda: _inflate(raw)),))
-
-
-def _inflate(raw: bytes) -> bytes:
-    chunks = []
-    size = 0
-    while raw[:2] == b"\x1f\x8b":
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            chunk = stream.decompress(raw, MAX_EXPANDED_BYTES - size)
-        except zlib.error as error:
-            raise FormatError(str(error)) from None
-        if not stream.eof:
-            raise FormatError("truncated, or too large")
-        chunks.append(chunk)
-        size += len(chunk)
-        raw = stream.unused_data
-    return b"".join(chunks)
+    return Parsed("gzip", tuple(fields), (Part("content", lambda: _expanded(raw)),))
 
 
 def bzip2_stream(data: Data) -> Parsed:
     """The block size and the content."""
     raw = bytes(data)
-    return Parsed("bzip2", (("block size", chr(raw[3])),), (Part("content", lambda: _bunzip(raw)),))
-
-
-def _bunzip(raw: bytes) -> bytes:
-    try:
-        return bz2.BZ2Decompressor().decompress(raw, MAX_EXPANDED_BYTES)
-    except (OSError, EOFError) as error:
-        raise FormatError(str(error)) from None
+    return Parsed("bzip2", (("block size", chr(raw[3])),), (Part("content", lambda: _expanded(raw)),))
 
 
 def xz_stream(data: Data) -> Parsed:
     """The check type and the content."""
     raw = bytes(data)
-    return Parsed("xz", (("check type", str(raw[7] & 15)),), (Part("content", lambda: _unxz(raw)),))
-
-
-def _unxz(raw: bytes) -> bytes:
-    try:
-        return lzma.LZMADecompressor(memlimit=MAX_EXPANDED_BYTES).decompress(raw, MAX_EXPANDED_BYTES)
-    except lzma.LZMAError as error:
-        raise FormatError(str(error)) from None
+    return Parsed("xz", (("check type", str(raw[7] & 15)),), (Part("content", lambda: _expanded(raw)),))
 
 
 def zstd_stream(data: Data) -> Parsed:
     """The content."""
     raw = bytes(data)
-    return Parsed("zstd", (), (Part("content", lambda: _unzstd(raw)),))
+    return Parsed("zstd", (), (Part("content", lambda: _expanded(raw)),))
 
 
-def _unzstd(raw: bytes) -> bytes:
-    import zstandard
-
+def _expanded(raw: bytes) -> bytes:
+    """All members of a compressed stream, one after the other; raises ``FormatError``."""
     try:
-        with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as reader:
-            return reader.read(MAX_EXPANDED_BYTES)
-    except zstandard.ZstdError as error:
+        stream = Decompressed(io.BytesIO(raw).read, Meter(_LIMITS))
+        return b"".join(iter(partial(stream.read, ARCHIVE_CHUNK), b""))
+    except (BadArchiveError, UnsupportedArchiveError, HostileMemberError) as error:
         raise FormatError(str(error)) from None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -324,3 +325,10 @@ def test_every_magic_has_a_reader() -> None:
     assert len(MAGICS) >= len(READERS)
     for magic in MAGICS:
         assert any(recognise(magic + bytes(2048)) for recognise, _ in READERS), magic
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress])
+def test_all_members_of_a_compressed_stream_are_content(compress: Callable[[bytes], bytes]) -> None:
+    parsed = parse(compress(b"one") + compress(b"two"))
+    assert parsed is not None
+    assert parsed.parts[0].read() == b"onetwo"
