@@ -586,6 +586,13 @@ def _config_files(config: Config, checker: _Checker) -> None:
                 "delete the table; [users.NAME] password_hash or password_hash_file brings a password into images",
                 ("config_files", name, "path"),
             )
+        if file.path.rstrip("-") in ("/etc/passwd", "/etc/group"):
+            checker.problem(
+                errors.AccountError,
+                f"{file.path} is made of [users] and [groups]: a configured file would replace all accounts",
+                "delete the table, and declare the accounts in [users.NAME] and [groups.NAME]",
+                ("config_files", name, "path"),
+            )
         if first != name:
             checker.problem(
                 errors.SamePathError,

@@ -41,7 +41,7 @@ def see_that_it_is_whole(found: LockedSource, path: Path, content: Content) -> N
     cure = "try again, or name another URL. If the file is right as it is, pin its 'hash' in the configuration"
     if content.damage:
         raise LockError(
-            f"what came from {shown(url)} ({found.size:,} bytes) is damaged or cut short: {content.damage}", hint=cure
+            f"what came from {shown(url)} ({found.size:,} bytes) cannot be unpacked: {content.damage}", hint=cure
         )
     if content.format is None and _ARCHIVE.search(name):
         raise LockError(
