@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
@@ -191,7 +190,7 @@ def _prove(path: str, status: os.stat_result, *, readonly: bool) -> None:
 def _check(path: str) -> None:
     try:
         pages.check(path, _SUM)
-    except (pages.PageError, struct.error, ValueError, OSError) as error:
+    except (pages.PageError, OSError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise DamagedStoreError(
             f"the store's database cannot be used: {path} is damaged: {why}", hint="run 'nexis-store recover'"

@@ -88,10 +88,10 @@ def check(path: str, sum_key: bytes) -> None:
                     _File(fd, older).check_free()
                     _File(fd, newest).check(sum_key)
                 return
-            except PageError:
+            except (PageError, struct.error, ValueError) as error:
                 # Pages of an older state are used again by those who write.
                 if _headers(fd) == headers:
-                    raise
+                    raise PageError(str(error)) from error
     finally:
         os.close(fd)
 
