@@ -54,19 +54,20 @@ def stage(
     # What was damaged on the disk must not be built from: the result would be stored as if it were right.
     store.check_intact(trees_of(action))
     build, out, extra = directory / "build", directory / "out", directory / "in"
-    for path in (build, out, extra):
+    # A build can see these modes: they are those of every machine, whatever the umask of this process is.
+    for path in (build, out, extra, *(out / output.path for output in action.outputs if output.path)):
         path.mkdir()
-    for output in action.outputs:
-        if output.path:
-            (out / output.path).mkdir()
+        path.chmod(0o755)
     binds = []
     for index, bind in enumerate(action.binds):
         file = extra / str(index)
         if isinstance(bind, BoundFile):
             file.write_bytes(bind.content)
+            file.chmod(0o644)
         elif isinstance(bind, BoundArchive):
             with file.open("wb") as archive:
                 WRITERS[bind.format](store.manifest(bind.tree), store.path(bind.tree), archive)
+            file.chmod(0o644)
         else:
             file = store.path(bind.tree)
             file = file / bind.subdir if bind.subdir else file

@@ -292,6 +292,8 @@ def prepare(spec: SandboxSpec, given: Conditions, tools: Tools, directory: Path)
         settings.write_text("\n".join((*given.settings, "")), encoding="utf-8")
         numbers.write_bytes(Random(1).randbytes(RANDOM_BYTES))
         identifier.write_text(f"{uuid.UUID(int=Random(2).getrandbits(128))}\n", encoding="ascii")
+        for path in (settings, numbers, identifier):
+            path.chmod(0o644)
         _write(top / PRELOAD, f"{SHIM_AT}\n")
         binds += [
             Bind(SHIM_AT, tools.shim),
@@ -305,6 +307,8 @@ def prepare(spec: SandboxSpec, given: Conditions, tools: Tools, directory: Path)
         _write(top / "etc/group", _text_of(root, "etc/group") + f"{VARIED_USER}:x:{VARIED_GID}:\n")
     if given.extra_locale and tools.locale is not None:
         binds.append(Bind(LOCALES_AT, tools.locale))
+    for path in (top, *top.rglob("*")) if top.is_dir() else ():
+        path.chmod(0o755 if path.is_dir() else 0o644)
     layers = (top, *root.layers) if top.is_dir() else root.layers
     return replace(spec, overlays=(Overlay("/", layers), *spec.overlays[1:]), binds=tuple(binds), cpus=given.cpus)
 
@@ -312,8 +316,6 @@ def prepare(spec: SandboxSpec, given: Conditions, tools: Tools, directory: Path)
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    for each in (path.parent, path):
-        each.chmod(0o755 if each.is_dir() else 0o644)
 
 
 def _text_of(root: Overlay, path: str) -> str:

@@ -142,6 +142,8 @@ def main(descriptor: str, failed: tuple[str, int] | None = None) -> None:
     """Serve on the socket ``descriptor``; ``failed`` is the step and errno of what went wrong before."""
     # Whatever our starter ignored, builds shall not; Python's own two exceptions included.
     linux.default_signals(*range(1, linux.MAX_SIGNAL + 1))
+    # What is made of a sandbox has the modes that it is given, whatever the umask of our starter is.
+    os.umask(0o022)
     inside.fix_limits()
     linux.no_new_privileges()
     channel = _socket.socket(fileno=int(descriptor))
