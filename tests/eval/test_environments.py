@@ -238,11 +238,14 @@ def test_a_working_directory_that_was_deleted(person: Person, words: list[str]) 
     assert done.returncode == 0, done.stderr
 
 
-def wait_until_quiet(pid: int) -> None:
-    """Until the process has said that a Ctrl-C shall end it, after the interpreter had said something else."""
+def wait_until_quiet(process: subprocess.Popen[bytes]) -> None:
+    """Until the process has said that a Ctrl-C shall end it, after the interpreter had said something else.
+
+    On a busy machine it may be over before anybody looked.
+    """
     began = caught = False
-    while caught or not began:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    while (caught or not began) and process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         found = re.search(r"^SigCgt:\t(\w+)", status, re.MULTILINE)
         assert found is not None, status
         caught = bool(int(found[1], 16) & 1 << signal.SIGINT - 1)
@@ -265,7 +268,7 @@ def test_ctrl_c_while_the_program_starts_is_silent(person: Person, package: str,
             stderr=subprocess.PIPE,
         ) as process:
             assert process.stderr is not None
-            wait_until_quiet(process.pid)
+            wait_until_quiet(process)
             time.sleep(step / 100)
             process.send_signal(signal.SIGINT)
             told = process.stderr.read()
