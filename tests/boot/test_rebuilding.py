@@ -62,7 +62,7 @@ def build(system: Path, *options: str, prefix: tuple[str, ...] = ()) -> Built:
 
 @pytest.fixture(scope="module")
 def first(images: Callable[[str], Path]) -> str:
-    """The system as it is in the repository, built; returns the hash of the ISO in the store, which has no passwords."""
+    """Build the system of the repository; return the hash of the ISO in the store, which has no passwords."""
     images("x86_64")
     return build(ROOT / "examples/minimal/system.toml").iso()
 
