@@ -9,6 +9,7 @@ import pytest
 
 from nexis_eval import events
 from nexis_eval.config.load import load
+from nexis_eval.config.model import Config
 from nexis_eval.engine import open_engine
 from nexis_eval.execute.required import has
 from nexis_eval.graph.dag import GraphBuilder, layers
@@ -17,6 +18,9 @@ from nexis_eval.image.rootfs import required_programs
 from nexis_eval.mirrors import Mirrors
 from nexis_eval.realise import Options
 from nexis_eval.schedule.plan import make_plan
+from nexis_eval.system.assemble import contributions
+from nexis_eval.system.contribution import Program
+from nexis_eval.system.view import SystemView
 from nexis_store.store import Store
 from nexis_store.tree import Manifest, directory_entry, symlink_entry
 
@@ -77,9 +81,13 @@ command = "/var/lib/x/run"
 """
 
 
+def programs_of(config: Config) -> tuple[Program, ...]:
+    return contributions(SystemView.of(config)).everything.programs
+
+
 def test_what_is_required(tmp_path: Path) -> None:
     (tmp_path / "system.toml").write_text(SYSTEM)
-    assert required_programs(load(tmp_path / "system.toml")) == (
+    assert required_programs(programs_of(load(tmp_path / "system.toml"))) == (
         ("/bin/sh", "dinit_services.shell.command"),
         ("/bin/sh", "users.eve.shell"),
         ("/bin/zsh", "users.ada.shell"),
@@ -97,7 +105,7 @@ def test_a_system_without_them_is_not_made(complete: bool, tmp_path: Path, monke
     programs = ("usr/bin/sh", "usr/bin/stop", *(("usr/bin/zsh", "usr/bin/nope") if complete else ()))
     entries = (Entry("bin", target="usr/bin"), *(Entry(path, text="") for path in sorted(programs)))
     files = builder.add(Derivation("programs", Files(entries), platform="x86_64"))
-    union = Union(later_wins=True, required=required_programs(config))
+    union = Union(later_wins=True, required=required_programs(programs_of(config)))
     derivation = Derivation("rootfs", union, platform="x86_64", inputs=tuple(layers([files])))
     rootfs = builder.add(derivation)
     assert builder[rootfs] == derivation
